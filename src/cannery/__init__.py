@@ -1,0 +1,1 @@
+"""Cannery: from a trained model to a sealed image that scores."""

@@ -1,0 +1,112 @@
+"""The nouns of conversion: what the original is, how it will run, and the proof that both agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from cannery.cans.manifest import Feed, Runtime
+from cannery.signatures import Canary, Signature
+
+Task = Literal["classifier", "regressor", "transformer", "outlier", "cluster", "graph"]
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True):
+    """What the fitted estimator itself knows of one input column."""
+
+    name: str
+    """As fitted, or `x0`, `x1` … where it was fitted without names."""
+    categories: tuple[str | int | float | bool, ...] | None = None
+    unseen: bool = True
+    """False where an encoder raises on values outside `categories`."""
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What the opened original says of itself."""
+
+    type: str
+    """Class of the outermost estimator, `sklearn.pipeline.Pipeline`."""
+    steps: tuple[str, ...]
+    """Class names along the pipeline, for people."""
+    task: Task
+    columns: tuple[Column, ...]
+    named: bool
+    """Whether it must be given a data frame with these column names."""
+    classes: tuple[str | int | float | bool, ...] | None = None
+    probabilities: bool = False
+    outputs: int = 1
+    """Number of outputs of a regressor or columns of a transformer."""
+    versions: dict[str, str] = {}
+    """Versions of the libraries in the worker: scikit-learn, numpy, scipy, pandas, skops, onnx."""
+
+
+class Differences(msgspec.Struct, frozen=True, kw_only=True):
+    """Original against converted, over the rows of one kind."""
+
+    kind: Literal["sample", "threshold", "null", "unseen", "extreme"]
+    rows: int
+    maximum: float
+    """Largest |original - converted| over all scores (relative to max(1, |original|) for regressors)."""
+    percentile999: float
+    flips: int
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """The parity certificate (`parity.json`)."""
+
+    runtime: Runtime
+    tolerance: float
+    differences: tuple[Differences, ...]
+    worst: dict[str, Any] | None = None
+    """The record with the largest difference, with both answers."""
+    refused: tuple[str, ...] = ()
+    """What the original refuses and the schema therefore refuses too."""
+
+    @property
+    def rows(self) -> int:
+        """Rows tried."""
+        return sum(d.rows for d in self.differences)
+
+    @property
+    def maximum(self) -> float:
+        """Largest difference over all kinds."""
+        return max((d.maximum for d in self.differences), default=0.0)
+
+    @property
+    def flips(self) -> int:
+        """Labels that changed."""
+        return sum(d.flips for d in self.differences)
+
+    @property
+    def equal(self) -> bool:
+        """Whether the gate is passed: no flip, no difference above tolerance (NaN fails)."""
+        return self.flips == 0 and self.maximum <= self.tolerance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """The model in the form in which it will run."""
+
+    runtime: Runtime
+    name: str
+    """File name inside the can."""
+    data: bytes
+    feeds: tuple[Feed, ...] = ()
+    requirements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """Artifact and proof: what the line seals into a can."""
+
+    artifact: Artifact
+    task: Task
+    signature: Signature
+    canary: Canary
+    parity: Parity | None
+    description: Description | None
+    sandbox: str
+    notes: tuple[str, ...]
+    """Why each more preferred runtime was not taken, one line each."""

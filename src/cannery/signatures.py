@@ -1,0 +1,104 @@
+"""What a model takes and answers: features, outputs, and the batch in which rows travel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["double", "long", "boolean", "string"]
+"""Types of a feature, in MLflow's words. Every number is computed in double."""
+
+NULL_STRING = "\x00null"
+"""Stands for a missing string inside a batch and a graph; never accepted from a caller."""
+
+
+class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One input column."""
+
+    name: str
+    type: Kind
+    nullable: bool = False
+    """Whether the original scores a row in which this is missing."""
+    categories: tuple[str | int | float | bool, ...] | None = None
+    """The values seen in training, where the model knows them."""
+    unseen: bool = True
+    """Whether the original scores a value outside `categories`."""
+    minimum: float | None = None
+    """Smallest value in the sample (numbers only)."""
+    maximum: float | None = None
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One answered field, and where it stands in the raw outputs of the scorer."""
+
+    name: str
+    type: Kind
+    tensor: str
+    """Name of the raw output: `label`, `probabilities` or `prediction` for what Cannery converts."""
+    column: int | None = None
+    """Column of that tensor; None where it is a vector."""
+    classes: tuple[str | int | float | bool, ...] | None = None
+    """For a label: its possible values. For a probability: the one class it speaks of."""
+    probability: bool = False
+    """Whether the value must lie in [0, 1]."""
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The columns in the model's own order, and the fields of the answer."""
+
+    features: tuple[Feature, ...]
+    outputs: tuple[Output, ...]
+
+    @property
+    def numbers(self) -> tuple[Feature, ...]:
+        """The features that travel in `Batch.numbers`, in order."""
+        return tuple(f for f in self.features if f.type != "string")
+
+    @property
+    def strings(self) -> tuple[Feature, ...]:
+        """The features that travel in `Batch.strings`, in order."""
+        return tuple(f for f in self.features if f.type == "string")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Rows as two dense blocks, columns in the signature's order.
+
+    `numbers` is float64 [rows, len(signature.numbers)], NaN where null (long and boolean included);
+    `strings` is object (of str) [rows, len(signature.strings)], `NULL_STRING` where null.
+    """
+
+    numbers: NDArray[np.float64]
+    strings: NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def take(self, rows: slice | NDArray[np.intp]) -> Batch:
+        """Return the batch of these rows."""
+        return Batch(numbers=self.numbers[rows], strings=self.strings[rows])
+
+
+def concatenate(batches: list[Batch]) -> Batch:
+    """Stack batches of one signature."""
+    return Batch(
+        numbers=np.concatenate([b.numbers for b in batches]),
+        strings=np.concatenate([b.strings for b in batches]),
+    )
+
+
+Raw = dict[str, NDArray[Any]]
+"""What a scorer answers: tensor name → array of [rows] or [rows, columns]."""
+
+
+class Canary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The golden records with the answers that the original gave, and how far an answer may be off."""
+
+    records: tuple[dict[str, Any], ...]
+    outputs: tuple[dict[str, Any], ...]
+    tolerance: float = 1e-6
+    """Absolute for probabilities; relative to max(1, |expected|) otherwise."""
