@@ -1,0 +1,137 @@
+"""The command `cannery`: finds the subcommand, runs it, and turns errors into one clear line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from cannery.errors import CanneryError, RefusedError, SchemaError
+
+COMMANDS = {
+    "audit": "Say what opening a model file would do, without opening it.",
+    "pack": "Convert an audited model and seal it into a can.",
+    "build": "Make a proven image of a model or a can.",
+    "verify": "Start a finished image and try it.",
+    "serve": "Serve a can on this machine.",
+    "smoke": "Load a can and score its canary.",
+    "health": "Ask a running service whether it is healthy.",
+    "score": "Score a file of rows with a can.",
+    "publish": "Put a can where services can pull it.",
+    "eject": "Write the classical Dockerfile and scoring script of a can.",
+    "lock": "Pin the packages of the image in cannery.lock.",
+    "doctor": "Show what this machine offers and where each setting comes from.",
+    "demo": "Watch the whole line at work on real data.",
+}
+"""Every subcommand and what it is for; each lives in the module of its name and is imported when called."""
+
+
+class Lazy(click.Group):
+    """A group that imports a subcommand only when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the subcommands in the order of the line."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of the subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"cannery.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Resolve as click does, with a word on what the user may have meant."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            import difflib
+
+            close = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise click.UsageError(f"no such command '{name}'.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cannery", message="cannery %(version)s")
+@click.option("-v", "--verbose", is_flag=True, help="Say more, on stderr.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
+@click.pass_context
+def cannery(ctx: click.Context, verbose: bool, quiet: bool) -> None:
+    """Turn a trained model into an image that scores: safe, small, reproducible, proven."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("httpx", "httpcore", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    ctx.obj = {"quiet": quiet, "verbose": verbose}
+
+
+def _line(label: str, color: str, text: str) -> None:
+    click.echo(f"{click.style(label + ':', fg=color, bold=True)} {text}", err=True)
+
+
+def _complain(message: str, hint: str | None = None, details: Sequence[object] = ()) -> None:
+    _line("error", "red", message)
+    for detail in details[:20]:
+        click.echo(f"  {detail}", err=True)
+    if len(details) > 20:
+        click.echo(f"  and {len(details) - 20} more", err=True)
+    if hint:
+        _line("hint", "cyan", hint)
+
+
+def _raise_interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _run() -> int:
+    """Run the command line and return its exit code: 0 yes, 1 no, 2 error."""
+    try:
+        status = cannery.main(prog_name="cannery", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except CanneryError as error:
+        issues = error.issues if isinstance(error, SchemaError) else ()
+        _complain(error.message, error.hint, issues)
+        return 1 if isinstance(error, RefusedError) else 2
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _complain("interrupted", "nothing was left half-written; the same command starts over")
+    except click.ClickException as error:
+        path = getattr(getattr(error, "ctx", None), "command_path", "cannery")
+        message = error.format_message()
+        _complain(message[:1].lower() + message[1:].rstrip("."), f"see '{path} --help'")
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - keeps the final flush silent
+    except OSError as error:
+        place = f": '{error.filename}'" if error.filename else ""
+        _complain(f"{(error.strerror or str(error)).lower()}{place}")
+    return 2
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _raise_interrupt)
+    sys.exit(_run())
+
+
+def print_json(value: object) -> None:
+    """Write `value` to stdout as JSON with sorted keys."""
+    click.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))

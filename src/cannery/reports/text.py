@@ -1,0 +1,69 @@
+"""What a person sees while the line works, and when it is done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+from cannery.progress import Event, Progress, quiet
+
+MARKS = {"end": "[green]✓[/]", "failed": "[red]✗[/]"}
+
+
+def console() -> Console:
+    """Return a console on stderr: talk never mixes with data."""
+    return Console(stderr=True, highlight=False, soft_wrap=True, file=sys.stderr)
+
+
+def human_bytes(count: float) -> str:
+    """Return `count` bytes in MB or kB, decimal, as people read sizes of images."""
+    if count >= 1e6:
+        return f"{count / 1e6:.1f} MB"
+    if count >= 1e3:
+        return f"{count / 1e3:.1f} kB"
+    return f"{count:.0f} bytes"
+
+
+def short(digest: str) -> str:
+    """Return the first twelve hex digits of a digest."""
+    return digest.removeprefix("sha256:")[:12]
+
+
+@contextmanager
+def ticker(*, silent: bool = False) -> Iterator[Progress]:
+    """Yield a progress that writes one line a station, with a spinner on a terminal."""
+    if silent:
+        yield quiet
+        return
+    screen = console()
+    status: Status | None = None
+
+    def show(event: Event) -> None:
+        nonlocal status
+        if event.state in ("start", "note"):
+            words = f"[bold]{event.station:<9}[/] [dim]{escape(event.text)}[/]"
+            if screen.is_terminal:
+                if status is None:
+                    status = screen.status(words, spinner="dots")
+                    status.start()
+                else:
+                    status.update(words)
+            return
+        if status is not None:
+            status.stop()
+            status = None
+        screen.print(
+            f"  {MARKS[event.state]} [bold]{event.station:<9}[/] {escape(event.text)}"
+            f" [dim]{event.seconds:.1f} s[/]"
+        )
+
+    try:
+        yield show
+    finally:
+        if status is not None:
+            status.stop()
