@@ -1,1 +1,1 @@
-""""""
+"""What opening a model file would do, found without opening it."""

@@ -1,1 +1,1 @@
-""""""
+"""The sealed model package."""

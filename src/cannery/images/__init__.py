@@ -1,1 +1,1 @@
-""""""
+"""Images composed without a daemon."""

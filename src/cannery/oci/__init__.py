@@ -1,1 +1,1 @@
-""""""
+"""The formats and the transport of the OCI specifications; knows no models."""

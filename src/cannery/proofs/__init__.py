@@ -1,1 +1,1 @@
-""""""
+"""What a finished image shows when it is started and tried."""

@@ -1,1 +1,1 @@
-""""""
+"""Files of rows, scored with a can."""

@@ -1,1 +1,1 @@
-""""""
+"""What lives inside an image: the scorer, the service, and how both are started."""

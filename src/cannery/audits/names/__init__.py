@@ -1,1 +1,1 @@
-""""""
+"""The allow-lists, as data: one table for each library."""

@@ -1,1 +1,1 @@
-""""""
+"""Exact ONNX graphs from fitted scikit-learn estimators."""

@@ -1,1 +1,1 @@
-""""""
+"""What an image stands on."""
