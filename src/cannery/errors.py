@@ -5,6 +5,7 @@ CanneryError
 ├── SourceError           a model that can't be found or read
 │   └── UnreachableError  a tracking server, registry or mirror that does not answer
 ├── SchemaError           records, a sample or a signature that don't fit
+│   └── MalformedError    a request that is not even JSON (or CSV)
 ├── CanError              a can that is damaged or not a can
 ├── IsolationError        the sandbox or the worker in it failed
 ├── ConversionError       a model that no runtime here can hold
@@ -65,6 +66,10 @@ class SchemaError(CanneryError):
     ) -> None:
         super().__init__(message, hint=hint)
         self.issues = issues
+
+
+class MalformedError(SchemaError):
+    """A request that is not even JSON (or CSV)."""
 
 
 class CanError(CanneryError):

@@ -82,6 +82,10 @@ class CanManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     signature: Signature
     feeds: tuple[Feed, ...] = ()
     """How a graph is fed (ONNX only)."""
+    trusted: tuple[str, ...] = ()
+    """Types that skops may build when it opens the model: audited and reviewed (skops only)."""
+    named: bool = False
+    """Whether the estimator must be given a data frame with the features' names (skops only)."""
     files: dict[str, File]
     """Every file of the can but `can.json`."""
     parity: ParitySummary | None = None

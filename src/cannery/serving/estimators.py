@@ -1,0 +1,128 @@
+"""scikit-learn estimators behind the scorer's protocol: opened by skops, from types that the can lists."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cannery.errors import CanError, ProofError
+from cannery.signatures import NULL_STRING, Batch, Raw, Signature
+
+METHODS = {
+    "label": "predict",
+    "prediction": "predict",
+    "probabilities": "predict_proba",
+    "scores": "decision_function",
+    "transformed": "transform",
+}
+"""Which method answers which raw output."""
+
+
+class EstimatorScorer:
+    """A fitted estimator."""
+
+    __slots__ = ("_calls", "_estimator", "_named", "_signature")
+
+    def __init__(
+        self, estimator: Any, signature: Signature, *, task: str = "classifier", named: bool = False
+    ) -> None:
+        """Choose the methods to call; raises CanError when the estimator lacks one."""
+        self._estimator = estimator
+        self._signature = signature
+        self._named = named
+        self._calls = {o.tensor: _method(o.tensor, task) for o in signature.outputs}
+        for tensor, method in self._calls.items():
+            if not hasattr(estimator, method):
+                kind = type(estimator).__name__
+                raise CanError(f"the output '{tensor}' needs '{method}', which {kind} has not")
+
+    def score(self, batch: Batch) -> Raw:
+        """Return one array for each raw output, [rows] or [rows, columns]."""
+        table = table_of(batch, self._signature, named=self._named)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # unseen categories and the like, once per request
+                return {
+                    tensor: _dense(getattr(self._estimator, method)(table))
+                    for tensor, method in self._calls.items()
+                }
+        except Exception as error:  # whatever an estimator raises
+            place = type(error).__name__
+            raise ProofError(f"the estimator failed on {len(batch)} rows: {place}") from error
+
+
+def skops_scorer(
+    data: bytes,
+    signature: Signature,
+    *,
+    task: str,
+    trusted: tuple[str, ...] = (),
+    named: bool = False,
+) -> EstimatorScorer:
+    """Open a skops file with the listed types and no other; raises CanError when it can't be opened."""
+    try:
+        import skops.io
+    except ImportError as error:
+        raise CanError(
+            "a can with the skops runtime needs skops and scikit-learn here",
+            hint="install what its can.json lists under 'requirements'",
+        ) from error
+    try:
+        estimator = skops.io.loads(data, trusted=list(trusted))
+    except (
+        Exception
+    ) as error:  # UntrustedTypesFoundException, BadZipFile, and what constructors raise
+        brief = str(error).partition("\n")[0][:300]
+        raise CanError(f"skops can't open the model: {brief}") from error
+    return EstimatorScorer(estimator, signature, task=task, named=named)
+
+
+def table_of(batch: Batch, signature: Signature, *, named: bool) -> Any:
+    """Return the rows as the estimator saw them in training: a data frame, or an array of [rows, features].
+
+    A missing string is NaN, as pandas hands it to scikit-learn.
+    """
+    if named:
+        import pandas as pd  # only where the estimator asks for names
+
+        columns = _columns(batch, signature)
+        return pd.DataFrame(columns, index=range(len(batch)), columns=list(columns))
+    if not signature.strings:
+        return batch.numbers
+    values = np.empty((len(batch), len(signature.features)), dtype=object)
+    for index, column in enumerate(_columns(batch, signature).values()):
+        values[:, index] = column
+    return values
+
+
+def _columns(batch: Batch, signature: Signature) -> dict[str, NDArray[Any]]:
+    """Return each feature's column in its own dtype, in the signature's order."""
+    numbers = {f.name: batch.numbers[:, i] for i, f in enumerate(signature.numbers)}
+    strings = {f.name: batch.strings[:, i] for i, f in enumerate(signature.strings)}
+    columns: dict[str, NDArray[Any]] = {}
+    for feature in signature.features:
+        if feature.type == "string":
+            column = strings[feature.name]
+            null = column == NULL_STRING
+            columns[feature.name] = np.where(null, np.nan, column) if null.any() else column
+            continue
+        values = numbers[feature.name]
+        if feature.type == "double" or np.isnan(values).any():
+            columns[feature.name] = values
+        else:
+            columns[feature.name] = values.astype(bool if feature.type == "boolean" else np.int64)
+    return columns
+
+
+def _method(tensor: str, task: str) -> str:
+    if tensor not in METHODS:
+        raise CanError(f"no estimator answers the raw output '{tensor}'")
+    return "transform" if task == "transformer" else METHODS[tensor]
+
+
+def _dense(value: Any) -> NDArray[Any]:
+    """Return an array, also for the sparse matrices and frames that transformers answer."""
+    return np.asarray(value.toarray() if hasattr(value, "toarray") else value)

@@ -1,0 +1,172 @@
+"""Rows in, rows out: the one protocol behind which every runtime stands, and the only user of ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from cannery.cans.manifest import Feed
+from cannery.errors import CanError, ProofError, SchemaError
+from cannery.signatures import Batch, Raw, Signature
+
+if TYPE_CHECKING:
+    from cannery.cans.open import Can
+
+_QUIET = 4
+"""ONNX Runtime's severity `fatal`: what goes wrong is raised, and need not be printed too."""
+_DTYPES: dict[str, Any] = {"float32": np.float32, "int64": np.int64, "bool": np.bool_}
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+Fill = Callable[[Batch], NDArray[Any]]
+
+
+class Scorer(Protocol):
+    """A loaded model."""
+
+    def score(self, batch: Batch) -> Raw:
+        """Return the raw outputs of these rows.
+
+        Raises SchemaError for a value that the model can't take, ProofError when it fails.
+        """
+        ...
+
+
+class OnnxScorer:
+    """A graph in an ONNX Runtime session, on the CPU, from bytes."""
+
+    __slots__ = ("_fills", "_outputs", "_session")
+
+    def __init__(self, session: Any, fills: dict[str, Fill], outputs: list[str]) -> None:
+        self._session = session
+        self._fills = fills
+        self._outputs = outputs
+
+    def score(self, batch: Batch) -> Raw:
+        """Return the tensors that were asked for, each [rows] or [rows, columns]."""
+        feeds = {name: fill(batch) for name, fill in self._fills.items()}
+        try:
+            values = self._session.run(self._outputs, feeds)
+        except Exception as error:  # ONNX Runtime raises a dozen classes without a common base
+            raise ProofError(f"the graph failed on {len(batch)} rows: {_brief(error)}") from error
+        return {name: _array(value) for name, value in zip(self._outputs, values, strict=True)}
+
+
+def onnx_scorer(
+    data: bytes,
+    signature: Signature,
+    feeds: tuple[Feed, ...],
+    *,
+    outputs: tuple[str, ...] | None = None,
+    threads: int = 1,
+) -> OnnxScorer:
+    """Open a graph from bytes; `outputs` are the tensors to ask for (default: those of the signature).
+
+    Raises CanError when the bytes are no graph, or don't match the signature or the feeds.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _QUIET
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises a dozen classes without a common base
+        raise CanError(f"ONNX Runtime can't open the graph: {_brief(error)}") from error
+    wanted = outputs or tuple(dict.fromkeys(o.tensor for o in signature.outputs))
+    _same("output", wanted, [o.name for o in session.get_outputs()], exact=False)
+    _same("input", [f.input for f in feeds], [i.name for i in session.get_inputs()], exact=True)
+    return OnnxScorer(session, {f.input: _fill(f, signature) for f in feeds}, list(wanted))
+
+
+def open_scorer(can: Can, *, threads: int = 1) -> Scorer:
+    """Load the model of an opened can; raises CanError when its runtime can't."""
+    manifest = can.manifest
+    match manifest.runtime:
+        case "onnx":
+            return onnx_scorer(can.model(), manifest.signature, manifest.feeds, threads=threads)
+        case "skops":
+            from cannery.serving.estimators import skops_scorer  # needs scikit-learn, only here
+
+            return skops_scorer(
+                can.model(),
+                manifest.signature,
+                task=manifest.task,
+                trusted=manifest.trusted,
+                named=manifest.named,
+            )
+        case runtime:
+            raise CanError(
+                f"the can '{manifest.name}' has runtime '{runtime}', which is not served",
+                hint="pack the model again with the onnx or the skops runtime",
+            )
+
+
+def _brief(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300]
+
+
+def _same(kind: str, asked: Any, offered: list[str], *, exact: bool) -> None:
+    """Raise CanError unless the graph offers what the manifest names."""
+    missing = [name for name in asked if name not in offered]
+    unfed = [name for name in offered if name not in asked] if exact else []
+    if missing or unfed:
+        problem = (
+            f"no {kind} '{missing[0]}'" if missing else f"{kind} '{unfed[0]}', which is not fed"
+        )
+        raise CanError(f"the graph has {problem} (it has: {', '.join(offered) or 'none'})")
+
+
+def _array(value: Any) -> NDArray[Any]:
+    """Return an output as an array: one dict per row (a ZipMap) becomes one column per class."""
+    if isinstance(value, list):
+        return np.array([[row[key] for key in sorted(row)] for row in value])
+    return np.asarray(value)
+
+
+def _fill(feed: Feed, signature: Signature) -> Fill:
+    """Return the function that takes this feed's columns from a batch.
+
+    Raises CanError for a feature that is unknown, of the other block, or null where the input can't be.
+    """
+    known = {f.name: f for f in signature.features}
+    block = signature.strings if feed.dtype == "string" else signature.numbers
+    places = {f.name: index for index, f in enumerate(block)}
+    for name in feed.features:
+        if name not in known:
+            raise CanError(f"the input '{feed.input}' is fed by '{name}', which is no feature")
+        if name not in places:
+            raise CanError(
+                f"the input '{feed.input}' takes {feed.dtype}, but '{name}' is {known[name].type}"
+            )
+        if known[name].nullable and feed.dtype in ("int64", "bool"):
+            raise CanError(f"the input '{feed.input}' has no null, but '{name}' may be null")
+    if feed.rank == 1 and len(feed.features) != 1:
+        raise CanError(
+            f"the input '{feed.input}' is a vector, but has {len(feed.features)} features"
+        )
+    return _columns(feed, [places[name] for name in feed.features], whole=len(block))
+
+
+def _columns(feed: Feed, places: list[int], *, whole: int) -> Fill:
+    """Return the function that slices, shapes and casts; the whole block is passed on as it is."""
+    pick: Any = slice(None) if places == list(range(whole)) else places
+    if feed.rank == 1:
+        pick = places[0]
+    if feed.dtype == "string":
+        return lambda batch: np.ascontiguousarray(batch.strings[:, pick])
+    if feed.dtype == "float64":
+        return lambda batch: np.ascontiguousarray(batch.numbers[:, pick])
+    if feed.dtype == "float32":
+        return lambda batch: _single(batch.numbers[:, pick], feed)
+    dtype = _DTYPES[feed.dtype]
+    return lambda batch: np.ascontiguousarray(batch.numbers[:, pick]).astype(dtype)
+
+
+def _single(values: NDArray[np.float64], feed: Feed) -> NDArray[np.float32]:
+    """Cast to float32; raises SchemaError where a finite number would become infinite, as scikit-learn does."""
+    if np.any(np.abs(values) > _FLOAT32_MAX):  # NaN compares false
+        raise SchemaError(f"a number in {', '.join(feed.features)} is beyond the range of float32")
+    return np.ascontiguousarray(values, dtype=np.float32)
