@@ -1,0 +1,247 @@
+"""Records to a batch by typed decoders made from the signature, and raw outputs back to records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from cannery.errors import Issue, MalformedError, ProofError, SchemaError
+from cannery.serving.issues import WHOLE, explain, pack, show
+from cannery.signatures import NULL_STRING, Batch, Feature, Output, Raw, Signature
+
+ROUNDING = 1e-6
+"""How far a probability may be outside [0, 1] by rounding; it is brought back."""
+
+
+class Schema:
+    """The typed decoders of one signature."""
+
+    __slots__ = ("_closed", "_many", "_numbers", "_one", "_row", "_strings", "signature")
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+        self._row = _struct(signature)
+        self._one = msgspec.json.Decoder(self._row)
+        self._many = msgspec.json.Decoder(list[self._row])  # type: ignore[name-defined]
+        places = {f.name: f"f{index}" for index, f in enumerate(signature.features)}
+        self._numbers = _getter([places[f.name] for f in signature.numbers])
+        self._strings = _getter([places[f.name] for f in signature.strings])
+        self._closed = _closed(signature)
+
+    def decode(self, body: bytes) -> tuple[Batch, bool]:
+        """Return the batch in a JSON body, and whether the body is a single record.
+
+        Raises MalformedError for what is no JSON (or names a key twice), SchemaError with every
+        issue for what is JSON but doesn't fit.
+        """
+        single = body.lstrip()[:1] != b"["
+        try:
+            rows = [self._one.decode(body)] if single else self._many.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            rows = None
+        if rows is not None and (batch := self._pack(rows, body)) is not None:
+            return batch, single
+        value = parse(body)
+        if not isinstance(value, dict | list):
+            expected = "an object, or an array of objects"
+            issue = Issue(path="$", expected=expected, got=show(value))
+            raise SchemaError(str(issue), issues=(issue,))
+        records = value if isinstance(value, list) else [value]
+        single = records is not value
+        return explain(records, self.signature, single=single), single
+
+    def encode(self, records: Sequence[Mapping[str, Any]]) -> Batch:
+        """Return the batch of records; raises SchemaError with every issue."""
+        try:
+            rows = msgspec.convert(records, list[self._row])  # type: ignore[name-defined]
+        except (msgspec.ValidationError, TypeError):
+            rows = None
+        if rows is not None and (batch := self._pack(rows, None)) is not None:
+            return batch
+        return explain(records, self.signature)
+
+    def _pack(self, rows: list[Any], body: bytes | None) -> Batch | None:
+        """Return the batch of typed rows, or None where only `explain` can judge them."""
+        numbers, strings = list(map(self._numbers, rows)), list(map(self._strings, rows))
+        voids = sum(row.count(None) for row in strings)
+        sound = _unicode(strings) if body is None else self._once(body, len(rows), voids)
+        if not sound or any(NULL_STRING in row for row in strings):
+            return None
+        if voids:
+            strings = [tuple(NULL_STRING if v is None else v for v in row) for row in strings]
+        batch = pack(numbers, strings, self.signature)
+        nulls = sum(row.count(None) for row in numbers)
+        if np.count_nonzero(~np.isfinite(batch.numbers)) != nulls:
+            return None
+        return batch if self._seen(batch) else None
+
+    def _seen(self, batch: Batch) -> bool:
+        """Whether every value of a closed set of categories is one of them."""
+        for block, column, allowed in self._closed:
+            values = (batch.strings if block == "strings" else batch.numbers)[:, column]
+            if not allowed.issuperset(
+                v for v in values.tolist() if v == v
+            ):  # NaN, a null, is unequal to itself
+                return False
+        return True
+
+    def _once(self, body: bytes, rows: int, voids: int) -> bool:
+        """Whether every key stands there exactly once.
+
+        The decoder takes the last of two equal keys. Where nothing is escaped, each key and each
+        text has two quotation marks, so that their number tells.
+        """
+        marks = 2 * (rows * (len(self.signature.features) + len(self.signature.strings)) - voids)
+        return b"\\" not in body and body.count(b'"') == marks
+
+
+def encode(records: Sequence[Mapping[str, Any]], signature: Signature) -> Batch:
+    """Return the batch of records under `signature`; raises SchemaError with every issue."""
+    return Schema(signature).encode(records)
+
+
+def parse(body: bytes) -> Any:
+    """Return the value of a JSON document; raises MalformedError, also for a key that appears twice."""
+    try:
+        return json.loads(body.decode("utf-8"), object_pairs_hook=_unique)
+    except UnicodeDecodeError as error:
+        raise MalformedError(f"the body is not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno} column {error.colno}"
+        raise MalformedError(
+            f"the body is not JSON at {place}: {error.msg[:1].lower()}{error.msg[1:]}"
+        ) from error
+    except (RecursionError, ValueError) as error:  # ValueError: an integer of thousands of digits
+        raise MalformedError("the body nests too deep or holds too long a number") from error
+
+
+def columns(raw: Raw, signature: Signature, rows: int) -> dict[str, NDArray[Any]]:
+    """Return the answer as one array of [rows] for each output field, in its declared type.
+
+    Raises ProofError for an answer of the wrong shape, one that is not finite, or a probability
+    outside [0, 1].
+    """
+    return {output.name: _column(raw, output, rows) for output in signature.outputs}
+
+
+def render(raw: Raw, signature: Signature, rows: int | None = None) -> list[dict[str, Any]]:
+    """Return the answer as one record of plain values for each row; raises ProofError as `columns` does."""
+    if rows is None:
+        rows = max((len(array) for array in raw.values()), default=0)
+    answer = columns(raw, signature, rows)
+    names = tuple(answer)
+    values = [array.tolist() for array in answer.values()]
+    return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _column(raw: Raw, output: Output, rows: int) -> NDArray[Any]:
+    array = raw.get(output.tensor)
+    if array is None:
+        raise ProofError(f"the model has no output '{output.tensor}' for '{output.name}'")
+    values = array
+    if array.ndim == 2:
+        column = output.column if output.column is not None else 0
+        width = array.shape[1]
+        if column >= width or (output.column is None and width != 1):
+            raise ProofError(f"the answer '{output.name}' has the shape {list(array.shape)}")
+        values = array[:, column]
+    if values.shape != (rows,) or (array.ndim == 1 and output.column not in (None, 0)):
+        raise ProofError(
+            f"the answer '{output.name}' has the shape {list(array.shape)} for {rows} rows"
+        )
+    return _typed(values, output)
+
+
+def _typed(values: NDArray[Any], output: Output) -> NDArray[Any]:
+    """Return the values in the output's type; raises ProofError where they can't be meant."""
+    if output.type == "string":
+        return values if values.dtype.kind in "OU" else values.astype(str).astype(object)
+    if values.dtype.kind not in "fiub":
+        try:
+            values = values.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ProofError(f"the answer '{output.name}' is not a number") from error
+    bad = ~np.isfinite(values)
+    if output.probability:
+        bad |= (values < -ROUNDING) | (values > 1 + ROUNDING)
+    if output.type in ("long", "boolean"):
+        bad |= values != np.trunc(values)
+    if bad.any():
+        row = int(np.argmax(bad))
+        expected = _expected(output)
+        raise ProofError(
+            f"the answer '{output.name}' is {values[row]} in row {row}, not {expected}"
+        )
+    if output.probability:
+        values = np.clip(values, 0.0, 1.0)
+    return values.astype({"long": np.int64, "boolean": np.bool_}.get(output.type, np.float64))
+
+
+def _expected(output: Output) -> str:
+    if output.probability:
+        return "a probability in [0, 1]"
+    return "a finite number" if output.type == "double" else "a whole number"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        seen: set[str] = set()
+        name = next(k for k, _ in pairs if k in seen or seen.add(k))  # type: ignore[func-returns-value]
+        raise MalformedError(f"the key {show(name)} appears twice in one object")
+    return record
+
+
+def _getter(places: list[str]) -> Any:
+    """Return the function that takes these attributes of a row as a tuple."""
+    match places:
+        case []:
+            return lambda row: ()
+        case [place]:
+            return lambda row: (getattr(row, place),)
+        case _:
+            return attrgetter(*places)
+
+
+def _closed(signature: Signature) -> tuple[tuple[str, int, frozenset[Any]], ...]:
+    """Return block, column and allowed values of each feature that takes no unseen category."""
+    found = []
+    for block in ("numbers", "strings"):
+        for column, feature in enumerate(getattr(signature, block)):
+            if feature.categories is not None and not feature.unseen:
+                null = {NULL_STRING} if block == "strings" else set()
+                found.append((block, column, frozenset(feature.categories) | null))
+    return tuple(found)
+
+
+def _unicode(rows: list[tuple[Any, ...]]) -> bool:
+    """Whether every text is valid Unicode: a caller's may hold half a surrogate pair."""
+    try:
+        for row in rows:
+            "".join(filter(None, row)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _struct(signature: Signature) -> type[msgspec.Struct]:
+    """Return the type of one record: every field required, no other allowed."""
+    fields = [(f"f{index}", _type(f)) for index, f in enumerate(signature.features)]
+    names = {f"f{index}": f.name for index, f in enumerate(signature.features)}
+    return msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
+
+
+def _type(feature: Feature) -> Any:
+    types: dict[str, Any] = {
+        "double": float,
+        "long": Annotated[int, msgspec.Meta(ge=-WHOLE, le=WHOLE)],
+        "boolean": bool,
+        "string": str,
+    }
+    return types[feature.type] | None if feature.nullable else types[feature.type]
