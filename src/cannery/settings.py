@@ -1,0 +1,216 @@
+"""What the user's project says: `cannery.toml`, or `[tool.cannery]` in `pyproject.toml`."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from cannery.errors import Issue, UsageError
+
+LIMIT = 1 << 20
+"""Bytes; a longer settings file is not read."""
+
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[model]` table."""
+
+    source: str | None = None
+    """Path or URI of the model."""
+    sample: str | None = None
+    """Path of the sample, relative to the file that names it."""
+    name: str | None = None
+
+
+class TrustSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[trust]` table, in the shape of `audits.policy.Policy`."""
+
+    names: dict[str, str] = {}
+    """Exact dotted name → the reviewer's reason."""
+    pickle: Literal["refuse", "boundary"] = "refuse"
+    digests: tuple[str, ...] = ()
+
+
+class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[image]` table."""
+
+    base: str | None = None
+    """`debian`, or the reference of an image."""
+    mirror: str | None = None
+    """Address of a Debian mirror."""
+    media: Literal["docker", "oci"] | None = None
+    mode: Literal["bake", "pull"] | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that a settings file can say."""
+
+    model: ModelSettings = ModelSettings()
+    trust: TrustSettings = TrustSettings()
+    outputs: dict[str, dict[str, Any]] = {}
+    """Name of an answered field → what it shows, e.g. `{"class": "Yes"}`."""
+    image: ImageSettings = ImageSettings()
+    found: Path | None = None
+    """The file that they were read from; None where there is none."""
+
+
+_TABLES: dict[str, type[msgspec.Struct]] = {
+    "model": ModelSettings,
+    "trust": TrustSettings,
+    "image": ImageSettings,
+}
+
+
+def load_settings(folder: Path, explicit: Path | None = None) -> Settings:
+    """Read `explicit`, else `cannery.toml` or the `[tool.cannery]` table of `pyproject.toml` in `folder`.
+
+    Without any of them, returns the defaults. Raises UsageError that names every problem at once.
+    """
+    if explicit is not None:
+        document = _table(explicit)
+        if document is None:
+            raise UsageError(f"'{explicit}' has no [tool.cannery] table")
+        return parse_settings(document, explicit)
+    own, shared = folder / "cannery.toml", folder / "pyproject.toml"
+    document = _table(own) if own.is_file() else None
+    elsewhere = _table(shared) if shared.is_file() else None
+    if document is not None and elsewhere is not None:
+        raise UsageError(
+            f"both '{own}' and [tool.cannery] in '{shared}' hold settings",
+            hint="keep one of them: which policy holds must not be a matter of order",
+        )
+    if document is not None:
+        return parse_settings(document, own)
+    return Settings() if elsewhere is None else parse_settings(elsewhere, shared)
+
+
+def parse_settings(document: Mapping[str, Any], file: Path) -> Settings:
+    """Check a parsed document and return it typed; raises UsageError naming key, file and nearest name."""
+    issues = list(_issues(document))
+    if issues:
+        text = "; ".join(str(issue) for issue in issues)
+        plural = f"{len(issues)} problems in '{file}': " if len(issues) > 1 else f"in '{file}': "
+        raise UsageError(plural + text)
+    return msgspec.convert({**document, "found": file}, Settings)
+
+
+def _table(path: Path) -> Mapping[str, Any] | None:
+    """Return the table that is ours in the file at `path`; None for a pyproject.toml without one."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(LIMIT + 1)
+    except OSError as error:
+        raise UsageError(f"can't read '{path}': {error.strerror}") from error
+    if len(data) > LIMIT:
+        raise UsageError(f"'{path}' has more than {LIMIT} bytes: too long for settings")
+    try:
+        document: Any = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"'{path}' is not TOML: {error}") from error
+    if path.name != "pyproject.toml":
+        return document  # type: ignore[no-any-return]
+    tool = document.get("tool")
+    table = tool.get("cannery") if isinstance(tool, dict) else None
+    if table is not None and not isinstance(table, dict):
+        raise UsageError(f"in '{path}': 'tool.cannery' is not a table")
+    return table
+
+
+def _issues(document: Mapping[str, Any]) -> Iterator[Issue]:
+    known = [*_TABLES, "outputs"]
+    for key, value in document.items():
+        if key not in known:
+            yield _unknown(key, "", known)
+        elif not isinstance(value, dict):
+            yield Issue(path=key, expected="a table", got=_kind(value))
+        elif key == "outputs":
+            yield from _output_issues(value)
+        else:
+            yield from _field_issues(value, _TABLES[key], key)
+    trust = document.get("trust")
+    if isinstance(trust, dict):
+        yield from _trust_issues(trust)
+
+
+def _field_issues(
+    table: dict[str, Any], owner: type[msgspec.Struct], place: str
+) -> Iterator[Issue]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(owner)}
+    for key, value in table.items():
+        if key not in fields:
+            yield _unknown(key, f"{place}.", list(fields))
+        elif (place, key) != ("trust", "names"):  # said better below
+            try:
+                msgspec.convert(value, fields[key].type)
+            except msgspec.ValidationError:
+                expected = _wanted(fields[key].type)
+                yield Issue(path=f"{place}.{key}", expected=expected, got=_kind(value))
+
+
+def _output_issues(table: dict[str, Any]) -> Iterator[Issue]:
+    for name, choice in table.items():
+        if not isinstance(choice, dict):
+            yield Issue(
+                path=f"outputs.{name}",
+                expected='a table such as { class = "Yes" }',
+                got=_kind(choice),
+            )
+
+
+def _trust_issues(trust: dict[str, Any]) -> Iterator[Issue]:
+    names = trust.get("names", {})
+    if not isinstance(names, dict):
+        yield Issue(path="trust.names", expected="a table of name = reason", got=_kind(names))
+        names = {}
+    for name, reason in names.items():
+        place = f'trust.names."{name}"'
+        if isinstance(reason, dict):
+            yield Issue(
+                path=place,
+                expected='the dotted name in quotes: names."a.b" = "reason"',
+                got="a table",
+            )
+        elif any(c in name for c in "*?["):
+            yield Issue(path=place, expected="one exact dotted name", got="a wildcard")
+        elif not _DOTTED.fullmatch(name):
+            yield Issue(
+                path=place, expected="a dotted name such as package.module.Name", got="none"
+            )
+        elif not isinstance(reason, str) or not reason.strip():
+            yield Issue(path=place, expected="the reviewer's reason", got=_kind(reason))
+    digests = trust.get("digests", [])
+    for index, digest in enumerate(digests if isinstance(digests, list) else []):
+        if isinstance(digest, str) and not _DIGEST.fullmatch(digest):
+            yield Issue(
+                path=f"trust.digests[{index}]", expected="sha256:<64 hex digits>", got=f"'{digest}'"
+            )
+
+
+def _unknown(key: str, place: str, known: list[str]) -> Issue:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    expected = f"'{near[0]}'" if near else f"one of {', '.join(sorted(known))}"
+    return Issue(path=place + key, expected=expected, got=f"the unknown key '{key}'")
+
+
+def _wanted(hint: Any) -> str:
+    """Say in words what a field takes."""
+    if hint is str:
+        return "a text"
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(f"'{choice}'" for choice in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return "a list of texts"
+    return " or ".join(_wanted(part) for part in typing.get_args(hint) if part is not type(None))
+
+
+def _kind(value: Any) -> str:
+    return "an empty text" if value == "" else f"{type(value).__name__} {value!r}"[:60]
