@@ -135,3 +135,8 @@ def main() -> NoReturn:
 def print_json(value: object) -> None:
     """Write `value` to stdout as JSON with sorted keys."""
     click.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def talks(ctx: click.Context) -> bool:
+    """Whether the user wants to be told how the work goes."""
+    return not ctx.find_root().obj["quiet"]

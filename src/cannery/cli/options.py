@@ -14,13 +14,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
-def option(
-    help_text: str, *, flags: tuple[str, ...] = (), metavar: str | None = None
-) -> dict[str, Any]:
-    """Return the metadata that makes a dataclass field an option of the command line."""
-    return {"cli": {"help": help_text, "flags": flags, "metavar": metavar}}
-
-
 def _type_of(hint: Any) -> Any:
     """Return the click type of a field's annotation."""
     arguments = [a for a in typing.get_args(hint) if a is not type(None)]
@@ -41,9 +34,9 @@ def options_of(owner: type) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         for field in reversed(dataclasses.fields(owner)):
-            if "cli" not in field.metadata:
+            if "option" not in field.metadata:
                 continue
-            spec = field.metadata["cli"]
+            spec = field.metadata["option"]
             hint = hints[field.name]
             flag = "--" + field.name.replace("_", "-")
             default = field.default
@@ -69,5 +62,5 @@ def options_of(owner: type) -> Callable[[F], F]:
 
 def picked(owner: type[T], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the parsed options that belong to `owner`."""
-    names = {field.name for field in dataclasses.fields(owner) if "cli" in field.metadata}  # type: ignore[arg-type]
+    names = {field.name for field in dataclasses.fields(owner) if "option" in field.metadata}  # type: ignore[arg-type]
     return {name: value for name, value in given.items() if name in names}

@@ -1,0 +1,198 @@
+"""The line on one page.
+
+pack  = fetch, audit, clear, convert, seal
+build = pack, lock, compose, prove, deliver
+
+The Python API and the commands both call it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cannery.audits.audit import audit
+from cannery.audits.policy import Cleared, Policy, clear
+from cannery.blobs import pretty_json, refuse_existing
+from cannery.cans.manifest import AuditSummary, CanManifest, CanSource, ParitySummary, Runtime
+from cannery.cans.open import Can
+from cannery.cans.seal import seal
+from cannery.conversions.choose import ConvertOptions, convert
+from cannery.conversions.nouns import Conversion
+from cannery.errors import UsageError
+from cannery.options import option
+from cannery.progress import Progress, quiet, station
+from cannery.settings import option
+from cannery.sources.fetch import fetch
+from cannery.sources.memory import of_object
+from cannery.sources.source import Source
+from cannery.tables import from_frame, read_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackOptions:
+    """How a model is packed."""
+
+    runtime: Runtime | None = field(
+        default=None, metadata=option("Take this runtime or fail; by default the best that passes.")
+    )
+    name: str | None = field(
+        default=None, metadata=option("Name of the model; by default its registered or file name.")
+    )
+    version: str | None = field(
+        default=None, metadata=option("Version of the model; by default the registry's, else 0.")
+    )
+    tracking_uri: str | None = field(
+        default=None, metadata=option("MLflow tracking server or store.", metavar="URI")
+    )
+    tolerance: float = field(
+        default=1e-6, metadata=option("How far a converted score may be off.")
+    )
+    allow_weak_sandbox: bool = field(
+        default=False,
+        metadata=option("Open the model even where only resource limits can hold it."),
+    )
+    force: bool = field(default=False, metadata=option("Replace an output that exists."))
+    policy: Policy = Policy()
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    """The `[outputs]` table: name of an answered field → what it shows."""
+
+
+def _source_of(model: object, staging: Path, options: PackOptions) -> Source:
+    if isinstance(model, str | Path):
+        return fetch(str(model), staging=staging, tracking_uri=options.tracking_uri)
+    return of_object(model, options.name or type(model).__name__.lower(), staging=staging)
+
+
+def _sample_of(sample: object | None) -> Any:
+    if sample is None:
+        return None
+    if isinstance(sample, str | Path):
+        return read_table(Path(sample))
+    return from_frame(sample)
+
+
+def clear_source(source: Source, options: PackOptions, progress: Progress) -> Cleared:
+    """Audit `source` and judge it by the policy; raises UnsafeError when it does not pass."""
+    with station("audit", progress) as work:
+        work.note(source.main)
+        facts = audit(source)
+        cleared = clear(source, facts, options.policy)
+        work.result(f"{facts.verdict}: {source.format}, {len(facts.names)} names, none unknown")
+    return cleared
+
+
+def manifest_of(cleared: Cleared, conversion: Conversion, options: PackOptions) -> CanManifest:
+    """Return `can.json` without its list of files, which sealing adds."""
+    origin, artifact, parity = cleared.source.origin, conversion.artifact, conversion.parity
+    return CanManifest(
+        name=options.name or origin.name or "model",
+        version=options.version or origin.version or "0",
+        source=CanSource(
+            given=origin.given,
+            resolved=origin.resolved,
+            digest=cleared.source.blob.digest,
+            format=cleared.source.format,
+            version=origin.version,
+            stage=origin.stage,
+            aliases=origin.aliases,
+            run_id=origin.run_id,
+            model_id=origin.model_id,
+            metrics=origin.metrics,
+        ),
+        runtime=artifact.runtime,
+        model=artifact.name,
+        task=conversion.task,
+        signature=conversion.signature,
+        feeds=artifact.feeds,
+        files={},
+        parity=parity
+        and ParitySummary(
+            rows=parity.rows,
+            maximum=parity.maximum,
+            flips=parity.flips,
+            tolerance=parity.tolerance,
+        ),
+        audit=AuditSummary(
+            verdict=cleared.audit.verdict,
+            names=len(cleared.names),
+            policy=cleared.policy.digest,
+            sandbox=conversion.sandbox,
+        ),
+        requirements=artifact.requirements,
+        notes=conversion.notes,
+    )
+
+
+def _seal(cleared: Cleared, conversion: Conversion, folder: Path, options: PackOptions) -> Can:
+    audited = msgspec.structs.replace(cleared.audit, duration=0.0)
+    files = {
+        conversion.artifact.name: conversion.artifact.data,
+        "canary.json": pretty_json(conversion.canary),
+        "audit.json": pretty_json(audited),
+    }
+    if conversion.parity is not None:
+        files["parity.json"] = pretty_json(conversion.parity)
+    manifest = manifest_of(cleared, conversion, options)
+    return seal(manifest, files, folder, force=options.force)
+
+
+def pack(
+    model: object,
+    *,
+    output: str | Path,
+    sample: object | None = None,
+    options: PackOptions | None = None,
+    progress: Progress = quiet,
+) -> Can:
+    """Convert an audited model and seal it into the folder `output`.
+
+    `model` is a path, a URI (`models:/name@alias`), or a fitted estimator. `sample` is a path to CSV,
+    JSONL or Parquet, or a data frame: rows such as the model will see, target column or not.
+
+    Raises SourceError, UnsafeError, SchemaError, ConversionError, ParityError, OutputError.
+    """
+    options = options or PackOptions()
+    folder = Path(output)
+    refuse_existing(folder, force=options.force)
+    with tempfile.TemporaryDirectory(prefix="cannery-") as staging:
+        with station("fetch", progress) as work:
+            table = _sample_of(sample)
+            source = _source_of(model, Path(staging), options)
+            origin = source.origin
+            work.result(f"{origin.given} → {origin.resolved}" if origin.resolved != origin.given else origin.given)
+        if source.format == "can":
+            raise UsageError(f"'{origin.given}' is a can already", hint="build it: cannery build CAN -t NAME:TAG")
+        cleared = clear_source(source, options, progress)
+        with station("convert", progress) as work:
+            conversion = convert(
+                cleared,
+                sample=table,
+                options=ConvertOptions(
+                    runtime=options.runtime,
+                    tolerance=options.tolerance,
+                    outputs=options.outputs,
+                    allow_weak_sandbox=options.allow_weak_sandbox,
+                    progress=work.note,
+                ),
+            )
+            work.result(_converted(conversion))
+        with station("seal", progress) as work:
+            can = _seal(cleared, conversion, folder, options)
+            work.result(f"{folder} {can.digest[:19]}")
+    return can
+
+
+def _converted(conversion: Conversion) -> str:
+    parity = conversion.parity
+    if parity is None:
+        return f"{conversion.artifact.runtime}, as given"
+    return (
+        f"{conversion.artifact.runtime}; parity over {parity.rows} rows: {parity.flips} labels changed,"
+        f" largest difference {parity.maximum:.1e}"
+    )
