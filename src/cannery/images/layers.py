@@ -1,0 +1,218 @@
+"""Pack files into layers: the same tree, the same bytes, on any machine."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from zlib_ng import zlib_ng
+
+from cannery.blobs import CHUNK
+from cannery.images.recipe import recipe_digest
+from cannery.images.store import Store
+from cannery.images.trees import Entry, LeftOut, Tree, with_parents
+from cannery.oci.descriptors import Layer
+
+_LEVEL = 6
+_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+"""gzip without a name, with time 0 and operating system unknown (RFC 1952)."""
+
+
+class Writes(Protocol):
+    """Something that takes bytes."""
+
+    def write(self, data: bytes | memoryview, /) -> object:
+        """Take `data`."""
+
+
+class _Gzip:
+    """A gzip stream whose bytes depend on nothing but what is written, if in equal pieces."""
+
+    def __init__(self, sink: Writes) -> None:
+        self._sink = sink
+        self._deflate = zlib_ng.compressobj(_LEVEL, zlib_ng.DEFLATED, -15)
+        self._sum = 0
+        self._size = 0
+        self._rest = bytearray()
+        sink.write(_HEADER)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Compress, in pieces of one size: deflate's output may depend on how its input is cut."""
+        self._rest += data
+        while len(self._rest) >= CHUNK:
+            self._compress(bytes(self._rest[:CHUNK]))
+            del self._rest[:CHUNK]
+
+    def _compress(self, piece: bytes) -> None:
+        self._sum = zlib_ng.crc32(piece, self._sum)
+        self._size += len(piece)
+        self._sink.write(self._deflate.compress(piece))
+
+    def close(self) -> None:
+        """Write what is left, and the trailer."""
+        self._compress(bytes(self._rest))
+        self._sink.write(self._deflate.flush())
+        self._sink.write(
+            self._sum.to_bytes(4, "little") + (self._size % (1 << 32)).to_bytes(4, "little")
+        )
+
+
+class _Counted:
+    """Passes bytes on, knowing their digest and number."""
+
+    def __init__(self, sink: Writes) -> None:
+        self._sink = sink
+        self.hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.hash.update(data)
+        self.size += len(data)
+        self._sink.write(data)
+
+
+def header(path: str, entry: Entry, size: int | None = None) -> bytes:
+    """Return the tar header of an entry: owner 0:0, time 0, no names; PAX where a path is long.
+
+    `size` overrides the number of bytes in `entry`.
+    """
+    info = tarfile.TarInfo(path)
+    info.mode = entry.mode
+    info.mtime = 0
+    if entry.target is not None:
+        info.type, info.linkname = tarfile.SYMTYPE, entry.target
+    elif entry.folder:
+        info.type = tarfile.DIRTYPE
+    else:
+        info.size = len(entry.data or b"") if size is None else size
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
+
+
+def pieces_of(tree: Tree) -> Iterator[bytes]:
+    """Yield the bytes of the tar of `tree`, sorted by path, without its end."""
+    for path in sorted(tree):
+        entry = tree[path]
+        yield header(path, entry)
+        if entry.data:
+            yield entry.data
+            yield bytes(-len(entry.data) % tarfile.BLOCKSIZE)
+
+
+def pieces_of_files(folder: str, files: Mapping[str, Path]) -> Iterator[bytes]:
+    """Yield the tar of files on disk, read in pieces, as read-only files under `folder`, without its end."""
+    tree = with_parents({f"{folder}/{name}": Entry(data=b"") for name in files})
+    for path in sorted(tree):
+        if tree[path].folder:
+            yield header(path, tree[path])
+            continue
+        file = files[path.removeprefix(f"{folder}/")]
+        size = file.stat().st_size
+        yield header(path, Entry(mode=0o444, data=b""), size)
+        with file.open("rb") as stream:
+            while piece := stream.read(CHUNK):
+                yield piece
+        yield bytes(-size % tarfile.BLOCKSIZE)
+
+
+def pack(name: str, pieces: Iterable[bytes], store: Store, *, compressed: bool = True) -> Layer:
+    """Write the tar made of `pieces` into the store as a layer."""
+    with store.writing() as sink:
+        squeezed = _Gzip(sink) if compressed else None
+        plain = _Counted(squeezed or sink)
+        for piece in pieces:
+            plain.write(piece)
+        plain.write(bytes(2 * tarfile.BLOCKSIZE))
+        if squeezed:
+            squeezed.close()
+    return Layer(
+        name=name,
+        path=store.path(sink.digest),
+        digest=sink.digest,
+        size=sink.size,
+        diff_id="sha256:" + plain.hash.hexdigest(),
+        unpacked=plain.size,
+        compressed=compressed,
+    )
+
+
+class Contents(msgspec.Struct, frozen=True, kw_only=True):
+    """What a layer holds and what was kept out of it, for people."""
+
+    packages: tuple[str, ...] = ()
+    """`name version` of each package in it."""
+    left_out: tuple[LeftOut, ...] = ()
+
+
+class _Memo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store remembers of a layer."""
+
+    digest: str
+    size: int
+    diff_id: str
+    unpacked: int
+    contents: Contents
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How to make a layer: what it is made from (its key in the store), and the function that makes its tree."""
+
+    name: str
+    inputs: Any
+    """JSON values; the same inputs give the same layer."""
+    packages: tuple[str, ...]
+    build: Callable[[], tuple[Tree, list[LeftOut]]]
+
+
+def find_layer(recipe: Recipe, store: Store) -> tuple[Layer, Contents] | None:
+    """Return the layer that was made before from the same inputs, checked; None where there is none."""
+    remembered = store.recall(_key(recipe))
+    if remembered is None:
+        return None
+    try:
+        memo = msgspec.convert(remembered, _Memo)
+    except msgspec.ValidationError:
+        return None
+    path = store.find(memo.digest)
+    if path is None:
+        return None
+    layer = Layer(
+        name=recipe.name,
+        path=path,
+        digest=memo.digest,
+        size=memo.size,
+        diff_id=memo.diff_id,
+        unpacked=memo.unpacked,
+        compressed=True,
+    )
+    return layer, memo.contents
+
+
+def make_layer(recipe: Recipe, store: Store) -> tuple[Layer, Contents]:
+    """Make the layer and remember it."""
+    tree, left_out = recipe.build()
+    layer = pack(recipe.name, pieces_of(with_parents(tree)), store)
+    contents = Contents(packages=recipe.packages, left_out=tuple(left_out))
+    memo = _Memo(
+        digest=layer.digest,
+        size=layer.size,
+        diff_id=layer.diff_id,
+        unpacked=layer.unpacked,
+        contents=contents,
+    )
+    store.remember(_key(recipe), msgspec.to_builtins(memo))
+    return layer, contents
+
+
+def _key(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "layer": recipe.name,
+        "inputs": recipe.inputs,
+        "made by": recipe_digest(),
+        "level": _LEVEL,
+    }

@@ -1,0 +1,183 @@
+"""What goes into an image, as data: packages, requirements, and what is left out with the reason."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from cannery.cans.manifest import Runtime
+
+RECIPE = 1
+"""Version of the recipe; a lock of another version is refused."""
+
+SUITE = "trixie"
+PYTHON = "3.13"
+LIBRARIES = "opt/cannery/lib"
+"""Where wheels and our serving code stand in the image."""
+CAN = "opt/cannery/can"
+USER = 10001
+
+TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
+LOADERS = {"amd64": "usr/lib64/ld-linux-x86-64.so.2", "arm64": "usr/lib/ld-linux-aarch64.so.1"}
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+BASE_PACKAGES = (
+    "base-files",
+    "ca-certificates",
+    "gcc-14-base",
+    "libbz2-1.0",
+    "libc6",
+    "libexpat1",
+    "libffi8",
+    "libgcc-s1",
+    "liblzma5",
+    "libsqlite3-0",
+    "libssl3t64",
+    "libstdc++6",
+    "libuuid1",
+    "libzstd1",
+    "netbase",
+    "tzdata",
+    "zlib1g",
+)
+PYTHON_PACKAGES = ("libpython3.13-minimal", "libpython3.13-stdlib", "python3.13-minimal")
+
+SERVER_REQUIREMENTS = (
+    "anyio>=4,<5",
+    "click>=8.1,<9",
+    "h11>=0.14,<1",
+    "httptools>=0.6,<1",
+    "idna>=3.7,<4",
+    "msgspec>=0.19,<1",
+    "starlette>=0.40,<2",
+    "typing-extensions>=4.12,<5",
+    "uvicorn>=0.30,<1",
+    "uvloop>=0.21,<1",
+)
+"""All that the serving code imports, what it imports in turn included: resolved without looking further."""
+
+
+def requirements_of(runtime: Runtime) -> tuple[str, ...]:
+    """Return what an image of `runtime` needs whatever its model; onnxruntime at the version that proved parity here."""
+    if runtime != "onnx":
+        return SERVER_REQUIREMENTS
+    proven = importlib.metadata.version("onnxruntime")
+    return (*SERVER_REQUIREMENTS, "numpy>=2,<3", f"onnxruntime=={proven}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """Files that are left out, and why."""
+
+    pattern: str
+    """Of a path in the image without its leading slash; `*` also spans folders."""
+    reason: str
+
+
+DEBIAN_CUTS = (
+    Cut(pattern="usr/share/man/*", reason="manual pages"),
+    Cut(pattern="usr/share/locale/*", reason="translations"),
+    Cut(pattern="usr/share/lintian/*", reason="packaging checks"),
+    Cut(pattern="usr/share/bug/*", reason="bug reporting"),
+    Cut(pattern="usr/share/gdb/*", reason="debugger helpers"),
+    Cut(pattern="usr/share/gcc/*", reason="debugger helpers"),
+    Cut(pattern="usr/share/applications/*", reason="desktop entries"),
+    Cut(pattern="usr/share/pixmaps/*", reason="desktop entries"),
+    Cut(pattern="usr/share/binfmts/*", reason="no binfmt registration in a container"),
+    Cut(pattern="usr/share/base-files/*", reason="templates for an installer"),
+    Cut(pattern="usr/share/ca-certificates/*", reason="already in the one bundle"),
+    Cut(pattern="usr/sbin/update-ca-certificates", reason="needs a shell"),
+    Cut(pattern="etc/update-motd.d/*", reason="needs a shell"),
+    Cut(pattern="usr/lib/systemd/*", reason="no systemd in a container"),
+    Cut(pattern="usr/lib/*/gconv/*", reason="Python has its own codecs"),
+    Cut(pattern="usr/lib/*/audit/*", reason="linker auditing"),
+    Cut(pattern="usr/lib/*/ossl-modules/*", reason="legacy ciphers"),
+    Cut(pattern="usr/lib/*/engines-3/*", reason="hardware engines of OpenSSL"),
+    Cut(pattern="usr/share/zoneinfo/right/*", reason="leap-second zones"),
+    Cut(pattern="usr/share/zoneinfo/posix/*", reason="duplicates of zones"),
+)
+
+PYTHON_CUTS = (
+    Cut(pattern="usr/lib/python3.13/test/*", reason="tests"),
+    Cut(pattern="usr/lib/python3.13/*/tests/*", reason="tests"),
+    Cut(pattern="usr/lib/python3.13/*/test/*", reason="tests"),
+    Cut(pattern="usr/lib/python3.13/__phello__/*", reason="tests"),
+    Cut(pattern="usr/lib/python3.13/__hello__.py", reason="tests"),
+    Cut(pattern="usr/lib/python3.13/idlelib/*", reason="needs a display"),
+    Cut(pattern="usr/lib/python3.13/tkinter/*", reason="needs a display"),
+    Cut(pattern="usr/lib/python3.13/turtle*", reason="needs a display"),
+    Cut(pattern="usr/lib/python3.13/curses/*", reason="needs a terminal"),
+    Cut(pattern="usr/lib/python3.13/_pyrepl/*", reason="needs a terminal"),
+    Cut(pattern="usr/lib/python3.13/ensurepip/*", reason="no installer inside"),
+    Cut(pattern="usr/lib/python3.13/venv/*", reason="no installer inside"),
+    Cut(pattern="usr/lib/python3.13/pydoc_data/*", reason="documentation"),
+    Cut(pattern="usr/lib/python3.13/pydoc.py", reason="documentation"),
+    Cut(pattern="usr/lib/python3.13/lib2to3/*", reason="a source converter"),
+    Cut(pattern="usr/lib/python3.13/dbm/*", reason="needs libdb"),
+    Cut(pattern="usr/lib/python3.13/lib-dynload/_dbm.*", reason="needs libdb"),
+    Cut(pattern="usr/lib/python3.13/lib-dynload/_gdbm.*", reason="needs libgdbm"),
+    Cut(pattern="usr/lib/python3.13/lib-dynload/_curses*", reason="needs a terminal"),
+    Cut(pattern="usr/lib/python3.13/lib-dynload/readline.*", reason="needs a terminal"),
+    Cut(pattern="usr/lib/python3.13/lib-dynload/_tkinter.*", reason="needs a display"),
+    Cut(pattern="usr/lib/python3.13/lib-dynload/_test*", reason="tests"),
+    Cut(pattern="usr/lib/python3.13/lib-dynload/_xxtestfuzz*", reason="tests"),
+    Cut(pattern="usr/lib/python3.13/lib-dynload/xx*", reason="tests"),
+    Cut(pattern="usr/lib/python3.13/lib-dynload/_ctypes_test*", reason="tests"),
+    Cut(pattern="usr/lib/python3.13/config-*", reason="for building extensions"),
+    Cut(pattern="usr/lib/python3.13/*/_sysconfigdata*", reason="for building extensions"),
+    Cut(pattern="usr/lib/valgrind/*", reason="debugger helpers"),
+    Cut(pattern="usr/share/doc/*/gdbinit*", reason="debugger helpers"),
+    Cut(pattern="usr/share/python3/*", reason="for building packages"),
+)
+
+WHEEL_CUTS = (
+    Cut(pattern="*/tests/*", reason="tests"),
+    Cut(pattern="*/conftest.py", reason="tests"),
+    Cut(pattern="joblib/test/*", reason="tests"),
+    Cut(pattern="numpy/_core/include/*", reason="headers"),
+    Cut(pattern="numpy/core/include/*", reason="headers"),
+    Cut(pattern="*.pyi", reason="type stubs"),
+    Cut(pattern="*/py.typed", reason="type stubs"),
+    Cut(pattern="*.h", reason="headers"),
+    Cut(pattern="*.hpp", reason="headers"),
+    Cut(pattern="*.pxd", reason="headers"),
+    Cut(pattern="*.pyx", reason="sources of compiled modules"),
+    Cut(pattern="*.pyx.tp", reason="sources of compiled modules"),
+    Cut(pattern="*.tp", reason="sources of compiled modules"),
+    Cut(pattern="*.c", reason="sources of compiled modules"),
+    Cut(pattern="*.cpp", reason="sources of compiled modules"),
+    Cut(pattern="*.a", reason="static libraries"),
+    Cut(pattern="*.dist-info/RECORD", reason="no installer inside"),
+    Cut(pattern="*.dist-info/sboms/*", reason="the image has one of its own"),
+    Cut(pattern="numpy/f2py/*", reason="a Fortran compiler's front end"),
+    Cut(pattern="numpy/distutils/*", reason="for building extensions"),
+    Cut(pattern="numpy/_pyinstaller/*", reason="for building extensions"),
+    Cut(pattern="numpy/doc/*", reason="documentation"),
+    Cut(pattern="onnxruntime/transformers/*", reason="optimises models before they are served"),
+    Cut(pattern="onnxruntime/quantization/*", reason="optimises models before they are served"),
+    Cut(pattern="onnxruntime/tools/*", reason="converts models before they are served"),
+    Cut(pattern="onnxruntime/backend/*", reason="for the onnx package"),
+    Cut(pattern="onnxruntime/datasets/*", reason="examples"),
+    Cut(
+        pattern="onnxruntime/capi/libonnxruntime.so*",
+        reason="for C programs; the Python module has the runtime in itself",
+    ),
+    Cut(pattern="sklearn/datasets/data/*", reason="data sets"),
+    Cut(pattern="sklearn/datasets/images/*", reason="data sets"),
+    Cut(pattern="sklearn/datasets/descr/*", reason="data sets"),
+    Cut(pattern="uvloop/*.pyx", reason="sources of compiled modules"),
+)
+
+
+@cache
+def recipe_digest() -> str:
+    """Return the digest of the code that makes layers: a layer made by other code is made again."""
+    hasher = hashlib.sha256()
+    folder = Path(__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        hasher.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    hasher.update(importlib.metadata.version("zlib-ng").encode())
+    return hasher.hexdigest()

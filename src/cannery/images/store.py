@@ -1,0 +1,159 @@
+"""The content-addressed store: what was fetched or made once is found again by digest, or by what it was made from."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import msgspec
+
+from cannery.blobs import CHUNK, canonical_json, digest_bytes, digest_file, hex_of
+from cannery.caches import cache_folder
+from cannery.errors import ImageError, OutputError
+
+_log = logging.getLogger(__name__)
+
+
+class Sink:
+    """A file being written, and the digest of what was written so far."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append `data`."""
+        self._hash.update(data)
+        self._stream.write(data)
+        self.size += len(data)
+
+    @property
+    def digest(self) -> str:
+        """`sha256:<64 hex>` of what was written."""
+        return "sha256:" + self._hash.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """A folder of blobs by SHA-256, and of memos: digest of some inputs → what was made from them."""
+
+    root: Path = field(default_factory=lambda: cache_folder("images"))
+
+    def path(self, digest: str) -> Path:
+        """Return where the blob of `digest` stands, or would stand."""
+        return self.root / "blobs" / "sha256" / hex_of(digest)
+
+    def find(self, digest: str) -> Path | None:
+        """Return the blob's file after checking its content; one that was damaged is deleted and None returned."""
+        path = self.path(digest)
+        try:
+            found = digest_file(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ImageError(f"can't read '{path}': {error.strerror}") from error
+        if found == digest:
+            return path
+        _log.warning("the cached blob %s was damaged; it is made again", digest)
+        with suppress(FileNotFoundError):
+            path.unlink()
+        return None
+
+    def read(self, digest: str) -> bytes | None:
+        """Return the blob's bytes, checked; None where it is missing or was damaged."""
+        try:
+            data = self.path(digest).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ImageError(f"can't read '{self.path(digest)}': {error.strerror}") from error
+        if digest_bytes(data) == digest:
+            return data
+        self.find(digest)
+        return None
+
+    def add(self, data: bytes) -> str:
+        """Keep `data` and return its digest."""
+        with self.writing() as sink:
+            sink.write(data)
+        return sink.digest
+
+    def take(self, file: Path) -> str:
+        """Keep a copy of `file` and return its digest."""
+        with file.open("rb") as source, self.writing() as sink:
+            while piece := source.read(CHUNK):
+                sink.write(piece)
+        return sink.digest
+
+    @contextmanager
+    def writing(self) -> Iterator[Sink]:
+        """Yield a sink; what was written to it becomes a blob when the block ends well."""
+        with _appearing(self.root / "blobs" / "sha256") as (stream, appear):
+            sink = Sink(stream)
+            yield sink
+            appear(self.path(sink.digest))
+
+    def recall(self, key: Any) -> Any | None:
+        """Return what was remembered for `key` (any JSON value), or None."""
+        try:
+            return msgspec.json.decode(self._memo(key).read_bytes())
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def remember(self, key: Any, value: Any) -> None:
+        """Remember `value` for `key` (both JSON values)."""
+        path = self._memo(key)
+        with _appearing(path.parent) as (stream, appear):
+            stream.write(canonical_json(value))
+            appear(path)
+
+    def _memo(self, key: Any) -> Path:
+        return self.root / "memo" / hex_of(digest_bytes(canonical_json(key)))
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the lock `name` of this store: a second process waits until the first is done."""
+        path = self.root / "locks" / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream = path.open("w")
+        except OSError as error:
+            raise OutputError(
+                f"can't write '{path}': {error.strerror}",
+                hint="set CANNERY_CACHE to a folder that you can write to",
+            ) from error
+        with stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+
+@contextmanager
+def _appearing(folder: Path) -> Iterator[tuple[BinaryIO, Callable[[Path], None]]]:
+    """Yield a temporary file and the function that gives it its name; no fsync, since every read is checked."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".part-", delete=False) as stream:
+            temporary = Path(stream.name)
+
+            def appear(path: Path) -> None:
+                stream.flush()
+                temporary.chmod(0o644)
+                temporary.replace(path)
+
+            try:
+                yield cast(BinaryIO, stream), appear
+            finally:
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"can't write in '{folder}': {error.strerror or error}",
+            hint="free some space, or set CANNERY_CACHE to a folder that you can write to",
+        ) from error
