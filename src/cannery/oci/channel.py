@@ -1,0 +1,259 @@
+"""Requests to one registry: who we are, patience, and what a refusal means."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from cannery.blobs import CHUNK
+from cannery.errors import CanneryError, RegistryError, UnreachableError
+from cannery.oci.auth import Credentials
+from cannery.oci.documents import LIMIT
+from cannery.oci.tokens import Authorizer, is_loopback, login_hint
+
+_BUSY = frozenset({408, 429, 500, 502, 503, 504})
+Result = TypeVar("Result")
+Content = bytes | Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryOptions:
+    """How patient the client is, and whether it may speak without encryption."""
+
+    plain: bool | None = None
+    """Plain HTTP. None: only to this machine's own loopback address."""
+    attempts: int = 4
+    pause: float = 0.25
+    """Seconds before the second attempt; doubled before each further one."""
+    longest_pause: float = 30.0
+    """Seconds that a registry's `Retry-After` is honoured at most."""
+    connect: float = 10.0
+    """Seconds to wait for a connection."""
+    answer: float = 120.0
+    """Seconds to wait for the next bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request, as often as it has to be sent."""
+
+    method: str
+    address: str | httpx.URL
+    """Relative to `/v2/`, or absolute."""
+    repository: str
+    accepted: tuple[int, ...]
+    """The statuses that mean success."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: Content = None
+    """Bytes, or a file that is streamed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the registry said, its body read and bounded."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    url: httpx.URL
+
+
+class TransientError(Exception):
+    """Something that may go well the next time."""
+
+    def __init__(self, error: CanneryError, pause: float | None = None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.pause = pause
+        """Seconds that the registry asked for."""
+
+
+class Channel:
+    """The connections to one registry."""
+
+    def __init__(
+        self, host: str, credentials: Credentials | None, options: RegistryOptions
+    ) -> None:
+        self.host = host
+        self.options = options
+        bare = httpx.URL(f"http://{host}").host
+        plain = is_loopback(bare) if options.plain is None else options.plain
+        self.base = httpx.URL(f"{'http' if plain else 'https'}://{host}/v2/")
+        self._authorizer = Authorizer(registry=host, credentials=credentials)
+        self._client = httpx.Client(
+            timeout=httpx.Timeout(options.answer, connect=options.connect),
+            verify=False if plain else _trust(host),
+            trust_env=not is_loopback(bare),  # no proxy stands before this machine itself
+            headers={"User-Agent": "cannery"},
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._client.close()
+
+    def ask(self, request: Request) -> Answer:
+        """Send a request, several times if need be; raises RegistryError or UnreachableError."""
+        return self.retrying(lambda: self.once(request))
+
+    def retrying(self, action: Callable[[], Result]) -> Result:
+        """Do something that may raise TransientError until it goes well or patience ends."""
+        pause = self.options.pause
+        for attempt in range(1, self.options.attempts + 1):
+            try:
+                return action()
+            except TransientError as trouble:
+                if attempt == self.options.attempts:
+                    raise trouble.error from trouble
+                wanted = pause if trouble.pause is None else trouble.pause
+                time.sleep(min(wanted, self.options.longest_pause))
+                pause *= 2
+        raise AssertionError("at least one attempt is made")
+
+    def once(self, request: Request) -> Answer:
+        """Send a request once; raises TransientError when it may be sent again."""
+        try:
+            return self._accepted(self._send(request), request)
+        except httpx.HTTPError as error:
+            raise TransientError(self._unreachable(error)) from error
+        except OSError as error:
+            raise RegistryError(f"can't read '{request.content!s}': {error.strerror}") from error
+
+    def stream(self, request: Request) -> Iterator[bytes]:
+        """Yield the body in pieces; raises TransientError when it may be asked for again."""
+        try:
+            response = self._send(request)
+            try:
+                if response.status_code not in request.accepted:
+                    self._accepted(response, request)
+                yield from response.iter_bytes(CHUNK)
+            finally:
+                response.close()
+        except httpx.HTTPError as error:
+            raise TransientError(self._unreachable(error)) from error
+
+    def _send(self, request: Request) -> httpx.Response:
+        """Send one request, and once more when the registry asks who we are."""
+        url = self.base.join(request.address)
+        # Our name is told to the registry alone, not to where it may send uploads.
+        own = (url.scheme, url.host, url.port) == (self.base.scheme, self.base.host, self.base.port)
+        reading = request.method in ("GET", "HEAD")
+        scope = f"repository:{request.repository}:{'pull' if reading else 'pull,push'}"
+
+        def send(login: dict[str, str]) -> httpx.Response:
+            built = self._client.build_request(
+                request.method,
+                url,
+                headers={**request.headers, **login},
+                content=_pieces(request.content),
+            )
+            return self._client.send(built, stream=True, follow_redirects=reading)
+
+        login = self._authorizer.header(scope) if own else {}
+        response = send(login)
+        if response.status_code == 401 and own:
+            challenge = response.headers.get("WWW-Authenticate", "")
+            if self._authorizer.answer(self._client, challenge, scope, login):
+                response.close()
+                response = send(self._authorizer.header(scope))
+        return response
+
+    def _accepted(self, response: httpx.Response, request: Request) -> Answer:
+        answer = Answer(
+            status=response.status_code,
+            headers=response.headers,
+            body=_read(response),
+            url=response.url,
+        )
+        if answer.status in request.accepted:
+            return answer
+        refusal = self._refusal(answer, request.repository)
+        if answer.status in _BUSY:
+            raise TransientError(refusal, _retry_after(answer))
+        raise refusal
+
+    def _unreachable(self, error: httpx.HTTPError) -> CanneryError:
+        text = str(error) or type(error).__name__
+        hint = "check its address, and that it runs"
+        if "wrong version number" in text.lower().replace("_", " "):
+            hint = "it seems to speak plain HTTP: allow that only if you trust the way to it"
+        elif "CERTIFICATE_VERIFY_FAILED" in text:
+            hint = "name the authority that signed its certificate in SSL_CERT_FILE"
+        return UnreachableError(f"registry '{self.host}' does not answer: {text}", hint=hint)
+
+    def _refusal(self, answer: Answer, repository: str) -> RegistryError:
+        place, reason = f"'{self.host}/{repository}'", _reason(answer.body)
+        if answer.status in (401, 403):
+            return RegistryError(
+                f"registry refused access to {place}{reason}",
+                hint=login_hint(self.host, self._authorizer.credentials),
+            )
+        if answer.status == 404:
+            return RegistryError(
+                f"{place} does not hold what was asked for{reason}",
+                hint="check the name and the tag or digest",
+            )
+        if answer.status == 429:
+            return RegistryError(
+                f"registry '{self.host}' limits the rate of requests{reason}",
+                hint="try again later",
+            )
+        return RegistryError(f"registry '{self.host}' answered {answer.status} for {place}{reason}")
+
+
+def _trust(host: str) -> ssl.SSLContext:
+    """Trust the system's authorities, and those that Docker was told to trust for this registry."""
+    context = ssl.create_default_context()
+    for folder in (Path("/etc/docker/certs.d"), Path("/etc/containers/certs.d")):
+        for file in sorted((folder / host).glob("*.crt")):
+            context.load_verify_locations(cafile=file)
+    return context
+
+
+def _pieces(content: Content) -> bytes | Iterator[bytes] | None:
+    if not isinstance(content, Path):
+        return content
+
+    def read() -> Iterator[bytes]:
+        with content.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                yield chunk
+
+    return read()
+
+
+def _read(response: httpx.Response) -> bytes:
+    """Read a body that must be small; what is longer is cut off."""
+    body = bytearray()
+    try:
+        for chunk in response.iter_bytes(1 << 16):
+            body += chunk
+            if len(body) > LIMIT:
+                break
+    finally:
+        response.close()
+    return bytes(body)
+
+
+def _retry_after(answer: Answer) -> float | None:
+    value = answer.headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else None
+
+
+def _reason(body: bytes) -> str:
+    """Return what the registry says is wrong, from the error document of the specification."""
+    try:
+        errors = msgspec.json.decode(body, type=dict[str, object]).get("errors")
+    except msgspec.MsgspecError:
+        return ""
+    first = errors[0] if isinstance(errors, list) and errors else None
+    if not isinstance(first, dict):
+        return ""
+    words = [str(first.get(key))[:200] for key in ("code", "message") if first.get(key)]
+    return f" ({': '.join(words)})" if words else ""

@@ -1,0 +1,177 @@
+"""An OCI layout: a folder with one file per blob, as skopeo, podman and containerd read it.
+
+https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, cast
+
+import msgspec
+
+from cannery.blobs import CHUNK, digest_bytes, digest_file, hex_of, write_folder
+from cannery.errors import ImageError, SourceError
+from cannery.oci.descriptors import (
+    INDEX,
+    LAYER_GZIP,
+    LAYER_TAR,
+    MANIFEST,
+    Architecture,
+    Descriptor,
+    Image,
+    Layer,
+)
+from cannery.oci.documents import LIMIT, Config, Entry, Index, Manifest, decode
+from cannery.oci.references import Reference
+
+LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+NAME = "org.opencontainers.image.ref.name"
+
+
+def index_of(image: Image, reference: Reference | None) -> bytes:
+    """Return `index.json` of one image, named in the two ways in which tools look for it."""
+    entry: dict[str, Any] = {
+        "mediaType": MANIFEST[image.media],
+        "digest": image.digest,
+        "size": len(image.manifest),
+        "platform": {"architecture": image.architecture, "os": "linux"},
+    }
+    if reference is not None and reference.tag:
+        # skopeo and podman look for the second name, containerd and newer Docker for the first.
+        entry["annotations"] = {"io.containerd.image.name": reference.full, NAME: reference.tag}
+    return msgspec.json.encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]})
+
+
+def write_layout(
+    image: Image, folder: Path, reference: Reference | None = None, *, force: bool = False
+) -> Path:
+    """Write `image` as an OCI layout that appears whole or not at all; raises OutputError."""
+    with write_folder(folder, force=force) as target:
+        blobs = target / "blobs" / "sha256"
+        blobs.mkdir(parents=True)
+        (blobs / hex_of(image.digest)).write_bytes(image.manifest)
+        (blobs / hex_of(image.id)).write_bytes(image.config)
+        for layer in image.layers:
+            shutil.copyfile(layer.path, blobs / hex_of(layer.digest))
+        (target / "index.json").write_bytes(index_of(image, reference))
+        (target / "oci-layout").write_bytes(LAYOUT)
+    return folder
+
+
+def read_layout(folder: Path, tag: str | None = None) -> Image:
+    """Read an OCI layout and check every digest in it, those of the unpacked layers too.
+
+    `tag` chooses among several images. Raises SourceError when the folder is no layout or lacks
+    the image, ImageError when something in it is damaged.
+    """
+    if not (folder / "oci-layout").is_file():
+        raise SourceError(f"'{folder}' is no OCI layout: it has no file 'oci-layout'")
+    path = folder / "index.json"
+    entry = _choose(decode(_read(path), Index, f"'{path}'"), tag, folder)
+    manifest = _blob(folder, entry.digest)
+    config = _blob(folder, decode(manifest, Manifest, f"blob {entry.digest}").config.digest)
+    return image_of(manifest, config, lambda d: folder / "blobs" / "sha256" / hex_of(d.digest))
+
+
+def image_of(manifest: bytes, config: bytes, where: Callable[[Descriptor], Path]) -> Image:
+    """Put an image together from its documents and files; every layer is read and checked.
+
+    Raises ImageError when a digest does not hold, or manifest and config disagree.
+    """
+    document = decode(manifest, Manifest, "the manifest")
+    facts = decode(config, Config, "the config")
+    if document.media_type not in MANIFEST.values():
+        raise ImageError(f"'{document.media_type}' is no manifest of an image")
+    if len(facts.rootfs.diff_ids) != len(document.layers):
+        raise ImageError(
+            f"the manifest names {len(document.layers)} layers, the config {len(facts.rootfs.diff_ids)}"
+        )
+    notes = [h.comment or h.created_by for h in facts.history if not h.empty_layer]
+    if len(notes) != len(document.layers):
+        notes = [""] * len(document.layers)
+    return Image(
+        config=config,
+        manifest=manifest,
+        layers=tuple(
+            _layer(where(descriptor), descriptor, diff_id, note or f"layer {i}")
+            for i, (descriptor, diff_id, note) in enumerate(
+                zip(document.layers, facts.rootfs.diff_ids, notes, strict=True), 1
+            )
+        ),
+        media="docker" if document.media_type == MANIFEST["docker"] else "oci",
+        architecture=cast("Architecture", facts.architecture),
+    )
+
+
+def open_layer(path: Path, *, compressed: bool) -> IO[bytes]:
+    """Open the uncompressed tar of a layer for reading."""
+    return cast("IO[bytes]", gzip.open(path, "rb")) if compressed else path.open("rb")
+
+
+def _choose(index: Index, tag: str | None, folder: Path) -> Entry:
+    if tag is None and len(index.manifests) == 1:
+        return index.manifests[0]
+    for entry in index.manifests:
+        if tag is not None and entry.annotations.get(NAME) == tag:
+            return entry
+    names = sorted(e.annotations[NAME] for e in index.manifests if NAME in e.annotations)
+    wanted = f"no image '{tag}'" if tag else f"{len(index.manifests)} images; one must be named"
+    raise SourceError(f"'{folder}' holds {wanted}", hint=f"its tags: {', '.join(names) or 'none'}")
+
+
+def _layer(path: Path, descriptor: Descriptor, diff_id: str, name: str) -> Layer:
+    if descriptor.media_type not in (*LAYER_GZIP.values(), *LAYER_TAR.values()):
+        raise ImageError(
+            f"layers of type '{descriptor.media_type}' can't be read",
+            hint="only gzip and plain layers are",
+        )
+    compressed = descriptor.media_type in LAYER_GZIP.values()
+    try:
+        found = digest_file(path)
+        if found != descriptor.digest or path.stat().st_size != descriptor.size:
+            raise ImageError(f"the blob {descriptor.digest} is damaged: its bytes are {found}")
+        content, unpacked = _measure(path, compressed=compressed)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ImageError(f"can't read the layer {descriptor.digest}: {error}") from error
+    if content != diff_id:
+        raise ImageError(f"layer {descriptor.digest} unpacks to {content}, not {diff_id}")
+    return Layer(
+        name=name,
+        path=path,
+        digest=descriptor.digest,
+        size=descriptor.size,
+        diff_id=diff_id,
+        unpacked=unpacked,
+        compressed=compressed,
+    )
+
+
+def _measure(path: Path, *, compressed: bool) -> tuple[str, int]:
+    content, size = hashlib.sha256(), 0
+    with open_layer(path, compressed=compressed) as stream:
+        while chunk := stream.read(CHUNK):
+            content.update(chunk)
+            size += len(chunk)
+    return "sha256:" + content.hexdigest(), size
+
+
+def _blob(folder: Path, digest: str) -> bytes:
+    data = _read(folder / "blobs" / "sha256" / hex_of(digest))
+    if digest_bytes(data) != digest:
+        raise ImageError(f"the blob {digest} in '{folder}' is damaged")
+    return data
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > LIMIT:
+            raise ImageError(f"'{path}' has more than {LIMIT} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"can't read '{path}': {error.strerror}") from error

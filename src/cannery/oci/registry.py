@@ -1,0 +1,210 @@
+"""A client of the OCI distribution specification: blobs, manifests and tags of one registry.
+
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from cannery.blobs import digest_bytes, write_file
+from cannery.errors import RegistryError
+from cannery.oci.auth import Credentials
+from cannery.oci.channel import Channel, RegistryOptions, Request
+from cannery.oci.descriptors import INDEX, MANIFEST, Descriptor
+from cannery.oci.documents import LIMIT
+
+_ACCEPT = ", ".join(
+    (*MANIFEST.values(), INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
+)
+_NEXT = re.compile(r'<([^>]+)>;\s*rel="?next"?')
+_TAG_PAGES = 1000
+
+
+class Registry:
+    """One registry, by host and port; close it, or use it in a `with` block.
+
+    Every method raises RegistryError when the registry refuses, and UnreachableError when it does
+    not answer after several attempts. Its methods may be called from several threads.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        credentials: Credentials | None = None,
+        options: RegistryOptions | None = None,
+    ) -> None:
+        self.host = host
+        self._channel = Channel(host, credentials, options or RegistryOptions())
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._channel.close()
+
+    def has_blob(self, repository: str, digest: str) -> bool:
+        """Tell whether the registry holds a blob."""
+        request = Request(
+            method="HEAD",
+            address=f"{repository}/blobs/{digest}",
+            repository=repository,
+            accepted=(200, 404),
+        )
+        return self._channel.ask(request).status == 200
+
+    def push_blob(
+        self, repository: str, descriptor: Descriptor, content: bytes | Path, *, mount: str = ""
+    ) -> bool:
+        """Upload a blob unless the registry holds it; a file is streamed. Tell whether bytes travelled.
+
+        `mount` names another repository of the registry that may hold it already.
+        """
+        if self.has_blob(repository, descriptor.digest):
+            return False
+        # An upload that broke off begins again from its start: its address may be gone.
+        return self._channel.retrying(lambda: self._upload(repository, descriptor, content, mount))
+
+    def push_manifest(self, repository: str, target: str, data: bytes, media_type: str) -> str:
+        """Store a manifest under a tag or its digest; return its digest."""
+        request = Request(
+            method="PUT",
+            address=f"{repository}/manifests/{target}",
+            repository=repository,
+            accepted=(200, 201),
+            headers={"Content-Type": media_type},
+            content=data,
+        )
+        digest = digest_bytes(data)
+        stored = self._channel.ask(request).headers.get("Docker-Content-Digest", digest)
+        if stored != digest:
+            raise RegistryError(
+                f"registry '{self.host}' stored '{repository}:{target}' as {stored}, not {digest}"
+            )
+        return digest
+
+    def manifest(self, repository: str, target: str) -> tuple[bytes, str]:
+        """Return the bytes and media type of a manifest, checked against its digest."""
+        request = Request(
+            method="GET",
+            address=f"{repository}/manifests/{target}",
+            repository=repository,
+            accepted=(200,),
+            headers={"Accept": _ACCEPT},
+        )
+        answer = self._channel.ask(request)
+        given = answer.headers.get("Docker-Content-Digest")
+        expected = target if target.startswith("sha256:") else given
+        if expected and digest_bytes(answer.body) != expected:
+            raise RegistryError(
+                f"'{self.host}/{repository}' answered {digest_bytes(answer.body)}, not {expected}"
+            )
+        return answer.body, answer.headers.get("Content-Type", "").partition(";")[0].strip()
+
+    def blob(self, repository: str, descriptor: Descriptor) -> bytes:
+        """Return a blob of at most 4 MiB, checked by digest."""
+        if descriptor.size > LIMIT:
+            raise RegistryError(f"the blob {descriptor.digest} has {descriptor.size} bytes")
+
+        def once() -> bytes:
+            pieces: list[bytes] = []
+            self._download(repository, descriptor, pieces.append)
+            return b"".join(pieces)
+
+        return self._channel.retrying(once)
+
+    def fetch(self, repository: str, descriptor: Descriptor, path: Path) -> Path:
+        """Stream a blob into a file that appears only when its digest holds."""
+
+        def once() -> None:
+            with write_file(path) as stream:
+                self._download(repository, descriptor, stream.write)
+
+        self._channel.retrying(once)
+        return path
+
+    def tags(self, repository: str) -> tuple[str, ...]:
+        """Return every tag of a repository."""
+        found: list[str] = []
+        address = f"{repository}/tags/list"
+        for _ in range(_TAG_PAGES):
+            request = Request(method="GET", address=address, repository=repository, accepted=(200,))
+            answer = self._channel.ask(request)
+            try:
+                page = msgspec.json.decode(answer.body, type=dict[str, object]).get("tags")
+            except msgspec.MsgspecError as error:
+                raise RegistryError(f"'{self.host}' listed its tags in no JSON") from error
+            found += [str(tag) for tag in page] if isinstance(page, list) else []
+            link = _NEXT.search(answer.headers.get("Link", ""))
+            if link is None:
+                break
+            address = link[1]
+        return tuple(found)
+
+    def _upload(
+        self, repository: str, descriptor: Descriptor, content: bytes | Path, mount: str
+    ) -> bool:
+        query = f"?mount={descriptor.digest}&from={mount}" if mount else ""
+        begun = self._channel.once(
+            Request(
+                method="POST",
+                address=f"{repository}/blobs/uploads/{query}",
+                repository=repository,
+                accepted=(201, 202),
+                content=b"",
+            )
+        )
+        if begun.status == 201:
+            return False
+        location = begun.url.join(begun.headers.get("Location", ""))
+        self._channel.once(
+            Request(
+                method="PUT",
+                address=location.copy_merge_params({"digest": descriptor.digest}),
+                repository=repository,
+                accepted=(201, 202, 204),
+                headers={
+                    "Content-Type": "application/octet-stream",
+                    "Content-Length": str(descriptor.size),
+                },
+                content=content,
+            )
+        )
+        return True
+
+    def _download(
+        self, repository: str, descriptor: Descriptor, write: Callable[[bytes], object]
+    ) -> None:
+        request = Request(
+            method="GET",
+            address=f"{repository}/blobs/{descriptor.digest}",
+            repository=repository,
+            accepted=(200,),
+        )
+        digest, size = hashlib.sha256(), 0
+        for chunk in self._channel.stream(request):
+            size += len(chunk)
+            if size > descriptor.size:
+                break
+            digest.update(chunk)
+            write(chunk)
+        if size != descriptor.size or "sha256:" + digest.hexdigest() != descriptor.digest:
+            raise RegistryError(
+                f"'{self.host}/{repository}' answered other bytes than those of {descriptor.digest}"
+            )

@@ -1,0 +1,287 @@
+"""The registry client against registries that misbehave."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import struct
+
+import pytest
+from fakes import Handler, State, fake_registry
+
+from cannery.blobs import digest_bytes
+from cannery.errors import RegistryError, UnreachableError, UsageError
+from cannery.oci.auth import Credentials
+from cannery.oci.channel import RegistryOptions
+from cannery.oci.descriptors import Descriptor
+from cannery.oci.references import parse
+from cannery.oci.registry import Registry
+from cannery.oci.transfer import open_registry, push_image
+
+QUICK = RegistryOptions(pause=0.01)
+DATA = b"some bytes"
+BLOB = Descriptor(media_type="x/y", digest=digest_bytes(DATA), size=len(DATA))
+
+
+def test_an_image_is_pushed_tag_last(image) -> None:
+    """Every blob is there before the manifest that names it; nothing travels twice."""
+    state = State()
+    with fake_registry(state) as host, Registry(host, options=QUICK) as registry:
+        reference = parse(f"{host}/team/churn:v1")
+        pushed = push_image(image, reference, registry=registry)
+        again = push_image(image, reference, registry=registry)
+    assert state.manifests == {"v1": image.manifest}
+    assert set(state.blobs) == {image.id, *(layer.digest for layer in image.layers)}
+    assert str(pushed.reference) == f"{host}/team/churn@{image.digest}"
+    assert (pushed.sent, again.sent) == (image.size + len(image.config), 0)
+    assert [m for m, p, _ in state.requests if "/manifests/" in p] == ["PUT", "PUT"]
+
+
+def test_a_name_without_registry_can_t_be_pushed(image) -> None:
+    """A local name is an error whose hint shows the form."""
+    with pytest.raises(UsageError) as caught:
+        push_image(image, parse("churn:v1"))
+    assert caught.value.hint == "put its address first, such as localhost:5000/churn:v1"
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_busy_registry_is_asked_again(status) -> None:
+    """What may pass is tried again, after the pause that the registry asks for."""
+    left = [status, status]
+
+    def trouble(handler: Handler) -> bool:
+        if left:
+            handler.answer(left.pop(), Retry_After="0")
+            return True
+        return False
+
+    state = State(trouble=trouble)
+    with fake_registry(state) as host, Registry(host) as registry:
+        assert registry.has_blob("a", BLOB.digest) is False
+    assert len(state.requests) == 3
+
+
+def test_patience_ends() -> None:
+    """A registry that stays busy is an error that says what it answered."""
+    state = State(trouble=lambda h: h.answer(503) is None)
+    with (
+        fake_registry(state) as host,
+        Registry(host, options=QUICK) as registry,
+        pytest.raises(RegistryError, match="answered 503"),
+    ):
+        registry.manifest("a", "v1")
+    assert len(state.requests) == 4
+
+
+def test_a_registry_that_is_not_there_is_unreachable() -> None:
+    """A refused connection names the registry."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{probe.getsockname()[1]}"
+        with Registry(host, options=QUICK) as registry, pytest.raises(UnreachableError, match=host):
+            registry.tags("a")
+
+
+def reset(handler: Handler) -> bool:
+    """Break the connection as a dying registry does."""
+    linger = struct.pack("ii", 1, 0)
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    handler.close_connection = True
+    handler.connection.close()
+    return True
+
+
+def test_an_upload_that_breaks_off_begins_again(tmp_path) -> None:
+    """After a reset in mid-upload the file is sent again from its start."""
+    broken = []
+
+    def trouble(handler: Handler) -> bool:
+        if handler.command == "PUT" and not broken:
+            broken.append(handler.rfile.read(3))
+            return reset(handler)
+        return False
+
+    path = tmp_path / "blob"
+    path.write_bytes(DATA)
+    state = State(trouble=trouble)
+    with fake_registry(state) as host, Registry(host, options=QUICK) as registry:
+        assert registry.push_blob("a", BLOB, path) is True
+    assert state.blobs == {BLOB.digest: DATA}
+    assert [m for m, _, _ in state.requests] == ["HEAD", "POST", "PUT", "POST", "PUT"]
+
+
+def test_a_registry_that_dies_in_mid_upload_leaves_no_tag(image) -> None:
+    """When uploads keep breaking, the error is clear and no manifest was sent."""
+    state = State(trouble=lambda h: h.command == "PUT" and reset(h))
+    with (
+        fake_registry(state) as host,
+        Registry(host, options=QUICK) as registry,
+        pytest.raises(UnreachableError, match="does not answer"),
+    ):
+        push_image(image, parse(f"{host}/churn:v1"), registry=registry)
+    assert state.manifests == {}
+    assert not any("/manifests/" in path for _, path, _ in state.requests)
+
+
+def guarded(handler: Handler) -> bool:
+    """Ask for a token, and hand one out for the right password."""
+    authorization = handler.headers.get("Authorization", "")
+    if handler.path.startswith("/token"):
+        right = "Basic " + base64.b64encode(b"ann:secret").decode()
+        assert "scope=repository%3Aa%3Apull" in handler.path
+        assert "service=reg" in handler.path
+        handler.answer(*((200, b'{"token": "t0"}') if authorization == right else (401,)))
+        return True
+    if authorization != "Bearer t0":
+        realm = f"http://{handler.state.host}/token"
+        challenge = f'Bearer realm="{realm}",service="reg",scope="repository:a:pull"'
+        handler.answer(401, WWW_Authenticate=challenge)
+        return True
+    return False
+
+
+def test_a_token_is_fetched_once() -> None:
+    """The challenge is answered with a token that serves for the requests that follow."""
+    state = State(trouble=guarded, blobs={BLOB.digest: DATA})
+    login = Credentials(username="ann", password="secret")
+    with fake_registry(state) as host, Registry(host, credentials=login) as registry:
+        assert registry.blob("a", BLOB) == DATA
+        assert registry.has_blob("a", BLOB.digest)
+    assert [p.startswith("/token") for _, p, _ in state.requests] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("login", [None, Credentials(username="ann", password="wrong")])
+def test_a_wrong_login_is_said_to_be_wrong(login) -> None:
+    """The hint is to log in, and no password is repeated."""
+    state = State(trouble=guarded)
+    with (
+        fake_registry(state) as host,
+        Registry(host, credentials=login) as registry,
+        pytest.raises(RegistryError) as caught,
+    ):
+        registry.has_blob("a", BLOB.digest)
+    assert f"docker login {host}" in str(caught.value.hint)
+    assert "wrong" not in str(caught.value) + str(caught.value.hint)
+
+
+def test_a_password_is_not_sent_where_it_could_be_read() -> None:
+    """A token service without encryption is not told who we are."""
+
+    def trouble(handler: Handler) -> bool:
+        handler.answer(401, WWW_Authenticate='Bearer realm="http://elsewhere.invalid/token"')
+        return True
+
+    login = Credentials(username="ann", password="secret")
+    with (
+        fake_registry(State(trouble=trouble)) as host,
+        Registry(host, credentials=login) as reg,
+        pytest.raises(RegistryError, match="not encrypted"),
+    ):
+        reg.has_blob("a", BLOB.digest)
+
+
+def test_our_name_is_not_told_to_where_uploads_are_sent() -> None:
+    """An upload address on another host gets the bytes and not the login."""
+    store, state = State(), State()
+
+    def trouble(handler: Handler) -> bool:
+        if handler.command == "POST":
+            if not handler.headers.get("Authorization"):
+                handler.answer(401, WWW_Authenticate="Basic realm=x")
+            else:
+                handler.answer(
+                    202, Location=f"http://{store.host}/v2/a/blobs/uploads/1?_state=a%2Bb%3D"
+                )
+            return True
+        return False
+
+    state.trouble = trouble
+    login = Credentials(username="ann", password="secret")
+    with (
+        fake_registry(store),
+        fake_registry(state) as host,
+        Registry(host, credentials=login, options=QUICK) as registry,
+    ):
+        registry.push_blob("a", BLOB, DATA)
+    assert store.blobs == {BLOB.digest: DATA}
+    assert [authorization for _, _, authorization in store.requests] == [""]
+
+
+def test_a_manifest_that_is_another_is_refused() -> None:
+    """What comes back for a digest must have that digest."""
+    state = State(manifests={BLOB.digest: b"{}"})
+    with (
+        fake_registry(state) as host,
+        Registry(host, options=QUICK) as registry,
+        pytest.raises(RegistryError, match="not " + BLOB.digest),
+    ):
+        registry.manifest("a", BLOB.digest)
+
+
+@pytest.mark.parametrize("content", [b"other byte", b"short", b"longer than the descriptor says"])
+def test_a_blob_that_is_another_is_refused(tmp_path, content) -> None:
+    """A file appears only when size and digest hold."""
+    state = State(blobs={BLOB.digest: content})
+    with (
+        fake_registry(state) as host,
+        Registry(host, options=QUICK) as registry,
+        pytest.raises(RegistryError, match="other bytes"),
+    ):
+        registry.fetch("a", BLOB, tmp_path / "blob")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_name_says_what_the_registry_says() -> None:
+    """The registry's own code and message are in the error."""
+    with (
+        fake_registry(State()) as host,
+        Registry(host) as registry,
+        pytest.raises(RegistryError, match="MANIFEST_UNKNOWN: gone"),
+    ):
+        registry.manifest("a", "v1")
+
+
+def test_plain_http_is_for_this_machine_alone() -> None:
+    """Another host is spoken to with encryption unless the user says otherwise."""
+    assert Registry("127.0.0.1:5000")._channel.base.scheme == "http"
+    assert Registry("localhost:5000")._channel.base.scheme == "http"
+    assert Registry("reg.example.com")._channel.base.scheme == "https"
+    asked = Registry("reg.example.com", options=RegistryOptions(plain=True))
+    assert asked._channel.base.scheme == "http"
+
+
+@pytest.mark.registry
+def test_a_real_registry_takes_an_image(image, registry) -> None:
+    """Push, list, read back; a second repository is served by mounting."""
+    reference = parse(f"{registry}/team/churn:v1")
+    with open_registry(reference) as client:
+        pushed = push_image(image, reference, registry=client)
+        data, media = client.manifest("team/churn", "v1")
+        assert data == image.manifest
+        assert media == "application/vnd.docker.distribution.manifest.v2+json"
+        assert client.manifest("team/churn", image.digest)[0] == data
+        assert client.tags("team/churn") == ("v1",)
+        layer = image.layers[0]
+        blob = Descriptor(media_type="", digest=layer.digest, size=layer.size)
+        assert client.blob("team/churn", blob) == layer.path.read_bytes()
+        assert client.push_blob("other", blob, layer.path, mount="team/churn") is False
+    assert pushed.sent == image.size + len(image.config)
+
+
+@pytest.mark.registry
+def test_a_real_registry_asks_for_a_password(image, start_registry, tmp_path) -> None:
+    """Basic authentication works, and a wrong password is refused."""
+    # ann:secret, bcrypt with the fewest rounds
+    (tmp_path / "htpasswd").write_text(
+        "ann:$2b$04$R7MJAPBugKS1AtpJ3U62Ru80W95KBybkHGAZ5luE3kZkb7G6L8qTy\n"
+    )
+    auth = f"auth:\n  htpasswd: {{realm: x, path: {tmp_path / 'htpasswd'}}}\n"
+    with start_registry(auth=auth) as host:
+        reference = parse(f"{host}/churn:v1")
+        with Registry(host, credentials=Credentials(username="ann", password="secret")) as registry:
+            push_image(image, reference, registry=registry)
+        with (
+            Registry(host, credentials=Credentials(username="ann", password="no")) as registry,
+            pytest.raises(RegistryError, match="UNAUTHORIZED"),
+        ):
+            push_image(image, reference, registry=registry)
