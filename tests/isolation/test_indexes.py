@@ -52,7 +52,7 @@ def test_what_uv_was_told_already_stays() -> None:
 
 
 def test_a_folder_that_is_gone_is_left_out(tmp_path: Path) -> None:
-    """uv stops at a missing folder, pip does not: so it is not passed on."""
+    """Uv stops at a missing folder, pip does not: so it is not passed on."""
     options = {
         "extra-index-url": f"file://{tmp_path}/gone file://{tmp_path}",
         "find-links": "/gone",

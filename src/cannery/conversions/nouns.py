@@ -38,6 +38,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     probabilities: bool = False
     outputs: int = 1
     """Number of outputs of a regressor or columns of a transformer."""
+    output_names: tuple[str, ...] = ()
+    """Names of a transformer's columns, where it knows them."""
     versions: dict[str, str] = {}
     """Versions of the libraries in the worker: scikit-learn, numpy, scipy, pandas, skops, onnx."""
 
@@ -95,6 +97,10 @@ class Artifact:
     data: bytes
     feeds: tuple[Feed, ...] = ()
     requirements: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
+    """Types that skops may build when it opens the model (skops only)."""
+    named: bool = False
+    """Whether the estimator must be given a data frame with the features' names (skops only)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

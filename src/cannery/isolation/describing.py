@@ -1,0 +1,221 @@
+"""What an opened estimator says of itself: task, columns, categories, classes. Runs in the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from cannery.conversions.nouns import Column, Description, Task
+from cannery.errors import ConversionError
+
+_LIBRARIES = (
+    *("scikit-learn", "numpy", "scipy", "pandas", "joblib", "skops", "onnx", "xgboost", "lightgbm"),
+)
+Value = str | int | float | bool
+
+
+def describe(model: Any) -> Description:
+    """Return the description of a fitted model.
+
+    Raises ConversionError for what is no model, is not fitted, or answers several labels.
+    """
+    kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    if isinstance(model, type) or not (hasattr(model, "predict") or hasattr(model, "transform")):
+        named = kind.removeprefix("builtins.")
+        raise ConversionError(
+            f"the file holds a '{named}', which is no model: it can neither predict nor transform",
+            hint="save the fitted estimator or pipeline itself",
+        )
+    _check_fitted(model, kind)
+    task = task_of(model)
+    names = _names_in(model)
+    known = dict(_categories(model, names))
+    return Description(
+        type=kind,
+        steps=tuple(_steps(model)),
+        task=task,
+        columns=tuple(
+            Column(
+                name=str(name),
+                categories=known.get(name, (None, True))[0],
+                unseen=known.get(name, (None, True))[1],
+            )
+            for name in names
+        ),
+        named=getattr(model, "feature_names_in_", None) is not None,
+        classes=_classes(model) if task == "classifier" else None,
+        probabilities=task == "classifier" and hasattr(model, "predict_proba"),
+        outputs=_outputs(model),
+        output_names=_output_names(model) if task == "transformer" else (),
+        versions=dict(_versions()),
+    )
+
+
+def final(model: Any) -> Any:
+    """Return the estimator that answers in the end: the last step, the best of a search."""
+    for name in ("best_estimator_", "_final_estimator"):
+        inner = getattr(model, name, None)
+        if inner is not None and not isinstance(inner, str):
+            return final(inner)
+    return model
+
+
+def is_text(model: Any) -> bool:
+    """Whether the model takes a plain sequence of texts instead of a table."""
+    first = model
+    while getattr(first, "steps", None):
+        first = first.steps[0][1]
+    names = {cls.__name__ for cls in type(first).__mro__}
+    return bool(names & {"CountVectorizer", "HashingVectorizer"})
+
+
+def _check_fitted(model: Any, kind: str) -> None:
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(model)
+    except NotFittedError as error:
+        raise ConversionError(
+            f"the '{kind}' in the file is not fitted", hint="fit it before saving it"
+        ) from error
+    except TypeError:
+        return  # an estimator of a library that does not follow scikit-learn's conventions
+
+
+def task_of(model: Any) -> Task:
+    """Return what the model is for; raises ConversionError when it only learns, and can't predict."""
+    from sklearn import base
+
+    kinds: tuple[tuple[Task, str], ...] = (
+        *(("classifier", "is_classifier"), ("regressor", "is_regressor")),
+        *(("outlier", "is_outlier_detector"), ("cluster", "is_clusterer")),
+    )
+    for task, test in kinds:
+        found = getattr(base, test, None)
+        if (found is not None and found(model)) or (
+            getattr(model, "_estimator_type", None) in {task, f"{task}er", f"{task}_detector"}
+        ):
+            if hasattr(model, "predict"):
+                return task
+            raise ConversionError(
+                f"'{type(model).__name__}' labels only the rows it was fitted on: it has no 'predict'"
+            )
+    return "transformer" if hasattr(model, "transform") else "regressor"
+
+
+def _names_in(model: Any) -> list[Any]:
+    names = getattr(model, "feature_names_in_", None)
+    if names is not None:
+        return list(names)
+    if is_text(model):
+        return ["text"]
+    count = getattr(model, "n_features_in_", None)
+    return [f"x{i}" for i in range(int(count))] if count is not None else []
+
+
+def _classes(model: Any) -> tuple[Value, ...]:
+    classes = getattr(model, "classes_", None)
+    if classes is None or isinstance(classes, list):
+        raise ConversionError(
+            f"'{type(model).__name__}' answers several labels at once, which no runtime here does"
+        )
+    if np.ndim(classes) != 1:
+        raise ConversionError(f"the classes of '{type(model).__name__}' are no plain list")
+    return tuple(_value(c) for c in np.asarray(classes).tolist())
+
+
+def _value(value: Any) -> Value:
+    return value if isinstance(value, str | bool | int | float) else str(value)
+
+
+def _outputs(model: Any) -> int:
+    last = final(model)
+    count = getattr(last, "n_outputs_", None)
+    if isinstance(count, int):
+        return count
+    shape = np.shape(getattr(last, "coef_", ()))
+    return int(shape[0]) if len(shape) == 2 and getattr(last, "classes_", None) is None else 1
+
+
+def _output_names(model: Any) -> tuple[str, ...]:
+    """Return the names of a transformer's columns, where it knows them."""
+    try:
+        return tuple(str(name) for name in model.get_feature_names_out())
+    except Exception:  # a step without names raises what it likes
+        return ()
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in _LIBRARIES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
+
+
+def _steps(model: Any) -> Iterator[str]:
+    inner = getattr(model, "best_estimator_", None)
+    if inner is not None:
+        yield type(model).__name__
+        yield from _steps(inner)
+    elif getattr(model, "steps", None):
+        for _, step in model.steps:
+            yield from _steps(step)
+    elif model is not None and not isinstance(model, str):
+        yield type(model).__name__
+
+
+Known = tuple[tuple[Value, ...] | None, bool]
+
+
+def _categories(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]:
+    """Walk to the encoders, keeping track of the columns' names; yield name, categories, unseen."""
+    inner = getattr(model, "best_estimator_", None)
+    if inner is not None:
+        yield from _categories(inner, names)
+    elif getattr(model, "steps", None):
+        yield from _of_pipeline(model, names)
+    elif hasattr(model, "transformers_"):
+        for _, step, chosen in model.transformers_:
+            yield from _categories(step, _chosen(model, chosen, names))
+    elif getattr(model, "transformer_list", None):
+        for _, step in model.transformer_list:
+            yield from _categories(step, names)
+    elif hasattr(model, "categories_") and hasattr(model, "handle_unknown"):
+        unseen = model.handle_unknown != "error"
+        for name, values in zip(names, model.categories_, strict=False):
+            yield name, (_listed(values), unseen)
+
+
+def _of_pipeline(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]:
+    """Follow a pipeline as long as its steps keep the columns as they are."""
+    for _, step in model.steps:
+        yield from _categories(step, names)
+        keeps = type(step).__name__ in {"SimpleImputer", "StandardScaler", "MinMaxScaler"}
+        if not (step is None or step == "passthrough" or keeps) or getattr(
+            step, "add_indicator", False
+        ):
+            return
+
+
+def _chosen(model: Any, chosen: Any, names: Sequence[Any]) -> list[Any]:
+    """Return the names of the columns that a ColumnTransformer hands to one of its steps."""
+    if isinstance(chosen, str):
+        return [chosen]
+    if isinstance(chosen, slice):
+        return list(names)[chosen] if not isinstance(chosen.start, str) else []
+    if not isinstance(chosen, list | tuple | np.ndarray):
+        return [names[chosen]] if isinstance(chosen, int) else []
+    if len(chosen) and all(isinstance(c, bool | np.bool_) for c in chosen):
+        return [n for n, c in zip(names, chosen, strict=False) if c]
+    return [c if isinstance(c, str) else names[int(c)] for c in chosen]
+
+
+def _listed(values: Any) -> tuple[Value, ...]:
+    """Return the categories without the missing one, which `nullable` speaks of."""
+    kept = (v for v in np.asarray(values).tolist() if v is not None and v == v)
+    return tuple(_value(v) for v in kept)

@@ -1,0 +1,211 @@
+"""The worker's own loop: one request, one reply, until the channel closes. Runs behind the fences."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import warnings
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from cannery.conversions.nouns import Description
+from cannery.errors import CanneryError, ConversionError, IsolationError, UnsafeError
+from cannery.isolation import messages as m
+from cannery.isolation.describing import describe, is_text
+from cannery.isolation.hugging import hug
+from cannery.isolation.opening import open_bytes, open_skops, untrusted_types
+from cannery.serving.estimators import table_of
+from cannery.signatures import Batch, Feature, Raw, Signature
+
+
+class Model:
+    """An opened original and how it is asked."""
+
+    def __init__(self, estimator: Any, description: Description) -> None:
+        self.estimator = estimator
+        self.description = description
+        self._text = is_text(estimator)
+
+    def table(self, batch: Batch, features: tuple[Feature, ...]) -> Any:
+        """Return the rows in the form in which the estimator was fitted."""
+        known = self.description.columns
+        if known and len(features) != len(known):
+            raise ConversionError(f"the model takes {len(known)} columns, not {len(features)}")
+        signature = Signature(features=features, outputs=())
+        if self._text and not self.description.named:
+            return table_of(batch, signature, named=False)[:, 0]
+        return table_of(batch, signature, named=self.description.named or not known)
+
+    def answer(self, batch: Batch, features: tuple[Feature, ...]) -> Raw:
+        """Return the raw outputs of these rows; raises ConversionError when the model refuses them."""
+        table = self.table(batch, features)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return self._asked(table)
+        except (CanneryError, MemoryError):
+            raise
+        except Exception as error:  # whatever an estimator raises
+            raise ConversionError(f"the model refuses: {type(error).__name__}: {error}") from error
+
+    def _asked(self, table: Any) -> Raw:
+        match self.description.task:
+            case "classifier" if self.description.probabilities:
+                labels = _dense(self.estimator.predict(table))
+                return {
+                    "label": labels,
+                    "probabilities": _floats(self.estimator.predict_proba(table)),
+                }
+            case "classifier" | "outlier" | "cluster":
+                return {"label": _dense(self.estimator.predict(table))}
+            case "transformer":
+                return {"columns": _floats(self.estimator.transform(table))}
+            case _:
+                return {"prediction": _floats(self.estimator.predict(table))}
+
+
+def _dense(value: Any) -> NDArray[Any]:
+    return np.asarray(value.toarray() if hasattr(value, "toarray") else value)
+
+
+def _floats(value: Any) -> NDArray[np.float64]:
+    if isinstance(value, list):
+        raise ConversionError(
+            "the model answers several labels at once, which no runtime here does"
+        )
+    try:
+        return np.asarray(_dense(value), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConversionError("the model answers columns that are not numbers") from error
+
+
+class Worker:
+    """Answers requests, one after the other; the first must be Open."""
+
+    def __init__(self) -> None:
+        self._model: Model | None = None
+        self._names: frozenset[str] = frozenset()
+
+    def reply(self, request: m.Request) -> m.Reply:
+        """Return what a request gets; raises CanneryError."""
+        if isinstance(request, m.Open):
+            return self._open(request)
+        if self._model is None:
+            raise IsolationError("the worker was asked before it was given a model")
+        model = self._model
+        match request:
+            case m.Predict():
+                return m.pack_raw(model.answer(m.unpack_rows(request.rows), request.features))
+            case m.ToOnnx():
+                return _to_onnx(model.estimator, request)
+            case m.ToSkops():
+                return self._to_skops(model)
+            case m.Hug():
+                return _hug(model, request)
+            case m.ScoreSkops():
+                other = self._reopened(request.data)
+                return m.pack_raw(other.answer(m.unpack_rows(request.rows), request.features))
+
+    def _open(self, request: m.Open) -> m.Opened:
+        self._names = frozenset(request.names)
+        estimator = open_bytes(
+            request.data, format=request.format, digest=request.digest, names=self._names
+        )
+        self._model = Model(estimator, describe(estimator))
+        return m.Opened(description=self._model.description)
+
+    def _to_skops(self, model: Model) -> m.Skops:
+        import skops.io
+
+        stream = io.BytesIO()
+        try:
+            skops.io.dump(model.estimator, stream)
+        except Exception as error:  # what skops can't represent, it says in many classes
+            raise ConversionError(f"skops can't hold the model: {error}") from error
+        data = stream.getvalue()
+        trusted = untrusted_types(data)
+        missing = [name for name in trusted if name not in self._names]
+        if missing:
+            raise ConversionError(f"as skops it would need '{missing[0]}', which was not cleared")
+        return m.Skops(data=data, trusted=trusted)
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - the worker lives as long as its process
+    def _reopened(self, data: bytes) -> Model:
+        try:
+            estimator = open_skops(data, self._names)
+        except CanneryError:
+            raise
+        except Exception as error:  # what skops can't read back
+            raise ConversionError(f"skops can't read the model back: {error}") from error
+        return Model(estimator, describe(estimator))
+
+
+def _to_onnx(estimator: Any, request: m.ToOnnx) -> m.Graph:
+    from cannery.conversions.onnx.convert import convert
+
+    data, feeds = convert(estimator, request.features, request.name)
+    return m.Graph(data=data, feeds=feeds)
+
+
+def _hug(model: Model, request: m.Hug) -> m.Rows:
+    batch = m.unpack_rows(request.rows)
+    if is_text(model.estimator):
+        return m.pack_rows(batch.take(slice(0, 0)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = hug(
+            model.estimator,
+            batch,
+            request.features,
+            lambda rows: model.table(rows, request.features),
+            cap=request.cap,
+            seed=request.seed,
+        )
+    return m.pack_rows(found)
+
+
+def _failed(error: Exception) -> m.Failed:
+    """Return what the host is told of an error."""
+    if isinstance(error, UnsafeError):
+        return m.Failed(kind="unsafe", message=error.message, hint=error.hint)
+    if isinstance(error, IsolationError):
+        return m.Failed(kind="isolation", message=error.message, hint=error.hint)
+    if isinstance(error, CanneryError):
+        return m.Failed(kind="conversion", message=error.message, hint=error.hint)
+    if isinstance(error, MemoryError):
+        return m.Failed(
+            kind="isolation",
+            message="the model needs more memory than the worker may have",
+            hint="raise the worker's limit of memory",
+        )
+    return m.Failed(kind="conversion", message=f"the model failed: {type(error).__name__}: {error}")
+
+
+def _read(stream: io.BufferedReader) -> bytes | None:
+    """Return the next message's bytes, or None when the host has closed the channel."""
+    header = stream.read(m.HEADER.size)
+    if len(header) < m.HEADER.size:
+        return None
+    (length,) = m.HEADER.unpack(header)
+    return stream.read(length)
+
+
+def serve(source: int, sink: int) -> None:
+    """Answer the requests that arrive on the descriptor `source` until it ends."""
+    worker = Worker()
+    decoder = msgspec.msgpack.Decoder(m.Request)
+    with os.fdopen(source, "rb") as requests, os.fdopen(sink, "wb") as replies:
+        while (data := _read(requests)) is not None:
+            reply: m.Reply
+            try:
+                reply = worker.reply(decoder.decode(data))
+            except Exception as error:  # a worker lives on, and the host judges
+                reply = _failed(error)
+            answer = msgspec.msgpack.encode(reply)
+            replies.write(m.HEADER.pack(len(answer)))
+            replies.write(answer)
+            replies.flush()

@@ -1,0 +1,139 @@
+"""The host's side of an opened model: it asks, and opens nothing itself."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cannery.audits.policy import Cleared
+from cannery.cans.manifest import Feed
+from cannery.conversions.nouns import Description
+from cannery.errors import CanneryError, ConversionError, IsolationError, UnsafeError
+from cannery.isolation import messages as m
+from cannery.isolation.channel import Channel, printable
+from cannery.isolation.environments import Environment
+from cannery.isolation.sandbox import Level, Limits, Name, command, probe, strongest
+from cannery.processes import started
+from cannery.signatures import Batch, Feature, Raw
+
+log = logging.getLogger(__name__)
+
+_Reply = TypeVar("_Reply", bound=m.Reply)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsolationOptions:
+    """How a worker is held."""
+
+    timeout: float = 300.0
+    """Seconds for each request."""
+    reply_limit: int = 1 << 30
+    """Bytes of each reply."""
+    limits: Limits = field(default_factory=Limits)
+    level: Name | None = None
+    """None: the strongest that the host has."""
+    allow_weak: bool = False
+    """Open what is trusted by policy, but not found safe, even where only resource limits hold it."""
+
+
+class Original:
+    """A model that is open in a worker, and answers from there.
+
+    Every method raises IsolationError when the worker dies, hangs or babbles, and
+    ConversionError when the model itself refuses.
+    """
+
+    def __init__(self, channel: Channel, level: Level, description: Description) -> None:
+        self._channel = channel
+        self.level = level
+        self.description = description
+
+    @property
+    def sandbox(self) -> str:
+        """Name of the level of isolation."""
+        return self.level.name
+
+    def predict(self, batch: Batch, features: tuple[Feature, ...]) -> Raw:
+        """Return the raw outputs of the original, by the names that graphs use too."""
+        request = m.Predict(rows=m.pack_rows(batch), features=features)
+        return m.unpack_raw(_asked(self._channel, request, m.Answer))
+
+    def to_onnx(self, features: tuple[Feature, ...], name: str) -> tuple[bytes, tuple[Feed, ...]]:
+        """Return an ONNX model called `name`, and how it is fed."""
+        graph = _asked(self._channel, m.ToOnnx(features=features, name=name), m.Graph)
+        return graph.data, graph.feeds
+
+    def to_skops(self) -> tuple[bytes, tuple[str, ...]]:
+        """Return a skops file, and the cleared types in it that skops must be told to trust."""
+        skops = _asked(self._channel, m.ToSkops(), m.Skops)
+        return skops.data, skops.trusted
+
+    def hug(self, batch: Batch, features: tuple[Feature, ...], *, cap: int, seed: int) -> Batch:
+        """Return at most `cap` rows beside split thresholds, made from rows of `batch`."""
+        request = m.Hug(rows=m.pack_rows(batch), features=features, cap=cap, seed=seed)
+        return m.unpack_rows(_asked(self._channel, request, m.Rows))
+
+    def score_skops(self, data: bytes, batch: Batch, features: tuple[Feature, ...]) -> Raw:
+        """Return the raw outputs of the model in a skops file, opened anew."""
+        request = m.ScoreSkops(data=data, rows=m.pack_rows(batch), features=features)
+        return m.unpack_raw(_asked(self._channel, request, m.Answer))
+
+
+def _asked(channel: Channel, request: m.Request, kind: type[_Reply]) -> _Reply:
+    """Return the reply, which must be of this kind; raises the error that it tells of."""
+    reply = channel.ask(request)
+    if isinstance(reply, m.Failed):
+        errors: dict[str, type[CanneryError]] = {
+            "conversion": ConversionError,
+            "unsafe": UnsafeError,
+            "isolation": IsolationError,
+        }
+        hint = None if reply.hint is None else printable(reply.hint)
+        raise errors[reply.kind](printable(reply.message), hint=hint)
+    if not isinstance(reply, kind):
+        raise IsolationError(f"the worker answered {type(reply).__name__}, not {kind.__name__}")
+    return reply
+
+
+def _level_for(cleared: Cleared, options: IsolationOptions) -> Level:
+    """Return the level to use; raises IsolationError when it is too weak for this file."""
+    level = strongest() if options.level is None else probe(options.level)
+    if level.strong or options.allow_weak or cleared.audit.verdict == "safe":
+        return level
+    raise IsolationError(
+        f"'{cleared.source.main}' was found '{cleared.audit.verdict}', and this host can hold a worker "
+        f"only by '{level.name}', which stops {', '.join(level.stops) or 'nothing'}",
+        hint="install bubblewrap, or accept the risk with --allow-weak-sandbox",
+    )
+
+
+@contextmanager
+def open_original(
+    cleared: Cleared, environment: Environment, options: IsolationOptions | None = None
+) -> Iterator[Original]:
+    """Open a cleared pickle, joblib or skops file in a sandboxed worker; when the block ends, so has the worker.
+
+    Raises IsolationError when there is no worker to be had, UnsafeError when opening reaches a name
+    that was not cleared, ConversionError when the file holds no fitted model.
+    """
+    options = options or IsolationOptions()
+    source = cleared.source
+    if source.format not in {"pickle", "joblib", "skops"}:
+        raise ConversionError(f"a model of the format '{source.format}' is not opened in a worker")
+    level = _level_for(cleared, options)
+    log.info("opening '%s' in a worker (%s)", source.main, level.name)
+    words, env = command(level.name, options.limits, environment=environment)
+    with started(words, env=env, stdin=subprocess.PIPE) as process:
+        channel = Channel(process, timeout=options.timeout, reply_limit=options.reply_limit)
+        request = m.Open(
+            format=source.format,
+            digest=source.blob.digest,
+            names=tuple(sorted(cleared.names)),
+            data=source.blob.read(),
+        )
+        opened = _asked(channel, request, m.Opened)
+        yield Original(channel, level, opened.description)
