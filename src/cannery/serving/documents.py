@@ -1,0 +1,226 @@
+"""What the service says of itself: JSON Schema and OpenAPI, made from the signature."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cannery.serving.issues import WHOLE
+from cannery.serving.service import Service
+from cannery.signatures import Feature, Output, Signature
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_TYPES = {"double": "number", "long": "integer", "boolean": "boolean", "string": "string"}
+
+
+def record_schema(signature: Signature) -> dict[str, Any]:
+    """Return the JSON Schema of one record."""
+    return {
+        "type": "object",
+        "properties": {f.name: _feature(f) for f in signature.features},
+        "required": [f.name for f in signature.features if not f.nullable],
+        "additionalProperties": False,
+    }
+
+
+def answer_schema(signature: Signature) -> dict[str, Any]:
+    """Return the JSON Schema of one answer."""
+    return {
+        "type": "object",
+        "properties": {o.name: _output(o) for o in signature.outputs},
+        "required": [o.name for o in signature.outputs],
+        "additionalProperties": False,
+    }
+
+
+def json_schema(signature: Signature, title: str = "model") -> dict[str, Any]:
+    """Return the JSON Schema of a request: a record or an array of records (`$defs/answer` for the rest)."""
+    record = {"$ref": "#/$defs/record"}
+    return {
+        "$schema": DIALECT,
+        "title": title,
+        "oneOf": [record, {"type": "array", "items": record}],
+        "$defs": {"record": record_schema(signature), "answer": answer_schema(signature)},
+    }
+
+
+def openapi(service: Service) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of this model, with its canary as the example."""
+    manifest = service.manifest
+    schemas = {
+        "Record": record_schema(manifest.signature),
+        "Answer": answer_schema(manifest.signature),
+        "Error": _ERROR,
+        "Health": _HEALTH,
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": manifest.name,
+            "version": manifest.version,
+            "description": f"A {manifest.task} served by Cannery: {service.digest}",
+        },
+        "paths": {
+            "/predict": {"post": _predict(service)},
+            "/invocations": {"post": _invocations()},
+            "/health": {"get": _health("The canary through the live predict path.")},
+            "/readyz": {"get": _health("Whether requests should be sent here.")},
+            "/livez": {"get": _get("Whether the process answers.")},
+            "/ping": {"get": _health("The same as /health, for SageMaker.")},
+            "/version": {"get": _get("Which model exactly.")},
+            "/schema": {"get": _get("JSON Schema of a request.")},
+            "/metrics": {"get": _get("Prometheus metrics.", "text/plain")},
+        },
+        "components": {"schemas": schemas},
+    }
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _one_or_many(name: str) -> dict[str, Any]:
+    return {"oneOf": [_ref(name), {"type": "array", "items": _ref(name)}]}
+
+
+def _json(schema: dict[str, Any], examples: dict[str, Any] | None = None) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": schema}
+    if examples:
+        content["examples"] = {name: {"value": value} for name, value in examples.items()}
+    return {"application/json": content}
+
+
+def _predict(service: Service) -> dict[str, Any]:
+    records, outputs = service.canary.records, service.canary.outputs
+    asked = {"record": records[0], "records": list(records[:2])}
+    answered = {"record": outputs[0], "records": list(outputs[:2])}
+    return {
+        "summary": "Score a record, or an array of records.",
+        "operationId": "predict",
+        "requestBody": {"required": True, "content": _json(_one_or_many("Record"), asked)},
+        "responses": {
+            "200": {
+                "description": "An answer for a record, an array of answers for an array.",
+                "content": _json(_one_or_many("Answer"), answered),
+            },
+            **_errors("400", "413", "415", "422", "500"),
+        },
+    }
+
+
+def _invocations() -> dict[str, Any]:
+    form = {
+        "type": "object",
+        "description": "Exactly one of the four forms of MLflow's scoring protocol.",
+        "properties": {
+            "dataframe_records": {"type": "array", "items": _ref("Record")},
+            "dataframe_split": {
+                "type": "object",
+                "properties": {
+                    "columns": {"type": "array", "items": {"type": "string"}},
+                    "data": {"type": "array", "items": {"type": "array"}},
+                },
+                "required": ["columns", "data"],
+            },
+            "instances": {"type": "array"},
+            "inputs": {"type": ["array", "object"]},
+        },
+    }
+    answers = {"type": "array", "items": _ref("Answer")}
+    predictions = {"type": "object", "properties": {"predictions": answers}}
+    return {
+        "summary": "Score by MLflow's protocol (also SageMaker's and Vertex AI's).",
+        "operationId": "invocations",
+        "requestBody": {
+            "required": True,
+            "content": {**_json(form), "text/csv": {"schema": {"type": "string"}}},
+        },
+        "responses": {
+            "200": {"description": "The answers, row by row.", "content": _json(predictions)},
+            **_errors("400", "413", "415", "500"),
+        },
+    }
+
+
+def _health(summary: str) -> dict[str, Any]:
+    content = _json(_ref("Health"))
+    return {
+        "summary": summary,
+        "responses": {
+            "200": {"description": "Yes.", "content": content},
+            "503": {"description": "No, and why.", "content": content},
+        },
+    }
+
+
+def _get(summary: str, kind: str = "application/json") -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "responses": {"200": {"description": "As asked.", "content": {kind: {"schema": {}}}}},
+    }
+
+
+_MEANINGS = {
+    "400": "Not JSON, or a form that can't be read.",
+    "413": "The body is too large.",
+    "415": "A content type that is not taken here.",
+    "422": "Records that don't fit the schema: every issue with its path.",
+    "500": "The model failed, or its answer can't be right.",
+}
+
+
+def _errors(*codes: str) -> dict[str, Any]:
+    return {
+        code: {"description": _MEANINGS[code], "content": _json(_ref("Error"))} for code in codes
+    }
+
+
+_ISSUE = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("path", "expected", "got")},
+    "required": ["path", "expected", "got"],
+}
+_ERROR = {
+    "type": "object",
+    "properties": {
+        "error": {
+            "type": "object",
+            "properties": {
+                "message": {"type": "string"},
+                "issues": {"type": "array", "items": _ISSUE},
+            },
+            "required": ["message", "issues"],
+        }
+    },
+    "required": ["error"],
+}
+_HEALTH = {
+    "type": "object",
+    "properties": {"status": {"type": "string"}, "reason": {"type": "string"}},
+    "required": ["status"],
+}
+
+
+def _feature(feature: Feature) -> dict[str, Any]:
+    kind = _TYPES[feature.type]
+    schema: dict[str, Any] = {"type": [kind, "null"] if feature.nullable else kind}
+    if feature.type == "long":
+        schema |= {"minimum": -WHOLE, "maximum": WHOLE}
+    if feature.categories is not None:
+        if feature.unseen:
+            schema["examples"] = list(feature.categories)
+        else:
+            schema["enum"] = [*feature.categories, *([None] if feature.nullable else [])]
+    if feature.minimum is not None and feature.maximum is not None:
+        schema["description"] = f"seen from {feature.minimum:g} to {feature.maximum:g}"
+    return schema
+
+
+def _output(output: Output) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": _TYPES[output.type]}
+    if output.probability:
+        schema |= {"minimum": 0, "maximum": 1}
+        if output.classes:
+            schema["description"] = f"probability of {output.classes[0]}"
+    elif output.classes is not None:
+        schema["enum"] = list(output.classes)
+    return schema

@@ -1,0 +1,118 @@
+"""The program inside an image: `python -m cannery.serving [serve|health|smoke]`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from cannery.errors import CanneryError, RefusedError, UsageError
+from cannery.serving.settings import Settings, settings_of
+
+USAGE = """usage: python -m cannery.serving [serve | health | smoke]
+
+serve   answer requests (the default)
+health  exit 0 when the service is healthy, else 1
+smoke   load the model, score the canary, print the first answer
+"""
+
+
+def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
+    """Run the program and return its exit status: 0 yes, 1 no (unhealthy), 2 error."""
+    # Process 1 ignores a signal that it does not handle, also while the model is being loaded.
+    signal.signal(signal.SIGTERM, _leave)
+    command = arguments[0] if arguments else "serve"
+    if command in ("-h", "--help"):
+        sys.stdout.write(USAGE)
+        return 0
+    try:
+        if command not in _COMMANDS or len(arguments) > 1:
+            words = " ".join(arguments)
+            raise UsageError(f"no such command '{words}'", hint="serve, health or smoke")
+        return _COMMANDS[command](settings_of(env), env)
+    except CanneryError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        sys.stderr.write(f"error: {error.message}{hint}\n")
+        return 1 if isinstance(error, RefusedError) or command == "health" else 2
+    except KeyboardInterrupt:
+        return 0
+
+
+def serve(can: Path, settings: Settings) -> int:
+    """Load the can, check its canary, then listen until SIGTERM or SIGINT; return the exit status.
+
+    Raises CanError or ProofError when the can must not be served, UsageError when the address
+    can't be had.
+    """
+    from cannery.serving.logs import configure
+    from cannery.serving.server import bind, run
+    from cannery.serving.service import open_service
+    from cannery.serving.workers import supervise
+
+    configure(settings.log_level, settings.log_format)
+    listener = bind(settings.host, settings.port)
+    if settings.workers == 1:
+        return run(open_service(can, threads=settings.threads), settings, listener)
+
+    def work() -> int:
+        try:
+            return run(open_service(can, threads=settings.threads), settings, listener)
+        except CanneryError as error:
+            sys.stderr.write(f"error: {error.message}\n")
+            return 1 if isinstance(error, RefusedError) else 2
+
+    return supervise(settings.workers, work)
+
+
+def _serve(settings: Settings, env: Mapping[str, str]) -> int:
+    return serve(_can(settings, env), settings)
+
+
+def _smoke(settings: Settings, env: Mapping[str, str]) -> int:
+    """Print the answer to the canary's first record; raises ProofError when the canary fails."""
+    import msgspec
+
+    from cannery.serving.service import open_service
+
+    service = open_service(_can(settings, env), threads=settings.threads)
+    answer = service.predict_one(service.canary.records[0])
+    sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+    return 0
+
+
+def _health(settings: Settings, env: Mapping[str, str]) -> int:
+    """Ask the running server; with none running, load the can and score the canary here."""
+    from cannery.serving.probe import ask
+
+    try:
+        status, body = ask(settings.host, settings.port)
+    except ConnectionRefusedError:
+        from cannery.serving.service import open_service
+
+        open_service(_can(settings, env), threads=settings.threads)
+        sys.stdout.write('{"status":"healthy","served":false}\n')
+        return 0
+    except OSError as error:
+        sys.stdout.write(f"no answer from {settings.host}:{settings.port}: {error}\n")
+        return 1
+    sys.stdout.write(body.decode("utf-8", "replace") + "\n")
+    return 0 if status == 200 else 1
+
+
+_COMMANDS = {"serve": _serve, "health": _health, "smoke": _smoke}
+
+
+def _can(settings: Settings, env: Mapping[str, str]) -> Path:
+    """Return the folder of the can, pulled first where `MODEL_URI` names one."""
+    if settings.model_uri is None:
+        return settings.can
+    from cannery.serving.pull import fetch
+
+    return fetch(settings.model_uri, settings.cache, env)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)

@@ -1,0 +1,113 @@
+"""The application under uvicorn: sockets, limits, signals, and an end with status 0."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import uvicorn
+
+from cannery.errors import UsageError
+from cannery.serving.http import Application
+from cannery.serving.metrics import Metrics
+from cannery.serving.routes import Desk, routes_of
+from cannery.serving.service import Service
+from cannery.serving.settings import Settings
+
+CONNECTIONS = 1000
+"""At once; one more is answered 503. Below the usual limit of 1024 open files."""
+KEEP_ALIVE = 75
+"""Seconds of idleness; longer than the 60 of load balancers, which else meet closed connections."""
+GRACE = 8
+"""Seconds for requests in flight when the service is told to end: orchestrators kill after 10."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which tells us of signals and does not raise them again at the end."""
+
+    def __init__(self, config: uvicorn.Config, leave: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._leave = leave
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle SIGTERM and SIGINT while the block runs."""
+        former = {s: signal.signal(s, self.handle_exit) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop being ready at once; uvicorn then closes what is idle and waits for the rest."""
+        self._leave()
+        super().handle_exit(sig, frame)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take the address without listening yet, so that callers are refused until the model is loaded.
+
+    Raises UsageError when the address can't be had.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind((host, port))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(
+            f"can't listen on {host}:{port}: {reason}", hint="choose another HOST or PORT"
+        ) from error
+    return listener
+
+
+def application(service: Service, settings: Settings) -> Application:
+    """Return the ASGI application of a service."""
+    manifest = service.manifest
+    info = {"name": manifest.name, "version": manifest.version, "digest": service.digest}
+    metrics = Metrics({**info, "runtime": manifest.runtime}, time.time())
+    metrics.canary = True  # the service was opened, so the canary came out right
+    desk = Desk(service, metrics)
+    return Application(desk, routes_of(desk, settings.aliases), max_body=settings.max_body)
+
+
+def run(service: Service, settings: Settings, listener: socket.socket) -> int:
+    """Serve until a signal comes and what was in flight is answered; return the exit status."""
+    app = application(service, settings)
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=GRACE,
+    )
+    manifest = service.manifest
+    host, port = listener.getsockname()[:2]
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    _log.info(
+        "serving %s %s (%s) on http://%s", manifest.name, manifest.version, service.digest, place
+    )
+    server = _Server(config, app.desk.drain)
+    server.run(sockets=[listener])
+    app.close()
+    _log.info("stopped")
+    return 0 if server.started else 1

@@ -1,0 +1,113 @@
+"""The service without its socket: records in, answers out, and whether both are still right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cannery.cans.manifest import CanManifest
+from cannery.cans.open import Can, open_can
+from cannery.errors import CanneryError, ProofError
+from cannery.serving.canary import difference
+from cannery.serving.schema import Schema, render
+from cannery.serving.scorer import Scorer, open_scorer
+from cannery.signatures import Batch, Canary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether the canary came out as recorded."""
+
+    healthy: bool
+    reason: str | None = None
+    """Why not."""
+
+
+class Service:
+    """A loaded can that answers records; shared by HTTP, command line, health and batch.
+
+    Nothing in it changes, so that any number of threads may ask it.
+    """
+
+    __slots__ = ("_body", "_schema", "_scorer", "canary", "digest", "manifest")
+
+    def __init__(self, manifest: CanManifest, digest: str, canary: Canary, scorer: Scorer) -> None:
+        self.manifest = manifest
+        self.digest = digest
+        self.canary = canary
+        self._scorer = scorer
+        self._schema = Schema(manifest.signature)
+        self._body = msgspec.json.encode(canary.records)
+
+    def answer(self, body: bytes) -> tuple[bytes, int]:
+        """Answer a JSON body (a record, or an array of records) in JSON; also return the number of rows.
+
+        Raises MalformedError, SchemaError with every issue, or ProofError for an answer that can't
+        be right.
+        """
+        batch, single = self._schema.decode(body)
+        answers = self._answers(batch)
+        return msgspec.json.encode(answers[0] if single else answers), len(batch)
+
+    def predict(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Answer records, one for one; raises SchemaError or ProofError."""
+        return self._answers(self._schema.encode(records))
+
+    def predict_one(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer one record; raises SchemaError or ProofError."""
+        return self.predict([record])[0]
+
+    def check(self) -> Health:
+        """Send the canary through the same path as every request, and compare."""
+        try:
+            answers = msgspec.json.decode(self.answer(self._body)[0])
+        except CanneryError as error:
+            return Health(healthy=False, reason=f"the canary failed: {error.message}")
+        problem = difference(
+            self.canary.outputs, answers, self.manifest.signature, self.canary.tolerance
+        )
+        reason = f"the canary is off: {problem}" if problem else None
+        return Health(healthy=reason is None, reason=reason)
+
+    def version(self) -> dict[str, Any]:
+        """Return which model exactly: name, version, digest, source, runtime, and its proofs."""
+        manifest = self.manifest
+        return {
+            "name": manifest.name,
+            "version": manifest.version,
+            "digest": self.digest,
+            "task": manifest.task,
+            "runtime": manifest.runtime,
+            "source": msgspec.to_builtins(manifest.source),
+            "parity": msgspec.to_builtins(manifest.parity),
+            "audit": msgspec.to_builtins(manifest.audit),
+        }
+
+    def _answers(self, batch: Batch) -> list[dict[str, Any]]:
+        if not len(batch):
+            return []
+        return render(self._scorer.score(batch), self.manifest.signature, len(batch))
+
+
+def load(can: Can, *, threads: int = 1) -> Service:
+    """Load an opened can; raises CanError when its model or its canary can't be read."""
+    return Service(can.manifest, can.digest, can.canary(), open_scorer(can, threads=threads))
+
+
+def open_service(folder: Path, *, threads: int = 1) -> Service:
+    """Open a can, load it, and check the canary once.
+
+    Raises CanError when a digest does not hold, ProofError when the canary fails.
+    """
+    service = load(open_can(folder), threads=threads)
+    health = service.check()
+    if not health.healthy:
+        raise ProofError(
+            f"'{service.manifest.name}' {service.manifest.version} is not healthy: {health.reason}",
+            hint="the can is whole, but this runtime does not answer as the original did",
+        )
+    return service

@@ -1,0 +1,80 @@
+"""Several serving processes behind one socket: the killed are replaced, signals are passed on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+PAUSE = 1.0
+"""Seconds before a worker that was killed is replaced, so that a crash at start is no storm."""
+
+_log = logging.getLogger(__name__)
+
+
+def supervise(count: int, work: Callable[[], int]) -> int:
+    """Run `work` in `count` child processes until a signal comes; return the exit status.
+
+    A worker that ends by itself ends the service with its status; one that is killed is replaced.
+    """
+    workers: set[int] = set()
+    leaving = False
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        nonlocal leaving
+        leaving = True
+        _tell(workers, number)
+
+    former = {s: signal.signal(s, leave) for s in (signal.SIGTERM, signal.SIGINT)}
+    status = 0
+    try:
+        while True:
+            while len(workers) < count and not leaving:
+                workers.add(_start(work))
+            if not workers:
+                return status
+            ended, code = os.wait()
+            if ended not in workers:
+                continue  # an orphan that was left to process 1
+            workers.discard(ended)
+            if leaving:
+                continue
+            if os.WIFEXITED(code):
+                status = os.WEXITSTATUS(code)
+                leaving = True
+                _tell(workers, signal.SIGTERM)
+            else:
+                _log.error("worker %d was killed by signal %d", ended, os.WTERMSIG(code))
+                time.sleep(PAUSE)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _start(work: Callable[[], int]) -> int:
+    """Fork a worker and return its process id; the child never returns."""
+    held = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    child = os.fork()
+    if child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
+        return child
+    status = 1
+    try:
+        for number in held:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
+        status = work()
+    finally:
+        os._exit(status)
+
+
+def _tell(workers: set[int], number: int) -> None:
+    for worker in list(workers):
+        try:
+            os.kill(worker, number)
+        except ProcessLookupError:
+            continue
