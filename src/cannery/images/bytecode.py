@@ -1,0 +1,141 @@
+"""Compile Python ahead of time, with the image's own interpreter, to bytes that never vary."""
+
+from __future__ import annotations
+
+import json
+import struct
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from threading import Lock as Mutex
+
+from cannery.errors import CanneryError, ImageError
+from cannery.images.bases.debian import base_tree, python_tree
+from cannery.images.packages import DebianPackage
+from cannery.images.recipe import (
+    BASE_PACKAGES,
+    LOADERS,
+    PYTHON,
+    PYTHON_PACKAGES,
+    TRIPLETS,
+)
+from cannery.images.store import Store
+from cannery.images.trees import Entry, Tree
+from cannery.oci.descriptors import Architecture
+from cannery.processes import run
+
+_TIMEOUT = 300.0
+_TAG = "cpython-" + PYTHON.replace(".", "")
+
+# Unchecked-hash files (PEP 552): Python takes them without looking at the source. marshal's version 2
+# has no reference flags, which later versions set by how often an object happens to be referred to.
+_PROGRAM = r"""
+import importlib.util, json, marshal, struct, sys
+stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+names = json.loads(stdin.read(struct.unpack('<Q', stdin.read(8))[0]))
+for name, size in names:
+    source = stdin.read(size)
+    try:
+        code = compile(source, name, 'exec', dont_inherit=True, optimize=0)
+    except (SyntaxError, ValueError):
+        stdout.write(struct.pack('<Q', 0))
+        continue
+    body = marshal.dumps(code, 2)
+    head = importlib.util.MAGIC_NUMBER + struct.pack('<I', 1) + importlib.util.source_hash(source)
+    stdout.write(struct.pack('<Q', len(head) + len(body)) + head + body)
+"""
+
+
+@dataclass(slots=True)
+class Compiler:
+    """The image's own interpreter, unpacked when it is first needed and started through its own loader.
+
+    `packages` are those of the machine that compiles: bytecode does not depend on the architecture.
+    """
+
+    packages: tuple[DebianPackage, ...]
+    architecture: Architecture
+    store: Store
+    stack: ExitStack
+    """Takes the unpacked files away."""
+    _root: Path | None = None
+    _mutex: Mutex = field(default_factory=Mutex)
+
+    def with_bytecode(self, tree: Tree) -> Tree:
+        """Return the tree with a `.pyc` beside each `.py` that compiles."""
+        sources = {
+            path: entry.data
+            for path, entry in sorted(tree.items())
+            if path.endswith(".py") and entry.data is not None
+        }
+        compiled = self._compile(sources)
+        return {**tree, **{_cached(path): Entry(data=data) for path, data in compiled.items()}}
+
+    def _compile(self, sources: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return path of the source → content of its `.pyc`; what is not valid Python is missing."""
+        names = json.dumps([["/" + path, len(data)] for path, data in sources.items()]).encode()
+        given = b"".join([struct.pack("<Q", len(names)), names, *sources.values()])
+        root = self._unpacked()
+        words: list[str | Path] = [
+            root / LOADERS[self.architecture],
+            *("--library-path", root / "usr/lib" / TRIPLETS[self.architecture]),
+            *(root / f"usr/bin/python{PYTHON}", "-S", "-s", "-P", "-B", "-W", "ignore"),
+            *("-c", _PROGRAM),
+        ]
+        environment = {"PYTHONHASHSEED": "0", "PYTHONHOME": str(root / "usr"), "LC_ALL": "C.UTF-8"}
+        try:
+            done = run(words, env=environment, cwd=root, stdin=given, timeout=_TIMEOUT)
+        except CanneryError as error:
+            raise ImageError(f"can't run the image's Python: {error}") from error
+        if not done.ok:
+            raise ImageError(f"the image's Python can't compile: {done.complaint}")
+        return dict(_parse(done.stdout, sources))
+
+    def _unpacked(self) -> Path:
+        """Return the folder that the interpreter was unpacked into."""
+        with self._mutex:
+            if self._root is None:
+                name = self.stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix="cannery-python-")
+                )
+                by_name = {package.name: package for package in self.packages}
+                base, _ = base_tree([by_name[n] for n in BASE_PACKAGES], self.store)
+                python, _ = python_tree([by_name[n] for n in PYTHON_PACKAGES], self.store)
+                self._root = Path(name)
+                write_tree({**base, **python}, self._root)
+            return self._root
+
+
+def _parse(output: bytes, sources: Iterable[str]) -> Iterable[tuple[str, bytes]]:
+    at = 0
+    for path in sources:
+        if at + 8 > len(output):
+            raise ImageError(f"the image's Python ended before it compiled '/{path}'")
+        (size,) = struct.unpack_from("<Q", output, at)
+        if size:
+            yield path, output[at + 8 : at + 8 + size]
+        at += 8 + size
+
+
+def _cached(path: str) -> str:
+    """Return where Python looks for the bytecode of the source at `path`."""
+    source = PurePosixPath(path)
+    return str(source.parent / "__pycache__" / f"{source.stem}.{_TAG}.pyc")
+
+
+def write_tree(tree: Tree, root: Path) -> None:
+    """Write files, folders and links below the empty folder `root`; links stay inside it."""
+    folders = sorted(path for path, entry in tree.items() if entry.folder)
+    for path in folders:
+        (root / path).mkdir(parents=True, exist_ok=True)
+    for path, entry in tree.items():
+        place = root / path
+        if entry.target is not None:
+            target = entry.target
+            place.symlink_to(root / target[1:] if target.startswith("/") else target)
+        elif entry.data is not None:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(entry.data)
+            place.chmod(entry.mode | 0o600)

@@ -1,0 +1,251 @@
+"""Compose an image without a daemon: from a lock and a can to layers, config and manifest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from cannery.blobs import Blob, canonical_json, digest_bytes
+from cannery.cans.manifest import CanManifest
+from cannery.errors import ImageError
+from cannery.images.bases.debian import base_tree, python_tree
+from cannery.images.bytecode import Compiler
+from cannery.images.config import config_of
+from cannery.images.layers import Contents, Recipe, find_layer, make_layer, pack, pieces_of_files
+from cannery.images.lock import fetch, host_architecture
+from cannery.images.packages import DebianPackage, Platform, Wheel
+from cannery.images.plan import Plan
+from cannery.images.recipe import BASE_PACKAGES, CAN, PYTHON_PACKAGES
+from cannery.images.serving_files import serving_tree
+from cannery.images.store import Store
+from cannery.images.trees import LeftOut, Tree, merge, safe_path
+from cannery.images.wheels import cut_wheels, wheel_tree
+from cannery.oci.descriptors import Architecture, Image, Layer, manifest_of
+from cannery.progress import Progress, Station, quiet, station
+
+_SMALL = frozenset(
+    [
+        "anyio",
+        "click",
+        "h11",
+        "httptools",
+        "idna",
+        "msgspec",
+        "starlette",
+        "typing-extensions",
+        "uvicorn",
+        "uvloop",
+    ]
+)
+"""Wheels of the layer `dependencies`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composition:
+    """An image, and what each of its layers holds."""
+
+    image: Image
+    contents: dict[str, Contents]
+    """Layer's name → packages in it, and what was left out with the reason."""
+
+
+def compose(plan: Plan, store: Store | None = None, progress: Progress = quiet) -> Image:
+    """Return the image of `plan`; layers made before from the same inputs are taken from the store.
+
+    Raises ImageError when something does not fit, UnreachableError when something is neither kept nor fetchable.
+    """
+    return composed(plan, store, progress).image
+
+
+def composed(plan: Plan, store: Store | None = None, progress: Progress = quiet) -> Composition:
+    """Compose, and also tell what is inside."""
+    store = store or Store()
+    _check(plan)
+    with station("compose", progress) as work:
+        layers = _shared_layers(plan, store, work)
+        if plan.mode == "bake":
+            layers.append(_can_layer(plan, store))
+        config = config_of(plan, layers)
+        only = tuple(layer for layer, _ in layers)
+        image = Image(
+            config=config,
+            manifest=manifest_of(config, only, plan.media),
+            layers=only,
+            media=plan.media,
+            architecture=plan.architecture,
+        )
+        work.result(
+            f"{len(only)} layers, {image.size / 1e6:.1f} MB ({image.unpacked / 1e6:.1f} unpacked)"
+        )
+    return Composition(image=image, contents={layer.name: c for layer, c in layers})
+
+
+def _check(plan: Plan) -> None:
+    if plan.mode == "bake" and (plan.can is None or plan.manifest is None):
+        raise ImageError("bake mode needs a can", hint="give one, or compose in pull mode")
+    if plan.manifest is not None and plan.manifest.runtime != plan.runtime:
+        raise ImageError(
+            f"the can runs on {plan.manifest.runtime}, but the lock is for {plan.runtime}",
+            hint="resolve the lock anew for this can",
+        )
+
+
+def _shared_layers(plan: Plan, store: Store, work: Station) -> list[tuple[Layer, Contents]]:
+    """Return all layers but the can's: found, or made under a lock so that two builds don't do it twice."""
+    platform = plan.lock.platforms.get(plan.architecture)
+    with ExitStack() as stack:
+        recipes = _recipes(plan, platform, store, stack) if platform else []
+        found = [find_layer(recipe, store) for recipe in recipes]
+        if platform is None or None in found:
+            work.note("waiting for another build")
+            stack.enter_context(store.locked("layers"))
+            work.note("fetching packages")
+            fetch(plan.lock, plan.architecture, store, mirror=plan.mirror)
+            _fetch_compiler(plan, store)
+            found = _made(recipes, store, work)
+        return [layer for layer in found if layer is not None]
+
+
+def _made(
+    recipes: list[Recipe], store: Store, work: Station
+) -> list[tuple[Layer, Contents] | None]:
+    """Find or make every layer, as many at a time as there are processors."""
+
+    def one(recipe: Recipe) -> tuple[Layer, Contents]:
+        known = find_layer(recipe, store)
+        if known is not None:
+            return known
+        work.note(f"making layer {recipe.name}")
+        return make_layer(recipe, store)
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(one, recipes))
+
+
+def _recipes(plan: Plan, platform: Platform, store: Store, stack: ExitStack) -> list[Recipe]:
+    """Return how each layer is made, from what changes least to what changes most."""
+    debian = {package.name: package for package in platform.debian}
+    base = [_known(debian, name) for name in BASE_PACKAGES]
+    python = [_known(debian, name) for name in PYTHON_PACKAGES]
+    version = python[-1].version
+    machine = _compiling(plan)
+    compiler = Compiler(
+        packages=plan.lock.platforms[machine].debian, architecture=machine, store=store, stack=stack
+    )
+
+    def of_python() -> tuple[Tree, list[LeftOut]]:
+        tree, left_out = python_tree(python, store)
+        return compiler.with_bytecode(tree), left_out
+
+    def of_serving() -> tuple[Tree, list[LeftOut]]:
+        return compiler.with_bytecode(serving_tree()), []
+
+    serving = {p: digest_bytes(e.data or b"") for p, e in serving_tree().items()}
+    return [
+        Recipe(
+            name="base",
+            inputs=[package.sha256 for package in base],
+            packages=_names(base),
+            build=lambda: base_tree(base, store),
+        ),
+        Recipe(
+            name="python",
+            inputs=[package.sha256 for package in python],
+            packages=_names(python),
+            build=of_python,
+        ),
+        *(
+            _wheel_recipe(name, wheels, version, compiler)
+            for name, wheels in _groups(platform.wheels)
+        ),
+        Recipe(name="serving", inputs=[version, serving], packages=(), build=of_serving),
+    ]
+
+
+def _wheel_recipe(name: str, wheels: list[Wheel], version: str, compiler: Compiler) -> Recipe:
+    def build() -> tuple[Tree, list[LeftOut]]:
+        whole = merge((wheel_tree(wheel, compiler.store) for wheel in wheels), f"layer {name}")
+        tree, left_out = cut_wheels(whole)
+        return compiler.with_bytecode(tree), left_out
+
+    return Recipe(
+        name=name,
+        inputs=[version, *(wheel.sha256 for wheel in wheels)],
+        packages=_names(wheels),
+        build=build,
+    )
+
+
+def _groups(wheels: Iterable[Wheel]) -> list[tuple[str, list[Wheel]]]:
+    """Return wheels by layer, in the order of the layers; a layer without wheels is not made."""
+    groups: dict[str, list[Wheel]] = {
+        n: [] for n in ("numpy", "onnxruntime", "libraries", "dependencies")
+    }
+    for wheel in sorted(wheels, key=lambda w: w.name):
+        if wheel.name in ("numpy", "onnxruntime"):
+            groups[wheel.name].append(wheel)
+        else:
+            groups["dependencies" if wheel.name in _SMALL else "libraries"].append(wheel)
+    return [(name, group) for name, group in groups.items() if group]
+
+
+def _known(packages: dict[str, DebianPackage], name: str) -> DebianPackage:
+    if name not in packages:
+        raise ImageError(f"the lock has no '{name}'", hint="resolve it anew")
+    return packages[name]
+
+
+def _names(packages: Iterable[DebianPackage | Wheel]) -> tuple[str, ...]:
+    return tuple(f"{package.name} {package.version}" for package in packages)
+
+
+def _compiling(plan: Plan) -> Architecture:
+    """Return whose Python compiles: this machine's, at the very version of the image's."""
+    host = host_architecture()
+    if host == plan.architecture:
+        return host
+    versions = {
+        architecture: {p.name: p.version for p in platform.debian}.get(PYTHON_PACKAGES[-1])
+        for architecture, platform in plan.lock.platforms.items()
+    }
+    if versions.get(host) is None or versions.get(host) != versions.get(plan.architecture):
+        raise ImageError(
+            f"the lock has no Python for '{host}' to compile the image for '{plan.architecture}'",
+            hint=f"resolve the lock for {host} too",
+        )
+    return host
+
+
+def _fetch_compiler(plan: Plan, store: Store) -> None:
+    machine = _compiling(plan)
+    if machine != plan.architecture:
+        fetch(plan.lock, machine, store, mirror=plan.mirror, wheels=False)
+
+
+def _can_layer(plan: Plan, store: Store) -> tuple[Layer, Contents]:
+    """Return the layer with the can: not compressed (weights hardly shrink), read in pieces."""
+    assert plan.can is not None
+    assert plan.manifest is not None
+    files = _can_files(plan.can, plan.manifest)
+    layer = pack("can", pieces_of_files(CAN, files), store, compressed=False)
+    name = f"{plan.manifest.name} {plan.manifest.version}"
+    return layer, Contents(packages=(name,))
+
+
+def _can_files(folder: Path, manifest: CanManifest) -> dict[str, Path]:
+    """Return the can's files by name, each checked by its digest; what the can does not list stays out."""
+    expected = {name: file.digest for name, file in manifest.files.items()}
+    expected["can.json"] = digest_bytes(canonical_json(manifest))
+    for name, digest in expected.items():
+        safe_path(name, str(folder))
+        found = Blob.of(folder / name).digest
+        if found != digest:
+            raise ImageError(
+                f"'{folder / name}' has digest {found}, but the can says {digest}",
+                hint="the can is damaged: pack the model again",
+            )
+    return {name: folder / name for name in expected}

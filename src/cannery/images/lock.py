@@ -1,0 +1,259 @@
+"""`cannery.lock`: every package of an image by digest, so that the same lock gives the same image anywhere."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from cannery.blobs import canonical_json, digest_bytes, pretty_json, write_file
+from cannery.cans.manifest import Runtime
+from cannery.errors import ImageError, UnreachableError
+from cannery.images.bases.apt import find_mirrors
+from cannery.images.bases.archive import Archive
+from cannery.images.downloads import Downloads
+from cannery.images.packages import DebianPackage, Platform, Wheel
+from cannery.images.recipe import (
+    BASE_PACKAGES,
+    PYTHON,
+    PYTHON_PACKAGES,
+    RECIPE,
+    SUITE,
+    requirements_of,
+)
+from cannery.images.store import Store
+from cannery.images.wheels import fetch_wheels, resolve_wheels
+from cannery.oci.descriptors import Architecture
+from cannery.progress import Progress, quiet, station
+
+_log = logging.getLogger(__name__)
+
+_TRUST = timedelta(days=7)
+"""How long an answer is remembered at most."""
+
+
+class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an image is made of, without a word on where it is fetched from."""
+
+    schema_version: Literal[1] = 1
+    recipe: int = RECIPE
+    created: str
+    """`2026-11-21T02:10:46Z`: the date of the archive's newest Release in it, which becomes the image's date."""
+    base: Literal["debian"] = "debian"
+    suite: str = SUITE
+    python: str = PYTHON
+    runtime: Runtime
+    requirements: tuple[str, ...] = ()
+    """What was asked for beyond the runtime's own."""
+    platforms: dict[Architecture, Platform]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the lock in canonical JSON."""
+        return digest_bytes(canonical_json(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockRequest:
+    """What to resolve."""
+
+    runtime: Runtime = "onnx"
+    requirements: tuple[str, ...] = ()
+    """`name==version` beyond the runtime's own: a can's `requirements`."""
+    architectures: tuple[Architecture, ...] = ()
+    """Empty: this machine's."""
+    mirror: str | None = None
+    """Address of a Debian mirror, and after a blank of the security archive; None: as apt is configured."""
+    refresh: bool = False
+    """Ask the archive and the index again, even where an answer that still holds is remembered."""
+
+
+def host_architecture() -> Architecture:
+    """Return the architecture of this machine; raises ImageError where it is none that images are made for."""
+    names: dict[str, Architecture] = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+    machine = platform.machine()
+    if machine not in names:
+        raise ImageError(
+            f"no images are made for '{machine}'", hint="name --platform linux/amd64 or linux/arm64"
+        )
+    return names[machine]
+
+
+def resolve(
+    request: LockRequest,
+    store: Store | None = None,
+    *,
+    now: datetime | None = None,
+    progress: Progress = quiet,
+) -> Lock:
+    """Return the newest packages that fit; an answer is remembered for as long as the archive's Release holds.
+
+    Where the archive doesn't answer, an older remembered lock is taken, with a warning.
+    Raises ImageError, or UnreachableError where nothing is remembered.
+    """
+    store = store or Store()
+    now = now or datetime.now(UTC)
+    key = _key(request)
+    kept = _recall(store, key)
+    if kept is not None and not request.refresh and now < kept.until:
+        return kept.lock
+    try:
+        with station("lock", progress) as work:
+            fresh = _resolve(request, store, now, work.note)
+            work.result(_summary(fresh.lock))
+    except UnreachableError:
+        if kept is None or request.refresh:
+            raise
+        _log.warning("the mirror does not answer: using the packages resolved before")
+        return kept.lock
+    store.remember(key, msgspec.to_builtins(fresh))
+    return fresh.lock
+
+
+def read_lock(path: Path) -> Lock:
+    """Read `cannery.lock`; raises ImageError where it is missing, damaged or of another recipe."""
+    try:
+        lock = msgspec.json.decode(path.read_bytes(), type=Lock)
+    except OSError as error:
+        raise ImageError(f"can't read '{path}': {error.strerror}") from error
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise ImageError(f"'{path}' is not a lock: {error}") from error
+    if lock.recipe != RECIPE:
+        raise ImageError(
+            f"'{path}' was made for recipe {lock.recipe}; this is recipe {RECIPE}",
+            hint="resolve it anew with `cannery lock`",
+        )
+    return lock
+
+
+def write_lock(lock: Lock, path: Path) -> None:
+    """Write `cannery.lock` (sorted, indented JSON, made for diffs)."""
+    with write_file(path) as stream:
+        stream.write(pretty_json(lock))
+
+
+def covers(lock: Lock, request: LockRequest) -> str | None:
+    """Return why `lock` can't serve `request`, or None when it can."""
+    if lock.runtime != request.runtime:
+        return f"it is for runtime {lock.runtime}, not {request.runtime}"
+    if set(lock.requirements) != set(request.requirements):
+        return "the model needs other packages"
+    for architecture in request.architectures or (host_architecture(),):
+        if architecture not in lock.platforms:
+            return f"it has no packages for {architecture}"
+    return None
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    lock: Lock
+    until: datetime
+
+
+def _key(request: LockRequest) -> dict[str, object]:
+    return {
+        "lock": RECIPE,
+        "runtime": request.runtime,
+        "requirements": sorted(_requirements(request)),
+        "architectures": sorted(request.architectures or (host_architecture(),)),
+        "mirror": request.mirror,
+    }
+
+
+def _recall(store: Store, key: dict[str, object]) -> _Kept | None:
+    try:
+        return msgspec.convert(store.recall(key), _Kept | None)
+    except msgspec.ValidationError:
+        return None
+
+
+def _requirements(request: LockRequest) -> tuple[str, ...]:
+    return (*requirements_of(request.runtime), *request.requirements)
+
+
+def _resolve(
+    request: LockRequest, store: Store, now: datetime, note: Callable[[str], None]
+) -> _Kept:
+    archive = Archive(
+        mirrors=find_mirrors(request.mirror), store=store, downloads=Downloads(), now=now
+    )
+    platforms: dict[Architecture, Platform] = {}
+    dates, limits = [], []
+    for architecture in request.architectures or (host_architecture(),):
+        note(f"Debian {SUITE} for {architecture}")
+        chosen = archive.select((*BASE_PACKAGES, *PYTHON_PACKAGES), SUITE, architecture)
+        dates.append(chosen.date)
+        limits.append(chosen.valid_until or now + _TRUST)
+        note(f"wheels for Python {PYTHON} on {architecture}")
+        wheels = resolve_wheels(
+            _requirements(request), architecture, store, alone=request.runtime == "onnx"
+        )
+        platforms[architecture] = Platform(debian=chosen.packages, wheels=wheels)
+    lock = Lock(
+        created=f"{max(dates):%Y-%m-%dT%H:%M:%SZ}",
+        runtime=request.runtime,
+        requirements=tuple(sorted(request.requirements)),
+        platforms=platforms,
+    )
+    return _Kept(lock=lock, until=min(*limits, now + _TRUST))
+
+
+def _summary(lock: Lock) -> str:
+    platform_ = next(iter(lock.platforms.values()))
+    return f"{len(platform_.debian)} Debian packages, {len(platform_.wheels)} wheels"
+
+
+def fetch(
+    lock: Lock,
+    architecture: Architecture,
+    store: Store,
+    *,
+    mirror: str | None = None,
+    wheels: bool = True,
+) -> Platform:
+    """Bring everything that `lock` names for `architecture` into the store, each checked by its hash.
+
+    `wheels`: false leaves them out, as for a platform of which only Python is needed.
+    """
+    if architecture not in lock.platforms:
+        raise ImageError(
+            f"the lock has no packages for '{architecture}'",
+            hint=f"resolve it for that platform too: it has {', '.join(lock.platforms)}",
+        )
+    platform_ = lock.platforms[architecture]
+    lacking = [p for p in platform_.debian if store.find(f"sha256:{p.sha256}") is None]
+    if lacking:
+        _fetch_debian(lacking, store, mirror)
+    if wheels:
+        fetch_wheels(platform_.wheels, architecture, store)
+    return platform_
+
+
+def _fetch_debian(packages: list[DebianPackage], store: Store, mirror: str | None) -> None:
+    archive = Archive(
+        mirrors=find_mirrors(mirror), store=store, downloads=Downloads(), now=datetime.now(UTC)
+    )
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for done in [pool.submit(archive.fetch, package) for package in packages]:
+            done.result()
+
+
+__all__ = [
+    "DebianPackage",
+    "Lock",
+    "LockRequest",
+    "Platform",
+    "Wheel",
+    "covers",
+    "fetch",
+    "host_architecture",
+    "read_lock",
+    "resolve",
+    "write_lock",
+]

@@ -1,0 +1,220 @@
+"""Wheels for the image's Python: resolved by uv, fetched by pip as the user configured it, unpacked with suspicion."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import os
+import re
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cannery.blobs import digest_file
+from cannery.errors import ImageError, UnreachableError
+from cannery.images.packages import Wheel
+from cannery.images.recipe import LIBRARIES, MACHINES, PYTHON, WHEEL_CUTS
+from cannery.images.store import Store
+from cannery.images.trees import Entry, LeftOut, Tree, leave_out, safe_path
+from cannery.indexes import index_environment
+from cannery.oci.descriptors import Architecture
+from cannery.processes import Finished, run
+
+_GLIBC = 28
+"""Newest glibc (2.x) that wheels may ask for; Debian's and most bases' is newer."""
+_TIMEOUT = 600.0
+_LIMIT = 4 << 30
+"""Unpacked bytes of one wheel."""
+_ABSENT = ("no solution found", "no matching distribution", "no wheels", "not found in the package")
+
+
+def resolve_wheels(
+    requirements: Sequence[str], architecture: Architecture, store: Store, *, alone: bool
+) -> tuple[Wheel, ...]:
+    """Return the newest wheels that satisfy `requirements`, and bring them into the store.
+
+    `alone`: nothing that they in turn declare is added. Raises ImageError naming what has no wheel.
+    """
+    with tempfile.TemporaryDirectory(prefix="cannery-wheels-") as name:
+        folder = Path(name)
+        wanted = folder / "requirements.in"
+        wanted.write_text("".join(f"{requirement}\n" for requirement in sorted(requirements)))
+        pinned = folder / "requirements.txt"
+        _compile(wanted, pinned, architecture, alone=alone)
+        files = _download(pinned, architecture, folder / "wheels")
+        return tuple(_wheel(file, store.take(file)) for file in files)
+
+
+def fetch_wheels(wheels: Iterable[Wheel], architecture: Architecture, store: Store) -> None:
+    """Bring wheels that the store lacks into it; raises ImageError where one differs from its hash."""
+    lacking = [wheel for wheel in wheels if store.find(f"sha256:{wheel.sha256}") is None]
+    if not lacking:
+        return
+    with tempfile.TemporaryDirectory(prefix="cannery-wheels-") as name:
+        folder = Path(name)
+        pinned = folder / "requirements.txt"
+        pinned.write_text(
+            "".join(f"{w.name}=={w.version} --hash=sha256:{w.sha256}\n" for w in lacking)
+        )
+        found = {digest_file(f): f for f in _download(pinned, architecture, folder / "wheels")}
+        for wheel in lacking:
+            file = found.get(f"sha256:{wheel.sha256}")
+            if file is None:
+                raise ImageError(f"the index has no '{wheel.filename}' with the lock's hash")
+            store.take(file)
+
+
+def _compile(wanted: Path, pinned: Path, architecture: Architecture, *, alone: bool) -> None:
+    """Ask uv for exact versions and all their hashes."""
+    words: list[str | Path] = [
+        _uv(),
+        *("pip", "compile", wanted, "--output-file", pinned, "--quiet"),
+        *("--generate-hashes", "--no-annotate", "--no-header", "--only-binary", ":all:"),
+        *("--python-version", PYTHON),
+        *("--python-platform", f"{MACHINES[architecture]}-manylinux_2_{_GLIBC}"),
+        *(["--no-deps"] if alone else []),
+    ]
+    # In a folder of its own: the settings that uv may find are the user's, not those of some project.
+    environment = {**os.environ, **index_environment()}
+    _checked(run(words, env=environment, cwd=pinned.parent, timeout=_TIMEOUT))
+
+
+def _uv() -> Path:
+    """Return the uv that came with Cannery."""
+    import uv
+
+    try:
+        return Path(uv.find_uv_bin())
+    except FileNotFoundError as error:
+        raise ImageError(
+            "the uv program is missing", hint="install Cannery anew: uv is one of its packages"
+        ) from error
+
+
+def _download(pinned: Path, architecture: Architecture, folder: Path) -> list[Path]:
+    """Let pip fetch these very wheels, from wherever the user's pip fetches."""
+    machine = MACHINES[architecture]
+    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(_GLIBC, 16, -1)]
+    words: list[str | Path] = [
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--no-input"),
+        *("--disable-pip-version-check", "--require-hashes", "--no-deps"),
+        *("--only-binary", ":all:", "--implementation", "cp", "--python-version", PYTHON),
+        *(word for tag in (*tags, f"manylinux2014_{machine}") for word in ("--platform", tag)),
+        *("--dest", folder, "--requirement", pinned),
+    ]
+    _checked(run(words, timeout=_TIMEOUT))
+    return sorted(folder.glob("*.whl"))
+
+
+def _checked(finished: Finished) -> None:
+    """Turn what pip or uv complained of into one of our errors."""
+    if finished.ok:
+        return
+    text = finished.complaint
+    lines = [line for line in text.splitlines() if not line.startswith("WARNING")]
+    message = "\n".join(lines) or f"ended with status {finished.status}"
+    lower = message.lower()
+    if "do not match the hashes" in lower or "hash mismatch" in lower:
+        raise ImageError(f"a wheel differs from its hash: {message}")
+    if any(words in lower for words in _ABSENT):
+        raise ImageError(
+            f"no wheels for Python {PYTHON} satisfy what the image needs: {message}",
+            hint="choose versions that have wheels for this Python and platform",
+        )
+    if "connect" in lower or "failed to fetch" in lower or "timed out" in lower:
+        raise UnreachableError(f"the package index does not answer: {message}")
+    raise ImageError(f"can't resolve or fetch wheels: {message}")
+
+
+def _wheel(file: Path, digest: str) -> Wheel:
+    name, version = file.name.split("-")[:2]
+    return Wheel(
+        name=re.sub(r"[-_.]+", "-", name).lower(),
+        version=version,
+        filename=file.name,
+        sha256=digest.removeprefix("sha256:"),
+    )
+
+
+def wheel_tree(wheel: Wheel, store: Store) -> Tree:
+    """Return the files of a wheel, as its RECORD lists and hashes them, below the folder for libraries.
+
+    Raises ImageError when a file is missing from RECORD, differs from it, or would leave the folder.
+    """
+    data = store.read(f"sha256:{wheel.sha256}")
+    if data is None:
+        raise ImageError(f"'{wheel.filename}' is not in the store", hint="fetch the lock first")
+    try:
+        return {f"{LIBRARIES}/{path}": entry for path, entry in _unpack(data, wheel.filename)}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise ImageError(f"'{wheel.filename}' is damaged: {error}") from error
+
+
+def cut_wheels(tree: Tree) -> tuple[Tree, list[LeftOut]]:
+    """Return the tree without what does not serve, and what that was."""
+    return leave_out(tree, WHEEL_CUTS, LIBRARIES)
+
+
+def _unpack(data: bytes, filename: str) -> list[tuple[str, Entry]]:
+    found = []
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        infos = [info for info in archive.infolist() if not info.is_dir()]
+        if sum(info.file_size for info in infos) > _LIMIT:
+            raise ImageError(f"'{filename}' unpacks to more than {_LIMIT} bytes")
+        names = [info.filename for info in infos]
+        if len(names) != len(set(names)):
+            raise ImageError(f"'{filename}' holds two files of one name")
+        record = _record(archive, filename)
+        stem = "-".join(filename.split("-")[:2])
+        for info in infos:
+            path = safe_path(info.filename, filename)
+            content = archive.read(info)
+            _check(record, path, content, filename)
+            placed = _placed(path, stem, filename)
+            if placed is not None:
+                executable = 0o111 if info.external_attr >> 16 & 0o111 else 0
+                found.append((placed, Entry(mode=0o644 | executable, data=content)))
+    return found
+
+
+def _record(archive: zipfile.ZipFile, filename: str) -> dict[str, str]:
+    """Return path → hash as RECORD has it (PEP 376, PEP 427)."""
+    names = [n for n in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/RECORD", n)]
+    if len(names) != 1:
+        raise ImageError(f"'{filename}' has no RECORD")
+    try:
+        rows = list(csv.reader(io.StringIO(archive.read(names[0]).decode())))
+        return {row[0]: row[1] for row in rows if row}
+    except (UnicodeDecodeError, IndexError, csv.Error) as error:
+        raise ImageError(f"RECORD of '{filename}' is damaged") from error
+
+
+def _check(record: dict[str, str], path: str, content: bytes, filename: str) -> None:
+    if path.endswith((".dist-info/RECORD", ".dist-info/RECORD.jws", ".dist-info/RECORD.p7s")):
+        return
+    if path not in record:
+        raise ImageError(f"'{path}' in '{filename}' is not in its RECORD")
+    name, _, expected = record[path].partition("=")
+    if name not in ("sha256", "sha384", "sha512"):
+        raise ImageError(f"'{path}' in '{filename}' has no hash in RECORD")
+    found = base64.urlsafe_b64encode(hashlib.new(name, content).digest()).rstrip(b"=").decode()
+    if found != expected:
+        raise ImageError(f"'{path}' in '{filename}' differs from its hash in RECORD")
+
+
+def _placed(path: str, stem: str, filename: str) -> str | None:
+    """Return where a file of a wheel goes below the folder for libraries; None: it is left out."""
+    first, _, rest = path.partition("/")
+    if not first.endswith(".data"):
+        return path
+    scheme, _, inner = rest.partition("/")
+    if scheme in ("purelib", "platlib") and inner:
+        return inner
+    if scheme in ("scripts", "headers", "data"):
+        return None
+    raise ImageError(f"'{path}' in '{filename}' belongs to an unknown scheme '{scheme}'")
