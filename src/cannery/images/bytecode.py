@@ -29,23 +29,7 @@ from cannery.processes import run
 _TIMEOUT = 300.0
 _TAG = "cpython-" + PYTHON.replace(".", "")
 
-# Unchecked-hash files (PEP 552): Python takes them without looking at the source. marshal's version 2
-# has no reference flags, which later versions set by how often an object happens to be referred to.
-_PROGRAM = r"""
-import importlib.util, json, marshal, struct, sys
-stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
-names = json.loads(stdin.read(struct.unpack('<Q', stdin.read(8))[0]))
-for name, size in names:
-    source = stdin.read(size)
-    try:
-        code = compile(source, name, 'exec', dont_inherit=True, optimize=0)
-    except (SyntaxError, ValueError):
-        stdout.write(struct.pack('<Q', 0))
-        continue
-    body = marshal.dumps(code, 2)
-    head = importlib.util.MAGIC_NUMBER + struct.pack('<I', 1) + importlib.util.source_hash(source)
-    stdout.write(struct.pack('<Q', len(head) + len(body)) + head + body)
-"""
+_PROGRAM = Path(__file__).parent / "inside.py"
 
 
 @dataclass(slots=True)
@@ -82,7 +66,7 @@ class Compiler:
             root / LOADERS[self.architecture],
             *("--library-path", root / "usr/lib" / TRIPLETS[self.architecture]),
             *(root / f"usr/bin/python{PYTHON}", "-S", "-s", "-P", "-B", "-W", "ignore"),
-            *("-c", _PROGRAM),
+            _PROGRAM,
         ]
         environment = {"PYTHONHASHSEED": "0", "PYTHONHOME": str(root / "usr"), "LC_ALL": "C.UTF-8"}
         try:

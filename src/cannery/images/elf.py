@@ -12,6 +12,8 @@ from cannery.images.trees import Tree
 
 MACHINES = {62: "amd64", 183: "arm64"}
 _DYNAMIC, _LOAD = 2, 1
+_WORTHWHILE = 100_000
+"""Bytes of debugging information that are worth a change to a file."""
 _NEEDED, _STRTAB, _SONAME, _RPATH, _RUNPATH = 1, 5, 14, 15, 29
 
 
@@ -66,6 +68,27 @@ def _read(data: bytes) -> Elf:
         soname=next(iter(texts(_SONAME)), None),
         runpath=tuple(p for text in texts(_RPATH, _RUNPATH) for p in text.split(":")),
     )
+
+
+def without_debugging(data: bytes) -> bytes:
+    """Return an ELF file without what follows its last segment (symbols, debug sections), where that is much.
+
+    The loader reads segments alone; the table of sections that goes with the rest is dropped too.
+    """
+    if read_elf(data) is None:
+        return data
+    (table,) = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<HH", data, 54)
+    ends = [table + size * count]
+    for index in range(count):
+        _, _, offset, _, _, filled = struct.unpack_from("<IIQQQQ", data, table + index * size)
+        ends.append(offset + filled)
+    if len(data) - max(ends) < _WORTHWHILE:
+        return data
+    kept = bytearray(data[: max(ends)])
+    kept[40:48] = bytes(8)  # e_shoff
+    kept[60:64] = bytes(4)  # e_shnum, e_shstrndx
+    return bytes(kept)
 
 
 def missing_libraries(tree: Tree, folders: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:

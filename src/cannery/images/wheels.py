@@ -13,10 +13,12 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cannery.blobs import digest_file
 from cannery.errors import ImageError, UnreachableError
+from cannery.images.elf import without_debugging
 from cannery.images.packages import Wheel
 from cannery.images.recipe import LIBRARIES, MACHINES, PYTHON, WHEEL_CUTS
 from cannery.images.store import Store
@@ -157,7 +159,18 @@ def wheel_tree(wheel: Wheel, store: Store) -> Tree:
 
 def cut_wheels(tree: Tree) -> tuple[Tree, list[LeftOut]]:
     """Return the tree without what does not serve, and what that was."""
-    return leave_out(tree, WHEEL_CUTS, LIBRARIES)
+    kept, left_out = leave_out(tree, WHEEL_CUTS, LIBRARIES)
+    lighter = {
+        path: replace(entry, data=without_debugging(entry.data))
+        for path, entry in kept.items()
+        if entry.data is not None and ".so" in path
+    }
+    saved = [len(kept[p].data or b"") - len(entry.data or b"") for p, entry in lighter.items()]
+    if any(saved):
+        note = "symbols and debug sections, which no loader reads"
+        count = sum(map(bool, saved))
+        left_out.append(LeftOut(pattern="*.so", reason=note, files=count, bytes=sum(saved)))
+    return {**kept, **lighter}, left_out
 
 
 def _unpack(data: bytes, filename: str) -> list[tuple[str, Entry]]:
