@@ -14,7 +14,7 @@ develop: install ## add what the tests and checks need
 	@requirements/sync.sh dev
 
 demo: install ## the main job: from a registered model to a healthy container
-	@$(BIN)/python -m cannery demo
+	@$(BIN)/python -m cannery demo --work demo/work
 
 test: develop ## every test; those of Docker, Podman and the registry need these programs
 	@$(BIN)/python -m pytest

@@ -1,1 +1,40 @@
-"""Cannery: from a trained model to a sealed image that scores."""
+"""Cannery: from a trained model to a sealed image that scores.
+
+    can = cannery.pack(pipeline, sample=frame, output="churn.can")
+    built = cannery.build(can, tag="churn-model:v1")
+
+The names are imported when they are first used: this file travels into images, the line does not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cannery.errors import CanneryError as CanneryError
+    from cannery.line import BuildOptions as BuildOptions
+    from cannery.line import PackOptions as PackOptions
+    from cannery.line import build as build
+    from cannery.line import pack as pack
+
+_HOMES = {
+    "BuildOptions": "cannery.line",
+    "CanneryError": "cannery.errors",
+    "PackOptions": "cannery.line",
+    "build": "cannery.line",
+    "pack": "cannery.line",
+}
+
+__all__ = ["BuildOptions", "CanneryError", "PackOptions", "build", "pack"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cannery' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

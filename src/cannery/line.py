@@ -196,3 +196,147 @@ def _converted(conversion: Conversion) -> str:
         f"{conversion.artifact.runtime}; parity over {parity.rows} rows: {parity.flips} labels changed,"
         f" largest difference {parity.maximum:.1e}"
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """How an image is built."""
+
+    mode: Mode = field(
+        default="bake",
+        metadata=option("bake the can in, or leave it out and pull it at start from MODEL_URI."),
+    )
+    media: Media = field(
+        default="docker", metadata=option("Media types; Docker's keep the health check.")
+    )
+    to: tuple[str, ...] = field(
+        default=(),
+        metadata=option(f"Where it goes: {FORMS}; may be given more than once.", metavar="DEST"),
+    )
+    can: Path | None = field(
+        default=None, metadata=option("Keep the can in this folder too.", metavar="FOLDER")
+    )
+    engine: str | None = field(
+        default=None,
+        metadata=option("docker, podman or sandbox: where the image is tried.", metavar="NAME"),
+    )
+    mirror: str | None = None
+    """Address of a Debian mirror; None: as apt is configured."""
+    lock: Path = Path("cannery.lock")
+    """The lock that is used, and written where it is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A proven image, and where it is."""
+
+    manifest: CanManifest
+    can_digest: str
+    image: Image
+    reference: Reference
+    proof: Proof
+    delivered: tuple[str, ...]
+    """Where it is, for people."""
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="cannery-")
+
+
+def _can_of(
+    model: object, folder: Path, sample: object | None, options: PackOptions, progress: Progress
+) -> Can:
+    """Return the can that `model` is, or the one that it becomes."""
+    if isinstance(model, Can):
+        return model
+    if isinstance(model, str | Path) and (Path(model) / "can.json").is_file():
+        with station("open", progress) as work:
+            can = open_can(Path(model))
+            work.result(f"{model} {can.digest[:19]}")
+        return can
+    return pack(model, output=folder, sample=sample, options=options, progress=progress)
+
+
+def lock_for(
+    can: Can, path: Path, mirror: str | None, store: Store, progress: Progress
+) -> Lock:
+    """Return the lock at `path` where it serves this can; else resolve one and write it there.
+
+    Raises ImageError, UnreachableError.
+    """
+    request = LockRequest(
+        runtime=can.manifest.runtime, requirements=can.manifest.requirements, mirror=mirror
+    )
+    if path.exists():
+        lock = read_lock(path)
+        reason = covers(lock, request)
+        if reason is None:
+            return lock
+        progress(Event(station="lock", state="note", text=f"resolving '{path}' anew: {reason}"))
+    lock = resolve(request, store, progress=progress)
+    write_lock(lock, path)
+    return lock
+
+
+def build(
+    model: object,
+    *,
+    tag: str,
+    sample: object | None = None,
+    options: BuildOptions | None = None,
+    pack_options: PackOptions | None = None,
+    progress: Progress = quiet,
+) -> Built:
+    """Make a proven image under the name `tag` (`name:tag`) of a model or a can.
+
+    The finished image is started and tried before it gets its name anywhere. Raises what `pack`
+    raises, and ImageError, EngineError, ProofError, RegistryError, OutputError.
+    """
+    options = options or BuildOptions()
+    pack_options = pack_options or PackOptions()
+    reference = parse(tag)
+    engine = detect(options.engine)
+    destinations = destinations_of(options.to, reference, engine, force=pack_options.force)
+    store = Store()
+    with _scratch() as scratch:
+        folder = options.can or Path(scratch) / "can"
+        can = _can_of(model, folder, sample, pack_options, progress)
+        lock = lock_for(can, options.lock, options.mirror, store, progress)
+        baked = options.mode == "bake"
+        plan = Plan(
+            lock=lock,
+            can=can.folder if baked else None,
+            manifest=can.manifest if baked else None,
+            mode=options.mode,
+            media=options.media,
+            labels=labels_of(can.manifest, created=lock.created) if baked else {},
+            mirror=options.mirror,
+        )
+        image = compose(plan, store, progress)
+        with station("prove", progress) as work:
+            work.note(f"in {engine.name}")
+            proof, loaded = prove(image, engine, can)
+            require(proof)
+            work.result(proof_line(proof))
+        with station("deliver", progress) as work:
+            delivered = tuple(
+                deliver(
+                    image,
+                    reference,
+                    destination,
+                    engine,
+                    loaded=loaded,
+                    force=pack_options.force,
+                    work=work,
+                )
+                for destination in destinations
+            )
+            work.result(", ".join(delivered))
+        return Built(
+            manifest=can.manifest,
+            can_digest=can.digest,
+            image=image,
+            reference=reference,
+            proof=proof,
+            delivered=delivered,
+        )

@@ -1,0 +1,66 @@
+"""`cannery lock`: pin what images are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from cannery.cli.main import print_json, talks
+from cannery.cli.projects import open_project, policy_option
+from cannery.errors import UsageError
+from cannery.images.lock import LockRequest, read_lock, resolve, write_lock
+from cannery.reports.text import ticker
+
+
+@click.command("lock")
+@click.option(
+    "--runtime", type=click.Choice(["onnx", "skops"]), default="onnx", show_default=True, help="What runs the model."
+)
+@click.option("-r", "--requirement", "requirements", multiple=True, metavar="NAME==VERSION", help="A package beyond the runtime's own.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("cannery.lock"), show_default=True)
+@policy_option
+@click.option("--json", "as_json", is_flag=True, help="Print the lock as JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    runtime: str,
+    requirements: tuple[str, ...],
+    output: Path,
+    policy: Path | None,
+    as_json: bool,
+) -> None:
+    """Pin the newest Debian packages and wheels of the image, by hash, and say what changed."""
+    project = open_project(policy)
+    for requirement in requirements:
+        if "==" not in requirement:
+            raise UsageError(f"'{requirement}' names no version", hint="write NAME==VERSION")
+    before = read_lock(output) if output.exists() else None
+    request = LockRequest(
+        runtime=runtime,  # type: ignore[arg-type]
+        requirements=requirements,
+        mirror=project.settings.image.mirror,
+        refresh=True,
+    )
+    with ticker(silent=not talks(ctx)) as progress:
+        lock = resolve(request, progress=progress)
+    write_lock(lock, output)
+    if as_json:
+        print_json(msgspec.to_builtins(lock))
+        return
+    old = _versions(before) if before else {}
+    new = _versions(lock)
+    for name in sorted(old | new):
+        if old.get(name) != new.get(name):
+            click.echo(f"{name:<28} {old.get(name, '-')} → {new.get(name, '-')}")
+    click.echo(f"{output}: {len(new)} packages, {lock.digest}")
+
+
+def _versions(lock: object) -> dict[str, str]:
+    platforms = msgspec.to_builtins(lock)["platforms"].values()
+    return {
+        p["name"]: p["version"]
+        for platform in platforms
+        for p in (*platform["debian"], *platform["wheels"])
+    }

@@ -1,0 +1,34 @@
+"""`cannery serve`: the service of the image, on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from cannery.cans.open import open_can
+from cannery.errors import UsageError
+
+
+@click.command("serve")
+@click.argument("can", metavar="CAN|URI")
+@click.option("-p", "--port", type=click.IntRange(0, 65535), help="Port to listen on [default: 8080, or PORT].")
+@click.option("--host", help="Address to listen on [default: 127.0.0.1, or HOST].")
+def command(can: str, port: int | None, host: str | None) -> int:
+    """Serve a can on this machine, as the image does.
+
+    CAN is a folder, or what MODEL_URI takes: models:/name@alias, oci://registry/repository:tag.
+    """
+    from cannery.serving.main import serve
+    from cannery.serving.pull import fetch
+    from cannery.serving.settings import settings_of
+
+    env = {"HOST": "127.0.0.1", **os.environ}
+    env.update({"PORT": str(port)} if port is not None else {}, **({"HOST": host} if host else {}))
+    settings = settings_of(env)
+    folder = Path(can) if Path(can).is_dir() else fetch(can, settings.cache, env)
+    if not (folder / "can.json").is_file():
+        raise UsageError(f"'{can}' is no can", hint=f"pack it first: cannery pack {can} -o NAME.can")
+    open_can(folder)
+    return serve(folder, settings)

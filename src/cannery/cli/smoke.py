@@ -1,0 +1,26 @@
+"""`cannery smoke`: load, score the canary, print the answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cannery.cli.main import print_json
+
+
+@click.command("smoke")
+@click.argument("can", type=click.Path(path_type=Path))
+def command(can: Path) -> None:
+    """Load a can, score its canary, and print the answer to the first record.
+
+    Exit code 1 when the answers are not the recorded ones.
+    """
+    from cannery.errors import ProofError
+    from cannery.serving.service import open_service
+
+    service = open_service(can)
+    health = service.check()
+    if not health.ok:
+        raise ProofError(health.reason)
+    print_json(service.predict(service.canary.records[:1])[0])

@@ -1,0 +1,109 @@
+"""Where a proven image goes: an engine, an OCI layout, an archive, a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cannery.blobs import refuse_existing
+from cannery.engines.choose import engine_named
+from cannery.engines.engine import Engine
+from cannery.errors import UsageError
+from cannery.oci.archive import write_archive
+from cannery.oci.descriptors import Image
+from cannery.oci.layout import write_layout
+from cannery.oci.references import Reference
+from cannery.oci.transfer import push_image
+from cannery.progress import Station
+
+Kind = Literal["docker", "podman", "oci", "archive", "registry"]
+FORMS = "docker, podman, registry, oci:FOLDER or archive:FILE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """One place that an image goes to."""
+
+    kind: Kind
+    path: Path | None = None
+    """Of a layout or an archive."""
+
+    def __str__(self) -> str:
+        return self.kind if self.path is None else f"{self.kind}:{self.path}"
+
+
+def parse_destination(text: str) -> Destination:
+    """Return the destination that `text` names; raises UsageError."""
+    kind, _, path = text.partition(":")
+    if kind in ("docker", "podman", "registry") and not path:
+        return Destination(kind=kind)  # type: ignore[arg-type]
+    if kind in ("oci", "archive") and path:
+        return Destination(kind=kind, path=Path(path))  # type: ignore[arg-type]
+    raise UsageError(f"no such destination '{text}'", hint=f"one of {FORMS}")
+
+
+def destinations_of(
+    wanted: Sequence[str], reference: Reference, engine: Engine, *, force: bool
+) -> tuple[Destination, ...]:
+    """Return where the image goes, before any work is done for it.
+
+    With nothing wanted: the engine that runs here, else an archive and a layout in the current folder.
+    Raises UsageError, OutputError for a file that exists.
+    """
+    if wanted:
+        found = tuple(parse_destination(text) for text in wanted)
+    elif engine.name in ("docker", "podman"):
+        found = (Destination(kind=engine.name),)  # type: ignore[arg-type]
+    else:
+        stem = f"{reference.repository.rsplit('/', 1)[-1]}-{reference.tag}"
+        found = (
+            Destination(kind="archive", path=Path(f"{stem}.tar")),
+            Destination(kind="oci", path=Path(f"{stem}.oci")),
+        )
+    for destination in found:
+        if destination.path is not None:
+            refuse_existing(destination.path, force=force)
+        if destination.kind == "registry" and reference.registry is None:
+            raise UsageError(
+                f"'{reference}' names no registry", hint="tag it registry.example/name:tag"
+            )
+        if destination.kind in ("docker", "podman") and destination.kind != engine.name:
+            engine_named(destination.kind)
+    return found
+
+
+def deliver(
+    image: Image,
+    reference: Reference,
+    destination: Destination,
+    engine: Engine,
+    *,
+    loaded: str | None,
+    force: bool,
+    work: Station,
+) -> str:
+    """Bring the image to one destination and return where it is, for people.
+
+    `loaded` is the id under which `engine` has it already. Raises EngineError, OutputError, RegistryError.
+    """
+    match destination.kind:
+        case "docker" | "podman":
+            target = engine if engine.name == destination.kind else engine_named(destination.kind)
+            if target is engine and loaded is not None:
+                engine.tag(loaded, reference)
+            else:
+                target.load(image, reference)
+            return f"{destination.kind} image {reference}"
+        case "archive":
+            assert destination.path is not None
+            write_archive(image, destination.path, reference, force=force)
+            return f"archive {destination.path}"
+        case "oci":
+            assert destination.path is not None
+            write_layout(image, destination.path, reference, force=force)
+            return f"OCI layout {destination.path}"
+        case "registry":
+            pushed = push_image(image, reference, note=work.note)
+            return f"registry {pushed.reference}"
