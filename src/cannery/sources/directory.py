@@ -1,0 +1,147 @@
+"""A folder as a source: an MLflow model or a can, every file of it accounted for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cannery.blobs import Blob
+from cannery.errors import SourceError
+from cannery.sources.mlmodel import (
+    example_file,
+    model_file,
+    parse_yaml,
+    recorded_example,
+    recorded_features,
+    recorded_python,
+    recorded_requirements,
+)
+from cannery.sources.sniff import sniff
+from cannery.sources.source import Origin, Source
+
+CAN = "can.json"
+MLMODEL = "MLmodel"
+
+_LEFT_OUT = frozenset({"registered_model_meta"})
+"""MLflow writes it when it downloads: it is no part of the model."""
+_MOST_FILES = 10_000
+_DOCUMENT = 4 << 20
+"""Bytes of the longest document that is parsed."""
+
+_FOREIGN = {
+    "saved_model.pb": "a TensorFlow model",
+    "keras_metadata.pb": "a Keras model",
+    "pytorch_model.bin": "a Transformers model",
+    "config.json": "a Transformers model",
+}
+
+
+def read_folder(folder: Path, origin: Origin) -> Source:
+    """Return the MLflow model or the can in `folder`; every file of it is hashed, none is opened.
+
+    Raises SourceError for a folder that is neither, and for links and devices in it.
+    """
+    files = {name: Blob.of(folder / name) for name in sorted(_names(folder))}
+    if CAN in files:
+        return Source(origin=origin, format="can", main=CAN, files=files)
+    if MLMODEL not in files:
+        raise _neither(folder, files)
+    document = parse_yaml(_bytes(files[MLMODEL]), MLMODEL)
+    main = model_file(document)
+    if main not in files:
+        raise SourceError(
+            f"'MLmodel' names the file '{main}', which is not in '{folder}'",
+            hint="was the folder copied whole?",
+        )
+    return Source(
+        origin=_lineage(origin, document),
+        format=sniff(files[main].path),
+        main=main,
+        files=files,
+        mlmodel=document,
+        features=recorded_features(document),
+        **_beside(document, files),
+    )
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Yield every file below `folder`, relative to it; raises SourceError for a link or a device."""
+    stack, count = [folder], 0
+    while stack:
+        for entry in _entries(stack.pop()):
+            path = Path(entry.path)
+            name = path.relative_to(folder).as_posix()
+            count += 1
+            if count > _MOST_FILES:
+                raise SourceError(
+                    f"'{folder}' holds more than {_MOST_FILES} files: no model folder"
+                )
+            if entry.is_dir(follow_symlinks=False):
+                stack.append(path)
+            elif not entry.is_file(follow_symlinks=False):
+                raise SourceError(
+                    f"'{name}' in '{folder}' is a link or a device",
+                    hint="a model folder holds plain files alone: copy it with its links resolved",
+                )
+            elif name not in _LEFT_OUT:
+                yield name
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return list(os.scandir(folder))
+    except OSError as error:
+        raise SourceError(f"can't read '{folder}': {error.strerror}") from error
+
+
+def _neither(folder: Path, files: Mapping[str, Blob]) -> SourceError:
+    for name, what in _FOREIGN.items():
+        if name in files:
+            return SourceError(
+                f"'{folder}' is {what}", hint="convert it to ONNX and name that file"
+            )
+    nested = sorted(n.rpartition("/")[0] for n in files if n.endswith((f"/{MLMODEL}", f"/{CAN}")))
+    if nested:
+        return SourceError(
+            f"'{folder}' is no model folder, but holds one", hint=f"name '{folder / nested[0]}'"
+        )
+    listed = ", ".join(list(files)[:5]) or "nothing"
+    return SourceError(
+        f"'{folder}' has neither {MLMODEL} nor {CAN} (it holds {listed})",
+        hint="name the model file itself, or the folder that MLflow wrote",
+    )
+
+
+def _bytes(blob: Blob) -> bytes:
+    return blob.read(limit=_DOCUMENT)
+
+
+def _lineage(origin: Origin, document: Mapping[str, Any]) -> Origin:
+    """Add the run and the model id that the folder itself names, where the address didn't tell."""
+    return msgspec.structs.replace(
+        origin,
+        run_id=origin.run_id or _text(document.get("run_id")),
+        model_id=origin.model_id or _text(document.get("model_id")),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _beside(document: Mapping[str, Any], files: Mapping[str, Blob]) -> dict[str, Any]:
+    """Return what the documents beside the model say: example, requirements, Python."""
+    example = files.get(example_file(document) or "") or files.get("serving_input_example.json")
+    requirements = files.get("requirements.txt")
+    environment = files.get("python_env.yaml")
+    parsed = parse_yaml(_bytes(environment), "python_env.yaml") if environment else None
+    text = _bytes(requirements).decode("utf-8", "replace") if requirements else ""
+    return {
+        "example": recorded_example(_bytes(example)) if example else (),
+        "requirements": recorded_requirements(text),
+        "python": recorded_python(document, parsed),
+    }

@@ -1,0 +1,92 @@
+"""From what the user wrote to a source: paths, and the addresses that MLflow knows."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import stat
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from cannery.blobs import Blob
+from cannery.errors import SourceError
+from cannery.sources.directory import read_folder
+from cannery.sources.sniff import sniff
+from cannery.sources.source import Origin, Source
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+
+
+def fetch(uri: str, *, staging: Path, tracking_uri: str | None = None) -> Source:
+    """Return the source that `uri` names.
+
+    A path (file, MLflow folder, can), `file:…`, `models:/name/3`, `models:/name/Production`,
+    `models:/name/latest`, `models:/name@alias`, `models:/m-<id>` or `runs:/<run>/<path>`. What a
+    registry holds is copied into `staging`; a local path is read where it lies. `tracking_uri` is
+    MLflow's store or server (default: MLflow's own rules).
+
+    Raises SourceError for what can't be found or is no model, UnreachableError for a server that
+    does not answer.
+    """
+    scheme = _SCHEME.match(uri)
+    match scheme[1].lower() if scheme else "":
+        case "models" | "runs":
+            from cannery.sources.mlflow import download  # MLflow is an extra, and slow to import
+
+            path, origin = download(uri, staging=staging, tracking_uri=tracking_uri)
+            return read_path(path, origin)
+        case "file":
+            return _local(_path_of(uri), uri)
+        case "" if uri:
+            return _local(Path(uri), uri)
+        case _ if uri and Path(uri).exists():
+            return _local(Path(uri), uri)
+    raise SourceError(
+        f"'{uri}' is no address of a model",
+        hint="use a path, models:/name@alias, models:/name/3, or runs:/run/path",
+    )
+
+
+def read_path(path: Path, origin: Origin) -> Source:
+    """Return the file or folder at `path` as a source of this origin; raises SourceError."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise SourceError(f"can't read '{path}': {error}") from error
+    if stat.S_ISDIR(mode):
+        return read_folder(path, origin)
+    if not stat.S_ISREG(mode):
+        raise SourceError(f"'{path}' is neither a file nor a folder")
+    blob = Blob.of(path)
+    return Source(origin=origin, format=sniff(path), main=path.name, files={path.name: blob})
+
+
+def _local(path: Path, given: str) -> Source:
+    try:
+        resolved = path.expanduser().resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SourceError(f"can't read '{given}': {error}") from error
+    name = resolved.stem if resolved.is_file() else resolved.name
+    return read_path(resolved, Origin(given=given, resolved=str(resolved), name=name))
+
+
+def _path_of(uri: str) -> Path:
+    parts = urllib.parse.urlsplit(uri)
+    if parts.netloc not in ("", "localhost"):
+        raise SourceError(
+            f"'{uri}' names the host '{parts.netloc}'",
+            hint="write file:///path, with three slashes",
+        )
+    return Path(urllib.request.url2pathname(parts.path))
+
+
+def _missing(path: Path) -> SourceError:
+    try:
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
+    except OSError:
+        return SourceError(f"there is no '{path}', and no folder '{path.parent}'")
+    hint = f"did you mean '{path.parent / near[0]}'?" if near else None
+    return SourceError(f"there is no '{path}'", hint=hint)
