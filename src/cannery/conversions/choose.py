@@ -1,0 +1,269 @@
+"""From a cleared source to an artifact that answers as the original does, with the proof of it."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from cannery.audits.policy import Cleared
+from cannery.cans.manifest import Runtime
+from cannery.conversions.canaries import canary_of
+from cannery.conversions.graphs import convert_graph
+from cannery.conversions.nouns import Artifact, Conversion, Description, Parity
+from cannery.conversions.options import ConvertOptions
+from cannery.conversions.parity import certify, verdict
+from cannery.conversions.probes import (
+    Probed,
+    answered,
+    extreme_rows,
+    made_up_rows,
+    null_rows,
+    unseen_rows,
+)
+from cannery.conversions.samples import batch_of, nulls, pick
+from cannery.conversions.schemas import features_of, outputs_of, probe, with_ranges
+from cannery.conversions.skops import to_skops
+from cannery.errors import (
+    CanError,
+    CanneryError,
+    ConversionError,
+    ParityError,
+    ProofError,
+    UsageError,
+)
+from cannery.isolation.environments import environment_for
+from cannery.isolation.worker import Original, open_original
+from cannery.serving.scorer import onnx_scorer
+from cannery.signatures import Batch, Feature, Raw, Signature
+from cannery.sources.source import Source
+
+__all__ = ["ConvertOptions", "convert"]
+
+log = logging.getLogger(__name__)
+
+_PREFERRED: tuple[Runtime, ...] = ("onnx", "skops")
+_MADE_UP = 200
+"""Rows that are made from the schema alone where there is no sample."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Study:
+    """What was learned of the original by asking it."""
+
+    description: Description
+    signature: Signature
+    probed: tuple[Probed, ...]
+    refused: tuple[str, ...]
+
+    @property
+    def sample(self) -> Probed:
+        """The rows of the sample."""
+        return self.probed[0]
+
+
+def convert(
+    cleared: Cleared, *, sample: pa.Table | None, options: ConvertOptions | None = None
+) -> Conversion:
+    """Open the original in a worker, convert it, and compare both; the first runtime that passes is taken.
+
+    `sample` holds rows such as the model will see; without it those recorded beside the model are
+    taken. Raises ConversionError when no runtime can hold the model, ParityError when one could,
+    but answers otherwise, SchemaError when sample and model don't fit, IsolationError.
+    """
+    options = options or ConvertOptions()
+    source = cleared.source
+    if source.format == "onnx":
+        return convert_graph(source, sample=_table(source, sample), options=options)
+    if options.runtime not in (None, *_PREFERRED):
+        raise UsageError(
+            f"the runtime '{options.runtime}' is not made by conversion",
+            hint=f"choose one of: {', '.join(_PREFERRED)}",
+        )
+    options.progress("preparing an environment with the model's own library versions")
+    environment = environment_for(source, cleared.audit)
+    isolation = replace(
+        options.isolation,
+        allow_weak=options.isolation.allow_weak or options.allow_weak_sandbox,
+    )
+    options.progress("opening the original in a sandbox")
+    with open_original(cleared, environment, isolation) as original:
+        study = _study(original, source, _table(source, sample), options)
+        artifact, parity, notes = _chosen(original, study, source, options)
+        canary = canary_of(
+            study.sample.batch, study.sample.raw, study.signature, tolerance=options.tolerance
+        )
+        return Conversion(
+            artifact=artifact,
+            task=study.description.task,
+            signature=study.signature,
+            canary=canary,
+            parity=parity,
+            description=study.description,
+            sandbox=original.sandbox,
+            notes=(*_drift(source), *notes),
+        )
+
+
+def _table(source: Source, sample: pa.Table | None) -> pa.Table | None:
+    """Return the sample, else the example that was recorded beside the model."""
+    if sample is not None and len(sample):
+        return sample
+    if not source.example:
+        return None
+    try:
+        return pa.Table.from_pylist([dict(record) for record in source.example])
+    except pa.ArrowException as error:
+        log.warning("the recorded example can't be used: %s", error)
+        return None
+
+
+def _drift(source: Source) -> Iterator[str]:
+    """Tell where the worker's Python is not the one with which the model was trained."""
+    ours = ".".join(platform.python_version_tuple()[:2])
+    theirs = ".".join((source.python or ours).split(".")[:2])
+    if theirs != ours:
+        yield f"trained with Python {source.python}, opened with Python {platform.python_version()}"
+
+
+def _study(
+    original: Original, source: Source, table: pa.Table | None, options: ConvertOptions
+) -> _Study:
+    """Ask the original everything: schema, nulls, and its answers on all probe rows."""
+    description = original.description
+    features = features_of(
+        description.columns, named=description.named, recorded=source.features, sample=table
+    )
+    if table is None:
+        rows = made_up_rows(features, _MADE_UP, options.seed)
+    else:
+        features = with_ranges(features, table)
+        rows = batch_of(table, features)
+    options.progress("learning which columns may be missing or unseen")
+    row = _first(original, rows, features)
+    features, refused = probe(original.predict, row, features)
+    lacking = nulls(rows, features)
+    allowed = ~(lacking & [not f.nullable for f in features]).any(axis=1)
+    rows = pick(rows.take(np.flatnonzero(allowed)), options.sample_cap, options.seed)
+    options.progress("asking the original on sample, thresholds, nulls, unseen and extremes")
+    probed = tuple(_probed(original, rows, features, options))
+    outputs = outputs_of(description, probed[0].raw, options.outputs)
+    return _Study(
+        description=_widened(description, probed[0].raw),
+        signature=Signature(features=features, outputs=outputs),
+        probed=probed,
+        refused=(*refused, *dict.fromkeys(r for p in probed for r in p.refused)),
+    )
+
+
+def _widened(description: Description, raw: Raw) -> Description:
+    """Return the description with the number of outputs that was seen."""
+    values = raw.get("prediction", raw.get("columns"))
+    if values is None or values.ndim != 2:
+        return description
+    return msgspec.structs.replace(description, outputs=int(values.shape[1]))
+
+
+def _first(original: Original, rows: Batch, features: tuple[Feature, ...]) -> Batch:
+    """Return a row that the original answers, complete ones first; raises ConversionError when there is none."""
+    complete = ~nulls(rows, features).any(axis=1)
+    order = [*np.flatnonzero(complete)[:20], *np.flatnonzero(~complete)[:5]]
+    problem = ConversionError("the sample has no rows", hint="pass rows such as the model will see")
+    for row in order:
+        one = rows.take(slice(int(row), int(row) + 1))
+        try:
+            original.predict(one, features)
+        except ConversionError as error:
+            problem = ConversionError(
+                f"the original answers no row of the sample: {error.message}",
+                hint="pass rows such as it was trained on: --sample FILE (CSV, JSONL or Parquet)",
+            )
+        else:
+            return one
+    raise problem
+
+
+def _probed(
+    original: Original, rows: Batch, features: tuple[Feature, ...], options: ConvertOptions
+) -> Iterator[Probed]:
+    """Yield the probes of each kind that the original answers; the sample first."""
+    ask, cap, seed = original.predict, options.extreme_cap, options.seed
+    sample = answered(ask, "sample", rows, features)
+    if sample is None or not len(sample.batch):
+        reason = sample.refused[0] if sample else "it has no rows"
+        raise ConversionError(f"the original answers no row of the sample: {reason}")
+    yield sample
+    known = sample.batch
+    thresholds = original.hug(known, features, cap=options.threshold_cap, seed=seed)
+    others = (
+        answered(ask, "threshold", thresholds, features),
+        answered(ask, "null", null_rows(known, features, cap), features),
+        answered(ask, "unseen", unseen_rows(known, features, cap), features),
+        answered(ask, "extreme", extreme_rows(known, features, cap, seed), features),
+    )
+    yield from (one for one in others if one is not None)
+
+
+def _chosen(
+    original: Original, study: _Study, source: Source, options: ConvertOptions
+) -> tuple[Artifact, Parity, tuple[str, ...]]:
+    """Return the most preferred artifact that passes, and why those before it did not."""
+    notes: list[str] = []
+    differed = False
+    for runtime in _PREFERRED if options.runtime is None else (options.runtime,):
+        options.progress(f"converting to {runtime}")
+        try:
+            artifact, score = _made(runtime, original, study, source)
+            options.progress(f"comparing {runtime} with the original")
+            parity = certify(
+                [p for p in study.probed if len(p.batch)],
+                score,
+                study.signature.features,
+                runtime=runtime,
+                tolerance=options.tolerance,
+                refused=study.refused,
+            )
+        except (ConversionError, CanError, ProofError) as error:
+            if options.runtime is not None:
+                raise ConversionError(f"{runtime}: {error.message}", hint=error.hint) from error
+            notes.append(f"{runtime}: {error.message}")
+            continue
+        if parity.equal:
+            return artifact, parity, tuple(notes)
+        differed = True
+        notes.append(f"{runtime}: {verdict(parity)}")
+        log.debug("worst row: %s", parity.worst)
+    raise _none_passed(notes, differed=differed, name=source.origin.given)
+
+
+def _none_passed(notes: list[str], *, differed: bool, name: str) -> CanneryError:
+    reasons = "; ".join(notes)
+    if differed:
+        return ParityError(
+            f"no runtime answers as '{name}' does: {reasons}",
+            hint="allow another runtime, or a larger tolerance if the difference does not matter",
+        )
+    return ConversionError(f"no runtime here can hold '{name}': {reasons}")
+
+
+def _made(
+    runtime: Runtime, original: Original, study: _Study, source: Source
+) -> tuple[Artifact, Callable[[Batch], Raw]]:
+    """Return the artifact of a runtime and how it is asked."""
+    features = study.signature.features
+    if runtime == "skops":
+        artifact = to_skops(original)
+        return artifact, lambda batch: original.score_skops(artifact.data, batch, features)
+    data, feeds = original.to_onnx(features, _graph_name(source))
+    scorer = onnx_scorer(data, study.signature, feeds, outputs=tuple(study.sample.raw))
+    return Artifact(runtime="onnx", name="model.onnx", data=data, feeds=feeds), scorer.score
+
+
+def _graph_name(source: Source) -> str:
+    """Return a name that depends on the content alone: the same model, the same bytes."""
+    return "model-" + source.blob.digest.removeprefix("sha256:")[:12]

@@ -1,0 +1,135 @@
+"""The parity gate: original against converted, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cannery.cans.manifest import Runtime
+from cannery.conversions.nouns import Differences, Parity
+from cannery.conversions.probes import Probed
+from cannery.conversions.samples import record_of
+from cannery.signatures import Batch, Feature, Raw
+
+Floats = NDArray[np.float64]
+
+
+def flips(original: Raw, converted: Raw) -> NDArray[np.bool_]:
+    """Return for each row whether the label changed; none did where there are no labels."""
+    rows = _rows(original)
+    if "label" not in original:
+        return np.zeros(rows, dtype=bool)
+    ours, theirs = original["label"], converted.get("label")
+    if theirs is None or theirs.shape != ours.shape:
+        return np.ones(rows, dtype=bool)
+    numeric = ours.dtype.kind in "fiub", theirs.dtype.kind in "fiub"
+    if numeric == (True, True):
+        return np.asarray(ours.astype(np.float64) != theirs.astype(np.float64))
+    if any(numeric):
+        return np.ones(rows, dtype=bool)
+    return np.asarray(ours.astype(object) != theirs.astype(object))
+
+
+def distances(original: Raw, converted: Raw) -> Floats:
+    """Return for each row the largest difference of its scores.
+
+    Absolute for probabilities, else relative to max(1, |original|). NaN equals NaN, and an infinity
+    itself; where only one side is not finite, or a shape differs, the distance is infinite.
+    """
+    largest = np.zeros(_rows(original))
+    for name, ours in original.items():
+        if name == "label":
+            continue
+        theirs = converted.get(name)
+        if theirs is None or len(theirs) != len(ours) or theirs.size != ours.size:
+            return np.full(len(largest), np.inf)
+        width = ours.reshape(len(ours), -1).shape[1] if ours.size else 1
+        far = _far(
+            ours.reshape(-1, width), theirs.reshape(-1, width), relative=name != "probabilities"
+        )
+        largest = np.maximum(largest, far.max(axis=1, initial=0.0))
+    return largest
+
+
+def _far(ours: NDArray[Any], theirs: NDArray[Any], *, relative: bool) -> Floats:
+    a, b = ours.astype(np.float64), theirs.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        far = np.abs(a - b)
+        if relative:
+            far = far / np.maximum(1.0, np.abs(a))
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    return np.where(same, 0.0, np.where(np.isfinite(a) & np.isfinite(b), far, np.inf))
+
+
+def _rows(raw: Raw) -> int:
+    return len(next(iter(raw.values()))) if raw else 0
+
+
+def compare(kind: Any, original: Raw, converted: Raw) -> Differences:
+    """Return the differences over the rows of one kind."""
+    far = distances(original, converted)
+    return Differences(
+        kind=kind,
+        rows=len(far),
+        maximum=float(far.max(initial=0.0)),
+        percentile999=float(np.quantile(far, 0.999, method="higher")) if len(far) else 0.0,
+        flips=int(flips(original, converted).sum()),
+    )
+
+
+def certify(
+    probed: Sequence[Probed],
+    score: Callable[[Batch], Raw],
+    features: tuple[Feature, ...],
+    *,
+    runtime: Runtime,
+    tolerance: float,
+    refused: tuple[str, ...],
+) -> Parity:
+    """Score every probe with the converted model and return the certificate, passed or not."""
+    differences: list[Differences] = []
+    worst: tuple[tuple[bool, float], dict[str, Any]] | None = None
+    for one in probed:
+        converted = score(one.batch)
+        differences.append(compare(one.kind, one.raw, converted))
+        far, flipped = distances(one.raw, converted), flips(one.raw, converted)
+        if not len(far):
+            continue
+        row = int(np.lexsort((far, flipped))[-1])
+        rank = (bool(flipped[row]), float(far[row]))
+        if rank[1] + rank[0] > 0 and (worst is None or rank > worst[0]):
+            record = record_of(one.batch, features, row)
+            worst = rank, _both(one.raw, converted, row, record)
+    return Parity(
+        runtime=runtime,
+        tolerance=tolerance,
+        differences=tuple(differences),
+        worst=None if worst is None else worst[1],
+        refused=refused,
+    )
+
+
+def _both(original: Raw, converted: Raw, row: int, record: dict[str, Any]) -> dict[str, Any]:
+    def shown(raw: Raw) -> dict[str, Any]:
+        return {
+            name: values[row].tolist() if hasattr(values[row], "tolist") else values[row]
+            for name, values in raw.items()
+            if len(values) > row
+        }
+
+    return {"record": record, "original": shown(original), "converted": shown(converted)}
+
+
+def verdict(parity: Parity) -> str:
+    """Return in words what failed, or that nothing did."""
+    if parity.equal:
+        return f"equal on {parity.rows} rows (largest difference {parity.maximum:.1e})"
+    failed = [
+        f"{d.kind}: {d.flips} labels changed, largest difference {d.maximum:.1e}"
+        for d in parity.differences
+        if d.flips or not d.maximum <= parity.tolerance
+    ]
+    return f"differs from the original on {parity.rows} rows ({'; '.join(failed)})"

@@ -1,0 +1,308 @@
+"""The signature: from what was recorded, what the estimator knows of itself, and the sample."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from cannery.conversions.nouns import Column, Description
+from cannery.conversions.samples import batch_of, kind_of, null_of, with_cell
+from cannery.errors import ConversionError, Issue, SchemaError, UsageError
+from cannery.signatures import Batch, Feature, Kind, Output, Raw
+
+log = logging.getLogger(__name__)
+
+Ask = Callable[[Batch, tuple[Feature, ...]], Raw]
+"""Ask a model; raises ConversionError when it refuses the rows."""
+
+UNSEEN = "\u2620 never seen"
+"""A text that is in nobody's training data."""
+
+
+class OutputChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of the `[outputs]` table: what the answered field shows (exactly one of these)."""
+
+    class_: str | int | float | bool | None = msgspec.field(name="class", default=None)
+    """The probability of this class."""
+    label: bool = False
+    """The predicted label."""
+    column: int | None = None
+    """A column of a regressor's or transformer's answer; 0 where there is only one."""
+
+
+def features_of(
+    columns: Sequence[Column],
+    *,
+    named: bool,
+    recorded: tuple[Feature, ...] | None,
+    sample: pa.Table | None,
+) -> tuple[Feature, ...]:
+    """Return the features in the model's own order; types as recorded, else as in the sample.
+
+    Raises SchemaError, naming all, for columns that are missing; ConversionError when nothing at
+    all is known of the columns.
+    """
+    names = _names(columns, named=named, recorded=recorded, sample=sample)
+    known = {f.name: f for f in recorded or ()}
+    if sample is not None:
+        _check_columns(names, sample)
+    by_name = dict(zip(names, columns, strict=True)) if len(columns) == len(names) else {}
+    features: list[Feature] = []
+    issues: list[Issue] = []
+    for name in names:
+        column = by_name.get(name, Column(name=name))
+        kind = known[name].type if name in known else _kind(name, column, sample, issues)
+        features.append(_feature(name, kind, column, known.get(name)))
+    if issues:
+        raise SchemaError(
+            "the sample has columns that no model can take: " + "; ".join(map(str, issues)),
+            issues=tuple(issues),
+        )
+    return tuple(features)
+
+
+def _names(
+    columns: Sequence[Column],
+    *,
+    named: bool,
+    recorded: tuple[Feature, ...] | None,
+    sample: pa.Table | None,
+) -> tuple[str, ...]:
+    own = tuple(c.name for c in columns)
+    given = tuple(f.name for f in recorded or ())
+    if named and own:
+        if given and set(given) != set(own):
+            raise _mismatch(given, own)
+        return own
+    if given:
+        if own and len(given) != len(own):
+            raise _mismatch(given, own)
+        return given
+    if sample is not None:
+        if own and set(own) <= set(sample.column_names):
+            return own
+        if own and len(own) != len(sample.column_names):
+            raise SchemaError(
+                f"the model takes {len(own)} columns without names, and the sample has "
+                f"{len(sample.column_names)}: {', '.join(sample.column_names)}",
+                hint="give a sample with just the model's columns, in its order",
+            )
+        return tuple(sample.column_names)
+    if own:
+        return own
+    raise ConversionError(
+        "nothing is known of the columns that this model takes",
+        hint="pass rows such as it will see: --sample FILE (CSV, JSONL or Parquet)",
+    )
+
+
+def _mismatch(recorded: tuple[str, ...], own: tuple[str, ...]) -> SchemaError:
+    return SchemaError(
+        f"the recorded signature has the columns {', '.join(recorded)}, but the model was fitted on "
+        f"{', '.join(own)}",
+        hint="log the model again with a signature of its own input",
+    )
+
+
+def _check_columns(names: Sequence[str], sample: pa.Table) -> None:
+    present = set(sample.column_names)
+    missing = [name for name in names if name not in present]
+    if missing:
+        issues = tuple(Issue(path=n, expected="a column", got="none") for n in missing)
+        raise SchemaError(
+            f"the sample lacks the columns {', '.join(missing)}",
+            issues=issues,
+            hint=f"it has: {', '.join(sample.column_names)}",
+        )
+    extra = sorted(present - set(names))
+    if extra:
+        log.info("columns of the sample that the model does not take: %s", ", ".join(extra))
+
+
+def _kind(name: str, column: Column, sample: pa.Table | None, issues: list[Issue]) -> Kind:
+    """Return the type that the sample gives a column, else what its categories are, else double."""
+    if sample is not None:
+        type_ = sample.column(name).type
+        kind = kind_of(type_)
+        if kind is not None:
+            return kind
+        if not pa.types.is_null(type_):
+            expected = "numbers, booleans or texts"
+            issues.append(Issue(path=name, expected=expected, got=str(type_)))
+    values = column.categories or ()
+    return "string" if values and all(isinstance(v, str) for v in values) else "double"
+
+
+def _feature(name: str, kind: Kind, column: Column, recorded: Feature | None) -> Feature:
+    categories = column.categories
+    if categories is not None and any(isinstance(v, str) != (kind == "string") for v in categories):
+        categories = None  # a mixed column: the encoder compares texts that callers can't send
+    return Feature(
+        name=name,
+        type=kind,
+        nullable=recorded is not None and recorded.nullable,
+        categories=categories,
+        unseen=column.unseen or categories is None,
+    )
+
+
+def with_ranges(features: Sequence[Feature], table: pa.Table) -> tuple[Feature, ...]:
+    """Return the features with the range of the sample's finite values (numbers only)."""
+    batch = batch_of(table, features)
+    ranged: list[Feature] = []
+    column = 0
+    for feature in features:
+        if feature.type == "string":
+            ranged.append(feature)
+            continue
+        values = batch.numbers[:, column]
+        values = values[np.isfinite(values)]
+        column += 1
+        span = (
+            {"minimum": float(values.min()), "maximum": float(values.max())} if len(values) else {}
+        )
+        ranged.append(msgspec.structs.replace(feature, **span))
+    return tuple(ranged)
+
+
+def probe(
+    ask: Ask, row: Batch, features: tuple[Feature, ...]
+) -> tuple[tuple[Feature, ...], tuple[str, ...]]:
+    """Learn from the original, by trying, which features may be null or outside their categories.
+
+    `row` is a single row that it answers. Returns the features, and what it refuses in words.
+    """
+    refused: list[str] = []
+    learned: list[Feature] = []
+    for index, feature in enumerate(features):
+        nullable = _answers(ask, with_cell(row, features, index, [null_of(feature)]), features)
+        if not nullable:
+            refused.append(f"null in '{feature.name}'")
+        unseen = feature.unseen
+        if feature.categories is not None:
+            value = UNSEEN if feature.type == "string" else _outside(feature)
+            unseen = _answers(ask, with_cell(row, features, index, [value]), features)
+            if not unseen:
+                refused.append(f"a value of '{feature.name}' outside its categories")
+        learned.append(msgspec.structs.replace(feature, nullable=nullable, unseen=unseen))
+    return tuple(learned), tuple(refused)
+
+
+def _outside(feature: Feature) -> float:
+    values = [float(v) for v in feature.categories or () if not isinstance(v, str)]
+    return max(values, default=0.0) + 1.0
+
+
+def _answers(ask: Ask, row: Batch, features: tuple[Feature, ...]) -> bool:
+    """Whether the original gives this row an answer, and a finite one."""
+    try:
+        raw = ask(row, features)
+    except ConversionError:
+        return False
+    return all(v.dtype.kind != "f" or bool(np.isfinite(v).all()) for v in raw.values())
+
+
+def outputs_of(
+    description: Description, raw: Raw, choices: Mapping[str, Any]
+) -> tuple[Output, ...]:
+    """Return the fields of the answer: as `choices` (the `[outputs]` table) name them, else all.
+
+    `raw` is an answer of the original, from which types and widths are read. Raises UsageError for
+    a choice that the model can't fulfil, listing what it can.
+    """
+    if choices:
+        return tuple(
+            _chosen(name, _choice(name, value), description, raw) for name, value in choices.items()
+        )
+    match description.task:
+        case "classifier" | "outlier" | "cluster":
+            label = _label("label", description, raw)
+            if "probabilities" not in raw:
+                return (label,)
+            classes = description.classes or ()
+            return (
+                label,
+                *(_probability(f"probability_{c}", i, description) for i, c in enumerate(classes)),
+            )
+        case "transformer":
+            return _columns("columns", raw, description.output_names)
+        case _:
+            return _columns("prediction", raw, ())
+
+
+def _columns(tensor: str, raw: Raw, names: tuple[str, ...]) -> tuple[Output, ...]:
+    values = raw[tensor]
+    if values.ndim == 1:
+        return (Output(name=tensor, type="double", tensor=tensor),)
+    width = values.shape[1]
+    stem = "column" if tensor == "columns" else tensor
+    if len(names) != width or len(set(names)) != width:
+        names = tuple(f"{stem}_{i}" for i in range(width)) if width > 1 else (stem,)
+    return tuple(
+        Output(name=n, type="double", tensor=tensor, column=i) for i, n in enumerate(names)
+    )
+
+
+def _label(name: str, description: Description, raw: Raw) -> Output:
+    kinds: dict[str, Kind] = {"b": "boolean", "i": "long", "f": "double"}
+    kind = kinds.get(raw["label"].dtype.kind, "string")
+    return Output(name=name, type=kind, tensor="label", classes=description.classes)
+
+
+def _probability(name: str, index: int, description: Description) -> Output:
+    return Output(
+        name=name,
+        type="double",
+        tensor="probabilities",
+        column=index,
+        classes=((description.classes or ())[index],),
+        probability=True,
+    )
+
+
+def _choice(name: str, value: Any) -> OutputChoice:
+    try:
+        choice = value if isinstance(value, OutputChoice) else msgspec.convert(value, OutputChoice)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"the output '{name}' can't be meant: {error}") from error
+    if sum([choice.class_ is not None, choice.label, choice.column is not None]) != 1:
+        raise UsageError(
+            f"the output '{name}' must choose exactly one of class, label and column",
+            hint='for example: churn_probability = { class = "Yes" }',
+        )
+    return choice
+
+
+def _chosen(name: str, choice: OutputChoice, description: Description, raw: Raw) -> Output:
+    if choice.label and "label" in raw:
+        return _label(name, description, raw)
+    if choice.class_ is not None and "probabilities" in raw:
+        classes = description.classes or ()
+        exact = [
+            i
+            for i, c in enumerate(classes)
+            if c == choice.class_ and type(c) is type(choice.class_)
+        ]
+        alike = [i for i, c in enumerate(classes) if str(c) == str(choice.class_)]
+        if not exact and not alike:
+            raise UsageError(
+                f"the output '{name}' asks for the class '{choice.class_}', which the model does not have",
+                hint=f"its classes are: {', '.join(map(str, classes))}",
+            )
+        return _probability(name, (exact or alike)[0], description)
+    if choice.column is not None:
+        tensor = "columns" if "columns" in raw else "prediction"
+        fields = _columns(tensor, raw, ()) if tensor in raw else ()
+        if 0 <= choice.column < len(fields):
+            return msgspec.structs.replace(fields[choice.column], name=name)
+        raise UsageError(f"the output '{name}' asks for column {choice.column} of {len(fields)}")
+    asked = "the label" if choice.label else f"the probability of '{choice.class_}'"
+    raise UsageError(
+        f"the output '{name}' asks for {asked}, which this {description.task} does not answer",
+        hint=f"it answers: {', '.join(sorted(raw))}",
+    )
