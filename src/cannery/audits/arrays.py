@@ -1,0 +1,185 @@
+"""numpy's arrays, scalars and dtypes in a pickle.
+
+A dtype whose flags or offsets lie about its items makes numpy read bytes of the file as pointers; so
+every dtype is recomputed from what it was made with, and every array must have the size that follows.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cannery.audits.ledger import Ledger
+from cannery.audits.values import (
+    Dict,
+    DType,
+    List,
+    Made,
+    Name,
+    Opaque,
+    Tuple,
+    Value,
+    describe,
+    size_of,
+)
+
+TYPE = re.compile(r"[<>|=]?([biufcSUVOmM])(\d{0,9})")
+_FIXED = {"b": {1}, "i": {1, 2, 4, 8}, "u": {1, 2, 4, 8}, "f": {2, 4, 8, 12, 16}}
+_FIXED |= {"c": {8, 16, 24, 32}, "O": {8, 4}, "m": {8}, "M": {8}}
+_POINTERS = 0b0111
+"""numpy's item flags HASOBJECT, LIST_PICKLE and ITEM_IS_POINTER."""
+_LARGEST = 1 << 50
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """A call of one of numpy's constructors."""
+
+    ledger: Ledger
+    name: Name
+    items: tuple[Value, ...]
+    refuse: Callable[[str], Made]
+
+
+def dtype(c: Maker) -> Value:
+    """Judge `numpy.dtype("f8", False, True)`."""
+    match c.items:
+        case (str() as text, bool() | 0 | 1, bool() | 0 | 1) if found := TYPE.fullmatch(text):
+            kind, digits = found.group(1), found.group(2)
+            width = int(digits) if digits else (8 if kind in "mMO" else 0)
+            if kind not in _FIXED or width in _FIXED[kind]:
+                return DType(c.name, kind, width * 4 if kind == "U" else width)
+        case (Name() as cls, *_):
+            # `numpy.dtype(numpy.record)` and the like look at attributes of the class.
+            c.ledger.use(cls, "reference")
+    return c.refuse(f"with {', '.join(map(describe, c.items))[:200]}")
+
+
+def reconstruct(c: Maker) -> Value:
+    """Judge `_reconstruct(ndarray, (0,), b"b")`; the array itself comes with its state."""
+    match c.items:
+        case (Name() as cls, Tuple(items=(0,)), b"b" | "b"):
+            c.ledger.use(cls, "class")
+            return Made(cls)
+    return c.refuse("otherwise than numpy does")
+
+
+def masked(c: Maker) -> Value:
+    """Judge `_mareconstruct(MaskedArray, ndarray, (0,), "b")`."""
+    match c.items:
+        case (Name() as cls, Name() as base, Tuple(items=(0,)), b"b" | "b"):
+            c.ledger.use(cls, "class")
+            c.ledger.use(base, "class")
+            return Made(cls)
+    return c.refuse("otherwise than numpy does")
+
+
+def scalar(c: Maker) -> Value:
+    """Judge `scalar(dtype, bytes)`."""
+    match c.items:
+        case (DType() as kind, data) if kind.kind != "O" and size_of(data) == kind.itemsize:
+            return Made(c.name)
+    return c.refuse(f"with {', '.join(map(describe, c.items))[:200]}")
+
+
+def from_buffer(c: Maker) -> Value:
+    """Judge `_frombuffer(buffer, dtype, shape, order)`."""
+    match c.items:
+        case (buffer, DType() as kind, Tuple() as shape, "C" | "F") if kind.kind != "O":
+            count = elements(shape)
+            if count is not None and size_of(buffer) == count * kind.itemsize:
+                return Made(c.name)
+    return c.refuse("with a buffer that is not the size of the array")
+
+
+def elements(shape: Tuple) -> int | None:
+    """Return how many elements an array of this shape has, None for what is no shape."""
+    sizes = [n for n in shape.items if isinstance(n, int) and not isinstance(n, bool)]
+    if len(sizes) != len(shape.items) or len(sizes) > 64 or any(n < 0 for n in sizes):
+        return None
+    count = math.prod(sizes)
+    return count if count < _LARGEST else None
+
+
+def dtype_problem(made: DType, state: Value) -> str | None:
+    """Return what is wrong with a dtype's state, None when it agrees with the dtype."""
+    match state:
+        case Tuple(items=(3 | 4, "<" | ">" | "|" | "=", sub, names, fields, size, align, flags)):
+            pass
+        case Tuple(
+            items=(4, "<" | ">" | "|" | "=", sub, names, fields, size, align, flags, meta)
+        ) if made.kind in "mM" and _is_unit(meta):
+            pass
+        case _:
+            return "a dtype gets a state that numpy does not write"
+    if not all(isinstance(n, int) for n in (size, align, flags)):
+        return "a dtype's size is no number"
+    if made.kind == "V":
+        return _structure_problem(made, (sub, names, fields, size, flags))
+    if sub is not None or names is not None or fields is not None:
+        return f"a dtype of kind '{made.kind}' has fields"
+    if size != (made.itemsize if made.kind in "SU" else -1):
+        return f"a dtype of {made.itemsize} bytes says that it has {size}"
+    if bool(flags & _POINTERS) != (made.kind == "O"):
+        return "a dtype lies about holding pointers"
+    return None
+
+
+def _is_unit(meta: Value) -> bool:
+    match meta:
+        case Tuple(items=(Dict(count=0), Tuple(items=(str() | bytes(), int(), int(), int())))):
+            return True
+    return meta is None
+
+
+def _structure_problem(made: DType, parts: tuple[Value, ...]) -> str | None:
+    sub, names, fields, size, flags = parts
+    if size not in (-1, made.itemsize) or flags & _POINTERS:
+        return "a structured dtype has another size, or holds pointers"
+    if sub is not None:
+        match sub:
+            case Tuple(items=(DType(kind=kind, itemsize=one), Tuple() as shape)) if kind != "O":
+                if (count := elements(shape)) is not None and count * one == made.itemsize:
+                    return None
+        return "a dtype of arrays does not have the size of its items"
+    if fields is None and names is None:
+        return None
+    if not isinstance(fields, Dict) or not isinstance(names, Tuple):
+        return "a structured dtype has no fields"
+    if len(fields.items) != fields.count or set(fields.items) != set(names.items):
+        return "a structured dtype names other fields than it has"
+    for name, field in fields.items.items():
+        match field:
+            case Tuple(items=(DType(kind=kind, itemsize=one), int() as at)) if kind != "O":
+                if at >= 0 and at + one <= made.itemsize:
+                    continue
+        return f"field {name[:40]!r} of a structured dtype lies outside of it, or holds pointers"
+    return None
+
+
+def array_problem(state: Value) -> str | None:
+    """Return what is wrong with an array's state, None when its size is that of its data."""
+    match state:
+        case Tuple(items=(1, Tuple() as shape, DType() as kind, bool() | 0 | 1, data)):
+            pass
+        case Tuple(
+            items=(1, Tuple() as shape, DType() as kind, bool() | 0 | 1, data, _mask, _fill)
+        ):
+            pass
+        case _:
+            return "an array gets a state that numpy does not write"
+    count = elements(shape)
+    if count is None:
+        return "an array has an impossible shape"
+    if kind.kind == "O":
+        if isinstance(data, List) and data.count == count:
+            return None
+        return "an array of objects does not have as many as its shape says"
+    size = len(data) if isinstance(data, str) else size_of(data)
+    if isinstance(data, Opaque) and data.type is str:
+        size = data.size
+    if size != count * kind.itemsize:
+        return f"an array of {count * kind.itemsize} bytes gets {size}"
+    return None

@@ -1,0 +1,69 @@
+"""The audit: what opening a source would do, found without opening it."""
+
+from __future__ import annotations
+
+import time
+
+from cannery.audits import pickles
+from cannery.audits.contents import content
+from cannery.audits.findings import Audit
+from cannery.audits.ledger import Ledger
+from cannery.audits.limits import Limits
+from cannery.audits.listing import listing
+from cannery.audits.opcodes import Data
+from cannery.errors import SourceError
+from cannery.sources.source import Format, Source
+
+
+def audit(source: Source, limits: Limits = Limits()) -> Audit:  # noqa: B008, frozen
+    """Audit the model file, and every other file of its MLflow folder.
+
+    Never raises for what a file holds: that becomes findings, and the worst of them the verdict.
+    """
+    began = time.perf_counter()
+    ledger = Ledger(listing(), limits)
+    in_folder = source.mlmodel is not None or len(source.files) > 1
+    audit_file(source, source.main, source.format, ledger, member=source.main if in_folder else "")
+    if source.mlmodel is not None:
+        mlflow.audit_folder(source, ledger, audit_file)
+    return Audit(
+        format=source.format,
+        digest=source.blob.digest,
+        size=source.blob.size,
+        verdict=ledger.verdict(),
+        names=ledger.names(),
+        findings=ledger.findings(),
+        versions=dict(sorted(ledger.versions.items())),
+        duration=time.perf_counter() - began,
+    )
+
+
+def audit_file(source: Source, name: str, format: Format, ledger: Ledger, *, member: str) -> None:  # noqa: A002
+    """Audit one file of a source, by its format, into the ledger."""
+    ledger.member = member
+    try:
+        with content(source.files[name], ledger.limits) as data:
+            _dispatch(format, data, ledger)
+    except (SourceError, KeyError) as error:
+        ledger.find("unreadable", "unreadable", f"'{name}' can't be read: {error}")
+    except (RecursionError, MemoryError) as error:
+        message = f"'{name}' exhausts the audit ({type(error).__name__})"
+        ledger.find("exhausted", "unsafe", message)
+    finally:
+        ledger.member = ""
+
+
+def _dispatch(format: Format, data: Data, ledger: Ledger) -> None:  # noqa: A002
+    match format:
+        case "pickle":
+            pickles.audit_pickle(data, ledger)
+        case "joblib":
+            pickles.audit_joblib(data, ledger)
+        case "skops":
+            skops.audit_skops(data, ledger)
+        case "onnx":
+            onnx.audit_onnx(data, ledger)
+        case _:
+            ledger.find(
+                "unknown-format", "unreadable", f"a file of format '{format}' can't be audited"
+            )

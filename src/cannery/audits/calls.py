@@ -1,0 +1,305 @@
+"""What a pickle may call, and with which arguments: REDUCE and NEWOBJ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cannery.audits import arrays
+from cannery.audits.ledger import Ledger
+from cannery.audits.values import (
+    Dict,
+    FrozenSet,
+    List,
+    Made,
+    Name,
+    Opaque,
+    Partial,
+    Set,
+    Tuple,
+    Value,
+    describe,
+    size_of,
+)
+
+LISTS = frozenset({"collections.deque"})
+"""Classes whose objects may be given items by APPEND(S)."""
+
+MAPPINGS = frozenset(
+    {
+        "collections.Counter",
+        "collections.OrderedDict",
+        "collections.defaultdict",
+        "scipy.optimize._optimize.OptimizeResult",
+        "sklearn.utils._bunch.Bunch",
+    }
+)
+"""Classes whose objects may be given items by SETITEM(S)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A listed function and its arguments."""
+
+    ledger: Ledger
+    name: Name
+    items: tuple[Value, ...]
+    offset: int
+
+    def refuse(self, why: str) -> Made:
+        """Write down arguments that no honest file has; returns an unknown object."""
+        message = f"'{self.name.dotted}' is called {why}"
+        self.ledger.find(
+            "argument-rule", "unsafe", message, offset=self.offset, name=self.name.dotted
+        )
+        return Made(self.name)
+
+
+Rule = Callable[[Call], Value]
+
+
+def call(ledger: Ledger, function: Value, arguments: Value, offset: int) -> Value:
+    """Follow REDUCE: judge the function and its arguments, return what stands for the result."""
+    items = _arguments(ledger, function, arguments, offset)
+    if not isinstance(function, Name):
+        ledger.refer(arguments)
+        message = f"{describe(function)} is called, not a global"
+        ledger.find("computed-callable", "unsafe", message, offset=offset)
+        return Made()
+    if ledger.use(function, "function"):
+        rule = RULES.get(function.canonical, _plain)
+        if ".__pyx_unpickle_" in function.canonical:
+            rule = _unpickle_cython
+        return rule(Call(ledger, function, items, offset))
+    ledger.refer(arguments)
+    return Made(function)
+
+
+def make(ledger: Ledger, cls: Value, arguments: Value, offset: int) -> Value:
+    """Follow NEWOBJ: judge the class, return what stands for the object."""
+    items = _arguments(ledger, cls, arguments, offset)
+    ledger.refer(arguments)
+    if not isinstance(cls, Name):
+        message = f"{describe(cls)} is made an object of, not a global"
+        ledger.find("computed-callable", "unsafe", message, offset=offset)
+        return Made()
+    if ledger.use(cls, "class") and items and not ledger.use(cls, "function"):
+        Call(ledger, cls, items, offset).refuse("with arguments, which a class does not take here")
+    if cls.canonical == "functools.partial":
+        return Partial(cls, items[0] if items else None)
+    return Made(cls)
+
+
+def _arguments(
+    ledger: Ledger, function: Value, arguments: Value, offset: int
+) -> tuple[Value, ...]:
+    if isinstance(arguments, Tuple):
+        return arguments.items
+    message = f"{describe(function)} is called with {describe(arguments)} instead of a tuple"
+    ledger.find("odd-arguments", "unsafe", message, offset=offset)
+    return ()
+
+
+# Rules
+
+
+def _plain(c: Call) -> Value:
+    """Any arguments; globals among them count as references."""
+    for item in c.items:
+        c.ledger.refer(item)
+    return Made(c.name)
+
+
+def _class(c: Call, value: Value) -> bool:
+    """Judge an argument that must be a class that may be made."""
+    if not isinstance(value, Name):
+        c.refuse(f"with {describe(value)} instead of a class")
+        return False
+    c.ledger.use(value, "class")
+    return True
+
+
+def _reconstructor(c: Call) -> Value:
+    match c.items:
+        case (cls, Name(canonical="builtins.object"), None) if _class(c, cls):
+            return Made(cls)
+        case (cls, Name(canonical="builtins.dict"), Dict()) if _class(c, cls):
+            return Made(cls)
+    return c.refuse("with a base that is neither object nor dict")
+
+
+def _newobj(c: Call) -> Value:
+    if len(c.items) == 1 and _class(c, c.items[0]):
+        return Made(c.items[0])
+    return c.refuse("with more than a class")
+
+
+def _unpickle_cython(c: Call) -> Value:
+    match c.items:
+        case (cls, int(), None | Tuple() as state) if _class(c, cls):
+            c.ledger.refer(state)
+            return Made(cls)
+    return c.refuse("otherwise than Cython does")
+
+
+def _new_of_class(c: Call) -> Value:
+    if len(c.items) == 1 and _class(c, c.items[0]):
+        return Made(c.items[0])
+    return c.refuse("with something else than one class")
+
+
+def _encode(c: Call) -> Value:
+    match c.items:
+        case (str() | Opaque() as text, "latin1" | "latin-1"):
+            if isinstance(text, str):
+                try:
+                    return text.encode("latin-1")
+                except UnicodeEncodeError:
+                    return c.refuse("with text that is not Latin-1")
+            if text.type is str:
+                return Opaque(bytes, text.size)
+    return c.refuse("with a codec other than Latin-1")
+
+
+def _bytes(c: Call) -> Value:
+    return b"" if not c.items else c.refuse("with arguments")
+
+
+def _bytearray(c: Call) -> Value:
+    match c.items:
+        case ():
+            return Opaque(bytearray, 0)
+        case (data,) if (size := size_of(data)) is not None:
+            return Opaque(bytearray, size)
+        case (str() as text, "latin-1" | "latin1"):
+            return Opaque(bytearray, len(text))
+        case (Opaque(type=kind, size=size), "latin-1" | "latin1") if kind is str:
+            return Opaque(bytearray, size)
+    return c.refuse("with something that is not bytes")
+
+
+def _numbers(c: Call) -> Value:
+    for item in c.items:
+        if not (item is None or isinstance(item, int | float | Made)):
+            return c.refuse(f"with {describe(item)}")
+    return Made(c.name)
+
+
+def _container(c: Call) -> Value:
+    match c.items:
+        case () | (List() | Tuple() | Set() | FrozenSet() | Dict(),):
+            for item in c.items:
+                c.ledger.refer(item)
+        case _:
+            return c.refuse("with something that is no literal container")
+    made: dict[str, Callable[[], Value]] = {
+        "builtins.set": Set,
+        "builtins.dict": Dict,
+        "builtins.list": List,
+    }
+    return made.get(c.name.canonical, lambda: Made(c.name))()
+
+
+def _partial(c: Call) -> Value:
+    if len(c.items) != 1:
+        return c.refuse("with more than a function")
+    function = c.items[0]
+    if isinstance(function, Name):
+        c.ledger.use(function, "reference")
+    elif not isinstance(function, Partial):
+        return c.refuse(f"on {describe(function)}")
+    return Partial(c.name, function)
+
+
+def _defaultdict(c: Call) -> Value:
+    match c.items:
+        case () | (None | Name(),):
+            return _plain(c)
+    return c.refuse("with a computed factory")
+
+
+def _regex(c: Call) -> Value:
+    match c.items:
+        case (str() | bytes(), int() | Made()):
+            return _plain(c)
+    return c.refuse("with something else than a pattern and flags")
+
+
+def _ufunc(c: Call) -> Value:
+    match c.items:
+        case (str() as module, str() as qualname):
+            entry = c.ledger.listing.find(module, qualname)
+            name = c.ledger.reach(module, qualname, c.offset, entry)
+            c.ledger.use(name, "reference")
+            return Made(c.name)
+    return c.refuse("with a computed name")
+
+
+BIT_GENERATORS = frozenset({"MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"})
+
+
+def _bit_generator(c: Call) -> Value:
+    match c.items:
+        case () | (str(),) if not c.items or c.items[0] in BIT_GENERATORS:
+            return Made(c.name)
+        case (Name() as cls,) if cls.qualname in BIT_GENERATORS and _class(c, cls):
+            return Made(c.name)
+    return c.refuse("with something that is no bit generator of numpy")
+
+
+def _generator(c: Call) -> Value:
+    for item in c.items:
+        if isinstance(item, Name):
+            if item.canonical != "numpy.random._pickle.__bit_generator_ctor":
+                return c.refuse(f"with {describe(item)}")
+            c.ledger.use(item, "function")
+        elif isinstance(item, str):
+            if item not in BIT_GENERATORS:
+                return c.refuse(f"with {item[:40]!r}, which is no bit generator of numpy")
+        elif not isinstance(item, Made) or item.canonical not in _BIT_GENERATOR_MAKERS:
+            return c.refuse(f"with {describe(item)}")
+    return Made(c.name)
+
+
+_BIT_GENERATOR_MAKERS = frozenset({"numpy.random._pickle.__bit_generator_ctor"})
+
+
+def _array_rule(rule: Callable[[arrays.Maker], Value]) -> Rule:
+    return lambda c: rule(arrays.Maker(c.ledger, c.name, c.items, c.refuse))
+
+
+RULES: dict[str, Rule] = {
+    "_codecs.encode": _encode,
+    "builtins.bytearray": _bytearray,
+    "builtins.bytes": _bytes,
+    "builtins.complex": _numbers,
+    "builtins.dict": _container,
+    "builtins.frozenset": _container,
+    "builtins.list": _container,
+    "builtins.range": _numbers,
+    "builtins.set": _container,
+    "builtins.slice": _numbers,
+    "builtins.tuple": _container,
+    "collections.Counter": _container,
+    "collections.OrderedDict": _container,
+    "collections.defaultdict": _defaultdict,
+    "copyreg.__newobj__": _newobj,
+    "copyreg._reconstructor": _reconstructor,
+    "functools.partial": _partial,
+    "numpy._core._ufunc_reconstruct": _ufunc,
+    "numpy._core.multiarray._reconstruct": _array_rule(arrays.reconstruct),
+    "numpy._core.multiarray.scalar": _array_rule(arrays.scalar),
+    "numpy._core.numeric._frombuffer": _array_rule(arrays.from_buffer),
+    "numpy.dtype": _array_rule(arrays.dtype),
+    "numpy.ma.core._mareconstruct": _array_rule(arrays.masked),
+    "numpy.random._pickle.__bit_generator_ctor": _bit_generator,
+    "numpy.random._pickle.__generator_ctor": _generator,
+    "numpy.random._pickle.__randomstate_ctor": _generator,
+    "re._compile": _regex,
+}
+"""By canonical name; a listed function without a rule takes any arguments."""
+
+for _module in ("_dist_metrics",):
+    RULES[f"sklearn.metrics.{_module}.newObj"] = _new_of_class
+for _module in ("_kd_tree", "_ball_tree"):
+    RULES[f"sklearn.neighbors.{_module}.newObj"] = _new_of_class

@@ -1,0 +1,142 @@
+"""The bytes of a file as something to index: in memory when small, else mapped, decompressed where needed."""
+
+from __future__ import annotations
+
+import bz2
+import importlib
+import lzma
+import mmap
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cannery.audits.limits import Limits
+from cannery.audits.opcodes import BrokenProgramError, Data
+from cannery.blobs import CHUNK, Blob, digest_file
+from cannery.errors import SourceError
+
+_LZMA_MEMORY = 1 << 28
+
+
+@contextmanager
+def content(blob: Blob, limits: Limits) -> Iterator[Data]:
+    """Yield the bytes of a file; raises SourceError when it can't be read or is no longer what was hashed.
+
+    A mapped file could still be written to by others: whoever opens it later hashes it again.
+    """
+    if blob.size <= limits.memory:
+        yield blob.read()
+        return
+    try:
+        if digest_file(blob.path) != blob.digest:
+            raise SourceError(f"'{blob.path}' changed while it was being used")
+        with (
+            blob.path.open("rb") as stream,
+            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        ):
+            yield mapped
+    except OSError as error:
+        raise SourceError(f"can't read '{blob.path}': {error.strerror}") from error
+
+
+_MAGICS: tuple[tuple[bytes, str], ...] = (
+    (b"\x1f\x8b", "gzip"),
+    (b"BZ", "bz2"),
+    (b"\xfd7zXZ", "xz"),
+    (b"\x5d\x00", "lzma"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"x", "zlib"),
+    (b"ZF", "joblib-0.9"),
+)
+"""joblib looks at the first bytes and never at the file's name."""
+
+
+def compressor(data: Data) -> str | None:
+    """Return by what the data is compressed, in the eyes of joblib; None for a plain stream."""
+    head = data[:8]
+    return next((name for magic, name in _MAGICS if head.startswith(magic)), None)
+
+
+def _decompressor(name: str) -> Any:
+    if name == "zlib":
+        return zlib.decompressobj(15)
+    if name == "gzip":
+        return zlib.decompressobj(31)
+    if name == "bz2":
+        return bz2.BZ2Decompressor()
+    if name == "xz":
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY)
+    if name == "lzma":
+        return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_LZMA_MEMORY)
+    if name == "lz4":
+        try:
+            return importlib.import_module("lz4.frame").LZ4FrameDecompressor()
+        except ImportError as error:
+            raise BrokenProgramError(
+                "no-decompressor", "the file is compressed by lz4, which is not installed"
+            ) from error
+    raise BrokenProgramError("unknown-container", f"a file of {name} can't be read")
+
+
+@contextmanager
+def decompressed(data: Data, name: str, limits: Limits) -> Iterator[Data]:
+    """Yield what `data` decompresses to; raises BrokenProgramError for bombs, broken or joined streams."""
+    decompressor = _decompressor(name)
+    with tempfile.TemporaryFile() as file:
+        small = bytearray()
+        size = 0
+        for block in _blocks(decompressor, data):
+            size += len(block)
+            if size > limits.decompressed:
+                raise BrokenProgramError(
+                    "bomb", f"it decompresses to more than {limits.decompressed} bytes", unsafe=True
+                )
+            if size > limits.memory:
+                if small:
+                    file.write(small)
+                    small = bytearray()
+                file.write(block)
+            else:
+                small += block
+        if size <= limits.memory:
+            yield bytes(small)
+            return
+        file.flush()
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            yield mapped
+
+
+def _blocks(decompressor: Any, data: Data) -> Iterator[bytes]:
+    step: Callable[[Any, bytes], tuple[bytes, bytes]] = (
+        _zlib_step if hasattr(decompressor, "unconsumed_tail") else _other_step
+    )
+    at = 0
+    rest = b""
+    while not decompressor.eof:
+        if not rest and getattr(decompressor, "needs_input", True):
+            rest = data[at : at + CHUNK]
+            at += len(rest)
+            if not rest:
+                raise BrokenProgramError("truncated", "the compressed file ends too soon")
+        try:
+            block, rest = step(decompressor, rest)
+        except (zlib.error, OSError, EOFError, lzma.LZMAError, RuntimeError, MemoryError) as error:
+            raise BrokenProgramError(
+                "broken-container", f"the compressed file is broken: {error}"
+            ) from error
+        yield block
+    unused = len(data) - at + len(decompressor.unused_data or b"")
+    if unused:
+        raise BrokenProgramError(
+            "trailing-bytes", f"{unused} bytes follow the compressed stream", unsafe=True
+        )
+
+
+def _zlib_step(decompressor: Any, rest: bytes) -> tuple[bytes, bytes]:
+    return decompressor.decompress(rest, CHUNK), decompressor.unconsumed_tail
+
+
+def _other_step(decompressor: Any, rest: bytes) -> tuple[bytes, bytes]:
+    return decompressor.decompress(rest, max_length=CHUNK), b""

@@ -1,0 +1,161 @@
+"""Where an audit in progress writes what it found; every part of the audit writes into the same one."""
+
+from __future__ import annotations
+
+from cannery.audits.findings import Finding, Reached, Role, Severity, Verdict
+from cannery.audits.limits import Limits
+from cannery.audits.listing import Entry, Listing
+from cannery.audits.values import FrozenSet, Name, Tuple, Value
+
+_WORST: tuple[Severity, ...] = ("unsafe", "unreadable", "review")
+
+
+def remedy_for(dotted: str) -> str:
+    """Return the line of cannery.toml that trusts a name."""
+    return f'review it, then add to cannery.toml: [trust] names."{dotted}" = "why you trust it"'
+
+
+class Ledger:
+    """Names reached and rules broken, of one audit."""
+
+    def __init__(self, listing: Listing, limits: Limits) -> None:
+        self.listing = listing
+        self.limits = limits
+        self.member = ""
+        """Path of what is being read, inside the file or folder."""
+        self.versions: dict[str, str] = {}
+        self.opcodes = 0
+        """Spent so far, over all programs."""
+        self.depth = 0
+        """Programs that are open within each other."""
+        self._findings: dict[tuple[object, ...], Finding] = {}
+        self._worst: set[Severity] = set()
+        self._reached: dict[tuple[str, str, Role], Reached] = {}
+        self._seen: dict[tuple[str, str], Name] = {}
+
+    def find(
+        self,
+        rule: str,
+        severity: Severity,
+        message: str,
+        *,
+        offset: int | None = None,
+        name: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        """Write down a broken rule; of the same rule on the same name only the first counts."""
+        self._worst.add(severity)
+        key = (rule, self.member, name or message)
+        if key in self._findings or len(self._findings) >= self.limits.findings:
+            return
+        self._findings[key] = Finding(
+            rule=rule,
+            severity=severity,
+            message=message,
+            offset=offset,
+            member=self.member,
+            name=name,
+            remedy=remedy,
+        )
+
+    def reach(self, module: str, qualname: str, offset: int | None, entry: Entry | None) -> Name:
+        """Write down that a name is imported, which runs its module; returns the name."""
+        name = Name(module, qualname, -1 if offset is None else offset, entry)
+        self._seen.setdefault((self.member, name.dotted), name)
+        if entry is None:
+            self._unlisted(name, offset)
+        return name
+
+    def _unlisted(self, name: Name, offset: int | None) -> None:
+        dotted = name.dotted
+        module = self.listing.canonical(name.module)
+        if self.listing.is_dangerous(name.module, name.qualname) or self.listing.is_dangerous(
+            module, name.qualname
+        ):
+            message = f"opening would import '{dotted}', which can run commands or code"
+            self.find("dangerous-name", "unsafe", message, offset=offset, name=dotted)
+        elif not plain(name.module) or not plain(name.qualname) or "." in name.qualname:
+            message = f"opening would look up '{name.qualname[:80]}' inside '{name.module[:80]}'"
+            self.find("dotted-name", "unsafe", message, offset=offset, name=dotted[:200])
+        else:
+            message = f"opening would import '{dotted}', which no table lists"
+            self.find(
+                "unknown-name",
+                "review",
+                message,
+                offset=offset,
+                name=dotted,
+                remedy=remedy_for(dotted),
+            )
+
+    def use(self, name: Name, role: Role) -> bool:
+        """Write down a use of a name; returns whether it is listed for that role."""
+        dotted = name.dotted
+        listed = name.entry is not None and role in name.entry.roles
+        key = (self.member, dotted, role)
+        if key not in self._reached:
+            self._reached[key] = Reached(
+                name=dotted,
+                role=role,
+                listed=listed,
+                offset=name.offset if name.offset >= 0 else None,
+                member=self.member,
+            )
+            if not listed and name.entry is not None:
+                roles = ", ".join(sorted(name.entry.roles))
+                message = f"'{dotted}' is listed as {roles}, and is used here as {role}"
+                self.find(
+                    "wrong-role",
+                    "review",
+                    message,
+                    offset=name.offset if name.offset >= 0 else None,
+                    name=dotted,
+                    remedy=remedy_for(dotted),
+                )
+        return listed
+
+    def refer(self, value: Value) -> None:
+        """Write down every global in `value` as a plain reference."""
+        if isinstance(value, Name):
+            self.use(value, "reference")
+        elif isinstance(value, Tuple | FrozenSet):
+            for name in value.names:
+                self.use(name, "reference")
+
+    def names(self) -> tuple[Reached, ...]:
+        """Return every name reached, those that are imported and not used as references."""
+        used = {(member, dotted) for member, dotted, _ in self._reached}
+        idle = [
+            Reached(
+                name=name.dotted,
+                role="reference",
+                listed=name.entry is not None,
+                offset=name.offset if name.offset >= 0 else None,
+                member=member,
+            )
+            for (member, dotted), name in self._seen.items()
+            if (member, dotted) not in used
+        ]
+        every = [*self._reached.values(), *idle]
+        return tuple(sorted(every, key=lambda r: (r.member, r.name, r.role)))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return the findings, the worst first, then by place."""
+        return tuple(
+            sorted(
+                self._findings.values(),
+                key=lambda f: (_WORST.index(f.severity), f.member, f.offset or 0),
+            )
+        )
+
+    def verdict(self) -> Verdict:
+        """Return the worst severity found, `safe` when there is none."""
+        for severity in _WORST:
+            if severity in self._worst:
+                return severity
+        return "safe"
+
+
+def plain(name: str) -> bool:
+    """Return whether a (dotted) name consists of ASCII identifiers."""
+    return name.isascii() and all(part.isidentifier() for part in name.split("."))

@@ -1,0 +1,113 @@
+"""The allow-list: which exact names a model file may reach, and in which role."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+import msgspec
+
+from cannery.audits.findings import Role
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One library's names, as in `names/<library>.json`: role → module → qualified names."""
+
+    library: str
+    versions: tuple[str, ...]
+    """Versions of the library from which the table was made."""
+    aliases: dict[str, str] = {}
+    """Module prefix of another generation → the prefix under which it is listed here."""
+    classes: dict[str, tuple[str, ...]] = {}
+    """May be made without arguments (`NEWOBJ`) and given a state."""
+    functions: dict[str, tuple[str, ...]] = {}
+    """May be called on opening (`REDUCE`), within the argument rules."""
+    references: dict[str, tuple[str, ...]] = {}
+    """May be put into a state, and so be called when the model scores."""
+
+
+class Dangerous(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Names known to be used in attacks; they only choose the severity of what is unlisted anyway."""
+
+    modules: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A listed name."""
+
+    canonical: str
+    roles: frozenset[Role]
+    library: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """All tables, ready for look-up by module and qualified name."""
+
+    entries: Mapping[tuple[str, str], Entry]
+    aliases: Mapping[str, str]
+    dangerous: Dangerous
+    versions: Mapping[str, tuple[str, ...]]
+    """Library → versions its table was made from."""
+
+    def find(self, module: str, qualname: str) -> Entry | None:
+        """Return the row of exactly this name; no re-export and no attribute of a listed name counts."""
+        return self.entries.get((module, qualname)) or self.entries.get(
+            (self.canonical(module), qualname)
+        )
+
+    def canonical(self, module: str) -> str:
+        """Return `module` with the prefix of another generation replaced."""
+        prefix = module
+        while prefix:
+            if prefix in self.aliases:
+                return self.aliases[prefix] + module[len(prefix) :]
+            prefix = prefix.rpartition(".")[0]
+        return module
+
+    def is_dangerous(self, module: str, qualname: str) -> bool:
+        """Return whether the name is known from attacks."""
+        prefix = module
+        while prefix:
+            if prefix in self.dangerous.modules:
+                return True
+            prefix = prefix.rpartition(".")[0]
+        dotted = f"{module}.{qualname}"
+        return any(dotted == n or dotted.startswith(n + ".") for n in self.dangerous.names)
+
+
+@functools.cache
+def listing() -> Listing:
+    """Read every table under `names/` (once)."""
+    entries: dict[tuple[str, str], Entry] = {}
+    aliases: dict[str, str] = {}
+    versions: dict[str, tuple[str, ...]] = {}
+    folder = resources.files("cannery.audits.names")
+    for file in sorted(folder.iterdir(), key=lambda f: f.name):
+        if not file.name.endswith(".json") or file.name == "dangerous.json":
+            continue
+        table = msgspec.json.decode(file.read_bytes(), type=Table)
+        aliases.update(table.aliases)
+        versions[table.library] = table.versions
+        for role, modules in _roles(table):
+            for module, names in modules.items():
+                for name in names:
+                    old = entries.get((module, name))
+                    roles = frozenset({role}) | (old.roles if old else frozenset())
+                    entries[module, name] = Entry(f"{module}.{name}", roles, table.library)
+    dangerous = msgspec.json.decode(
+        folder.joinpath("dangerous.json").read_bytes(), type=Dangerous
+    )
+    return Listing(entries=entries, aliases=aliases, dangerous=dangerous, versions=versions)
+
+
+def _roles(table: Table) -> tuple[tuple[Role, dict[str, tuple[str, ...]]], ...]:
+    return (
+        ("class", table.classes),
+        ("function", table.functions),
+        ("reference", table.references),
+    )

@@ -1,0 +1,353 @@
+"""skops files: the nodes of their schema against the same tables as pickles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cannery.audits import calls, states
+from cannery.audits.archives import Archive, BadArchiveError, array_problem
+from cannery.audits.findings import Role
+from cannery.audits.ledger import Ledger, remedy_for
+from cannery.audits.opcodes import Data
+from cannery.audits.values import Dict, List, Made, Name, Opaque, Partial, Set, Tuple, Value
+
+_PROTOCOLS = (0, 1, 2)
+_DEPTH = 150
+"""Nodes within nodes; skops itself gives up at about twice that."""
+
+Node = Mapping[str, Any]
+
+
+class _OddNodeError(Exception):
+    """A node that skops does not write."""
+
+
+def audit_skops(data: Data, ledger: Ledger) -> None:
+    """Walk the schema as `skops.io.load` would, with each loader's own way to make its object."""
+    outer = ledger.member
+    ledger.member = f"{outer}/schema.json" if outer else "schema.json"
+    try:
+        archive = Archive(data, ledger)
+        schema = _decode(archive.read("schema.json", ledger.limits.text).decode("utf-8"), ledger)
+        walk = _Walk(archive, ledger, schema.get("protocol"))
+        walk.node(schema)
+        walk.check_members()
+    except (BadArchiveError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        ledger.find("broken-skops", "unreadable", f"the skops file can't be read: {error}")
+    except _OddNodeError as error:
+        ledger.find("odd-node", "unsafe", f"{error}, as skops does not write it")
+    finally:
+        ledger.member = outer
+
+
+def _decode(text: str, ledger: Ledger) -> dict[str, Any]:
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) != len(items):
+            ledger.find("duplicate-key", "unsafe", "an object of the schema has one key twice")
+        return found
+
+    schema = json.loads(text, object_pairs_hook=pairs)
+    if not isinstance(schema, dict):
+        raise _OddNodeError("the schema is no object")
+    return schema
+
+
+def _member(mapping: Any, key: str) -> Any:
+    if not isinstance(mapping, Mapping) or key not in mapping:
+        raise _OddNodeError(f"a node has no '{key}'")
+    return mapping[key]
+
+
+def _sequence(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise _OddNodeError("a node's content is no list")
+    return value
+
+
+class _Walk:
+    """One walk over a schema; every loader's method returns what stands for the object it makes."""
+
+    def __init__(self, archive: Archive, ledger: Ledger, protocol: Any) -> None:
+        self.archive = archive
+        self.ledger = ledger
+        self.protocol = protocol
+        self.depth = 0
+        self.used = {"schema.json"}
+        self.ids: dict[Any, tuple[Any, ...]] = {}
+        if isinstance(protocol, bool) or protocol not in _PROTOCOLS:
+            raise _OddNodeError(f"the protocol is {str(protocol)[:40]!r}")
+
+    def refuse(self, rule: str, message: str) -> None:
+        self.ledger.find(rule, "unsafe", message)
+
+    def node(self, node: Any) -> Value:
+        """Judge a node and everything below it."""
+        loader = _member(node, "__loader__")
+        if loader == "CachedNode":
+            return Made()
+        handler = _LOADERS.get(loader) if isinstance(loader, str) else None
+        if handler is None:
+            self.refuse("unknown-loader", f"loader {str(loader)[:80]!r} is not one of skops")
+            return Made()
+        self._check_identity(node)
+        self.depth += 1
+        if self.depth > _DEPTH:
+            raise _OddNodeError(f"nodes are nested more than {_DEPTH} deep")
+        value = handler(self, node)
+        self.depth -= 1
+        return value
+
+    def _check_identity(self, node: Node) -> None:
+        """A node under a known id is replaced by the first one: it must be the same."""
+        identity = node.get("__id__")
+        if not identity:
+            return
+        same = (node["__loader__"], node.get("__module__"), node.get("__class__"))
+        if isinstance(identity, list | dict) or self.ids.setdefault(identity, same) != same:
+            self.refuse("id-reuse", "two different nodes have one id: one would stand for the other")
+
+    def name(self, node: Node, role: Role) -> Name:
+        """Look up the class or function that a node names."""
+        module, qualname = _member(node, "__module__"), _member(node, "__class__")
+        if not isinstance(module, str) or not isinstance(qualname, str):
+            raise _OddNodeError("a node's class is no text")
+        return self.reach(module, qualname, role)
+
+    def reach(self, module: str, qualname: str, role: Role) -> Name:
+        entry = self.ledger.listing.find(module, qualname)
+        name = self.ledger.reach(module, qualname, None, entry)
+        self.ledger.use(name, role)
+        return name
+
+    def only(self, node: Node, *allowed: str) -> None:
+        """Judge a node whose class is called by its loader: it must be one of these."""
+        dotted = f"{_member(node, '__module__')}.{_member(node, '__class__')}"
+        if dotted not in allowed:
+            self.name(node, "function")
+            self.refuse("argument-rule", f"'{dotted[:120]}' is made by {node['__loader__']}")
+
+    def file(self, node: Node) -> str:
+        name = _member(node, "file")
+        if not isinstance(name, str) or name not in self.archive.members:
+            raise BadArchiveError(f"member {str(name)[:80]!r} is missing")
+        self.used.add(name)
+        return name
+
+    def check_members(self) -> None:
+        """Every member belongs to a node."""
+        for name in sorted(set(self.archive.members) - self.used):
+            self.refuse("stray-member", f"member '{name[:80]}' belongs to no node")
+
+    # Literals and containers
+
+    def json(self, node: Node) -> Value:
+        content = _member(node, "content")
+        if not isinstance(content, str):
+            raise _OddNodeError("a JsonNode's content is no text")
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise _OddNodeError("a JsonNode's content is no JSON") from error
+        return value if not isinstance(value, list | dict) else List()
+
+    def dict(self, node: Node) -> Value:
+        self.only(node, "builtins.dict", *calls.MAPPINGS)
+        types = _member(node, "key_types")
+        if _member(types, "__loader__") not in ("ListNode", "CachedNode"):
+            raise _OddNodeError("the types of a dictionary's keys are no list")
+        for kind in types.get("content", []):
+            if _member(kind, "__loader__") != "TypeNode":
+                raise _OddNodeError("the type of a dictionary's key is no type")
+        self.node(types)
+        content = _member(node, "content")
+        if not isinstance(content, dict):
+            raise _OddNodeError("a DictNode's content is no object")
+        made = Dict()
+        made.items = {key: self.node(value) for key, value in content.items()}
+        made.count = len(content)
+        return made
+
+    def default_dict(self, node: Node) -> Value:
+        self.only(node, "collections.defaultdict")
+        content = _member(node, "content")
+        self.node(_member(content, "default_factory"))
+        return self.node(_member(content, "main"))
+
+    def items(self, node: Node) -> tuple[Value, ...]:
+        return tuple(self.node(item) for item in _sequence(_member(node, "content")))
+
+    def list(self, node: Node) -> Value:
+        self.only(node, "builtins.list")
+        return List(len(self.items(node)))
+
+    def set(self, node: Node) -> Value:
+        self.only(node, "builtins.set", "builtins.frozenset")
+        self.items(node)
+        return Set()
+
+    def tuple(self, node: Node) -> Value:
+        if (node.get("__module__"), node.get("__class__")) != ("builtins", "tuple"):
+            self.name(node, "class")
+        return Tuple(self.items(node))
+
+    def bytes(self, node: Node) -> Value:
+        self.only(node, "builtins.bytes", "builtins.bytearray")
+        return Opaque(bytes, self.archive.members[self.file(node)].file_size)
+
+    def slice(self, node: Node) -> Value:
+        self.only(node, "builtins.slice")
+        return Made()
+
+    # Names
+
+    def reference(self, node: Node) -> Value:
+        if self.protocol == 0 and node["__loader__"] == "FunctionNode":
+            content = _member(node, "content")
+            module, function = _member(content, "module_path"), _member(content, "function")
+            return self.reach(str(module), str(function), "reference")
+        return self.name(node, "reference")
+
+    def method(self, node: Node) -> Value:
+        content = _member(node, "content")
+        function = _member(content, "func")
+        self.node(_member(content, "obj"))
+        owner = self.name(node, "class")
+        dotted = f"{owner.dotted}.{function}"
+        if not isinstance(function, str) or not function.isidentifier() or "__" in function:
+            self.refuse("odd-node", f"method {dotted[:120]!r} is looked up")
+            return Made()
+        message = f"opening would look up method '{dotted}' and keep it"
+        self.ledger.find("method", "review", message, name=dotted, remedy=remedy_for(dotted))
+        return Made()
+
+    def partial(self, node: Node) -> Value:
+        self.only(node, "functools.partial")
+        content = _member(node, "content")
+        function = self.node(_member(content, "func"))
+        if not isinstance(function, Name | Partial):
+            self.refuse("argument-rule", "a partial's function is no listed function")
+        for part in ("args", "kwds", "namespace"):
+            value = self.node(_member(content, part))
+            if part == "namespace" and isinstance(value, Dict):
+                states.attributes(self.ledger, "functools.partial", value.items, self.refuse)
+        return Partial(None, function)
+
+    def operator(self, node: Node) -> Value:
+        self.reach("operator", str(_member(node, "__class__")), "function")
+        self.node(_member(node, "attrs"))
+        return Made()
+
+    # Objects
+
+    def object(self, node: Node) -> Value:
+        made = Made(self.name(node, "class"))
+        if (content := node.get("content")) is not None:
+            self._state(made, self.node(content))
+        return made
+
+    def _state(self, made: Made, state: Value) -> None:
+        states.build(self.ledger, made, state, -1)
+
+    def reduced(self, node: Node) -> Value:
+        made = Made(self.name(node, "function"))
+        if node["__loader__"] == "TreeNode" and made.canonical != "sklearn.tree._tree.Tree":
+            self.refuse("odd-node", f"a TreeNode makes '{made.canonical[:120]}'")
+        self.node(_member(_member(node, "__reduce__"), "args"))
+        state = self.node(_member(node, "content"))
+        if not isinstance(state, Dict) or state.count:
+            self._state(made, state)
+        return made
+
+    def constructed(self, node: Node) -> Value:
+        name = self.name(node, "function")
+        arguments = self.node(_member(node, "content"))
+        if name.canonical in calls.RULES:
+            return calls.call(self.ledger, name, arguments, -1)
+        return Made(name)
+
+    # numpy and scipy
+
+    def array(self, node: Node) -> Value:
+        name = self.name(node, "reference")
+        kind = _member(node, "type")
+        if kind == "numpy":
+            self._check_array(self.file(node))
+        elif kind == "json":
+            self.items(node)
+            self.node(_member(node, "shape"))
+        else:
+            raise _OddNodeError(f"an array of type {str(kind)[:40]!r}")
+        return Opaque(bytearray, 0) if name.entry else Made(name)
+
+    def _check_array(self, member: str) -> None:
+        problem = array_problem(self.archive.read(member, self.ledger.limits.decompressed))
+        if problem:
+            self.refuse("hostile-array", f"member '{member[:80]}' {problem}")
+
+    def masked(self, node: Node) -> Value:
+        self.only(node, "numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray")
+        content = _member(node, "content")
+        self.node(_member(content, "data"))
+        self.node(_member(content, "mask"))
+        return Made()
+
+    def dtype(self, node: Node) -> Value:
+        self.only(node, "numpy.dtype")
+        self.node(_member(node, "content"))
+        return Made()
+
+    def sparse(self, node: Node) -> Value:
+        name = self.name(node, "class")
+        member = self.file(node)
+        inside = Archive(self.archive.read(member, self.ledger.limits.decompressed), self.ledger)
+        for part in inside.members:
+            problem = array_problem(inside.read(part, self.ledger.limits.decompressed))
+            if problem:
+                self.refuse("hostile-array", f"'{part[:80]}' in member '{member[:80]}' {problem}")
+        return Made(name)
+
+    def random(self, node: Node) -> Value:
+        name = self.name(node, "function")
+        content = _member(node, "content")
+        if node["__loader__"] == "RandomStateNode":
+            self.node(content)
+            return Made(name)
+        state = self.node(_member(content, "bit_generator"))
+        kind = state.items.get("bit_generator") if isinstance(state, Dict) else None
+        if kind not in calls.BIT_GENERATORS:
+            self.refuse("argument-rule", f"{str(kind)[:80]!r} is no bit generator of numpy")
+        if self.protocol == 2:
+            self.node(_member(content, "seed_seq"))
+        return Made(name)
+
+
+_LOADERS: dict[str, Callable[[_Walk, Node], Value]] = {
+    "BytearrayNode": _Walk.bytes,
+    "BytesNode": _Walk.bytes,
+    "ConstructorFromReduceNode": _Walk.constructed,
+    "DTypeNode": _Walk.dtype,
+    "DefaultDictNode": _Walk.default_dict,
+    "DictNode": _Walk.dict,
+    "FunctionNode": _Walk.reference,
+    "JsonNode": _Walk.json,
+    "ListNode": _Walk.list,
+    "LossNode": _Walk.reduced,
+    "MaskedArrayNode": _Walk.masked,
+    "MethodNode": _Walk.method,
+    "NdArrayNode": _Walk.array,
+    "ObjectNode": _Walk.object,
+    "OperatorFuncNode": _Walk.operator,
+    "PartialNode": _Walk.partial,
+    "RandomGeneratorNode": _Walk.random,
+    "RandomStateNode": _Walk.random,
+    "SetNode": _Walk.set,
+    "SliceNode": _Walk.slice,
+    "SparseMatrixNode": _Walk.sparse,
+    "TreeNode": _Walk.reduced,
+    "TupleNode": _Walk.tuple,
+    "TypeNode": _Walk.reference,
+}
+"""The loaders of skops by name; each method does what the loader of that name would."""

@@ -1,0 +1,253 @@
+"""What state an object of a pickle may be given: BUILD."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cannery.audits import arrays
+from cannery.audits.ledger import Ledger
+from cannery.audits.values import (
+    Dict,
+    DType,
+    List,
+    Made,
+    Name,
+    Opaque,
+    Partial,
+    Tuple,
+    Value,
+    describe,
+)
+
+METHODS = frozenset(
+    {
+        "apply",
+        "decision_function",
+        "fit",
+        "fit_predict",
+        "fit_transform",
+        "get_feature_names_out",
+        "get_params",
+        "inverse_transform",
+        "partial_fit",
+        "predict",
+        "predict_log_proba",
+        "predict_proba",
+        "score",
+        "score_samples",
+        "set_output",
+        "set_params",
+        "staged_predict",
+        "transform",
+    }
+)
+"""Methods that callers call: an attribute of that name would stand in front of them."""
+
+TEMPLATE = "_parse_arg_template"
+"""Attribute of scipy's distributions whose text scipy executes."""
+
+_WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
+_VERSION = "_sklearn_version"
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Array bytes that follow in the stream."""
+
+    name: Name
+    """The array's class."""
+    size: int | None
+    """Bytes; None where a pickle of objects follows."""
+    alignment: int | None
+    """Of joblib's padding, None where there is none."""
+
+
+def build(ledger: Ledger, target: Value, state: Value, offset: int) -> Raw | None:
+    """Follow BUILD: judge the state; returns the array bytes that joblib puts after it, if any."""
+
+    def refuse(rule: str, message: str) -> None:
+        ledger.find(rule, "unsafe", message, offset=offset)
+
+    if not isinstance(target, Made):
+        refuse("foreign-state", f"a state is set on {describe(target)}")
+        ledger.refer(state)
+        return None
+    if target.built:
+        refuse("foreign-state", f"{describe(target)} is given a second state")
+    target.built = True
+    if target.canonical == _WRAPPER:
+        return _wrapped(ledger, state, refuse)
+    ledger.refer(state)
+    if problem := _special(target, state):
+        refuse("hostile-state", problem)
+    elif not _is_array(target) and not isinstance(target, DType):
+        _general(ledger, target, state, refuse)
+    return None
+
+
+def _is_array(target: Made) -> bool:
+    return target.canonical in ARRAYS
+
+
+_DATA = frozenset(
+    {
+        "numpy._core.multiarray.scalar",
+        "numpy._core.numeric._frombuffer",
+        "sklearn.utils._metadata_requests.MethodMetadataRequest",
+    }
+)
+
+ARRAYS = frozenset(
+    {
+        "numpy.ndarray",
+        "numpy.matrix",
+        "numpy.recarray",
+        "numpy.rec.recarray",
+        "numpy.ma.MaskedArray",
+        "numpy.ma.core.MaskedArray",
+    }
+)
+
+
+def _special(target: Made, state: Value) -> str | None:
+    if isinstance(target, DType):
+        return arrays.dtype_problem(target, state)
+    if _is_array(target):
+        return arrays.array_problem(state)
+    if isinstance(target, Partial):
+        return _partial_problem(target, state)
+    return None
+
+
+def _partial_problem(target: Partial, state: Value) -> str | None:
+    match state:
+        case Tuple(items=(function, Tuple(), None | Dict(), None | Dict())):
+            made = target.function
+            same = function is made or (
+                isinstance(function, Name)
+                and isinstance(made, Name)
+                and function.dotted == made.dotted
+            )
+            return None if same else "a partial gets another function than it was made with"
+    return "a partial gets a state that functools does not write"
+
+
+_Refuse = Callable[[str, str], None]
+
+
+def _general(ledger: Ledger, target: Made, state: Value, refuse: _Refuse) -> None:
+    """A dictionary of attributes, a pair with slots, or a tuple of native state."""
+    parts = state.items if isinstance(state, Tuple) else (state,)
+    for part in parts:
+        if isinstance(part, Dict):
+            part.sealed = True
+            attributes(ledger, target.canonical, part.items, refuse)
+            if part.count != len(part.items) and not isinstance(state, Tuple):
+                refuse("odd-state", f"{describe(target)} gets attributes that are no strings")
+    if isinstance(state, List | str | bytes | Opaque | Made) and target.listed:
+        refuse("odd-state", f"{describe(target)} gets {describe(state)} as its state")
+
+
+def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Refuse) -> None:
+    """Judge the attributes that an object of class `owner` is given."""
+    for key, value in items.items():
+        if key.startswith("__") and key.endswith("__"):
+            refuse("dunder-state", f"attribute '{key[:80]}' is set on an object of '{owner}'")
+        elif key in METHODS and not is_data(value):
+            refuse("method-override", f"method '{key}' of an object of '{owner}' is replaced")
+    version = items.get(_VERSION)
+    if isinstance(version, str) and len(version) < 40:
+        ledger.versions.setdefault("scikit-learn", version)
+    if TEMPLATE in items and not is_template(items[TEMPLATE]):
+        refuse("hostile-state", f"'{owner}' would execute code that is no argument parser of scipy")
+    if items.get("input") in ("filename", "file") and owner.startswith("sklearn."):
+        refuse("hostile-state", f"'{owner}' would open files that its rows name")
+
+
+def is_data(value: Value) -> bool:
+    """Return whether a value is a literal, an array or the like: nothing that can be called."""
+    if isinstance(value, Made):
+        return value.canonical in ARRAYS or value.canonical in _DATA
+    return not isinstance(value, Name)
+
+
+_PARSER_NODES = (
+    ast.Module,
+    ast.FunctionDef,
+    ast.arguments,
+    ast.arg,
+    ast.Return,
+    ast.Tuple,
+    ast.Name,
+    ast.Constant,
+    ast.Load,
+    ast.keyword,
+)
+_PARSERS = ["_parse_args", "_parse_args_rvs", "_parse_args_stats"]
+
+
+def is_template(value: Value) -> bool:
+    """Return whether a text defines scipy's three argument parsers and does nothing else.
+
+    Each is one `return` of its own parameters; only `self._argcheck_rvs` is called.
+    """
+    if not isinstance(value, str) or len(value) > 8192 or value.count("(") > 200:
+        return False
+    try:
+        tree = ast.parse(value)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    if [getattr(node, "name", None) for node in tree.body] != _PARSERS:
+        return False
+    return all(isinstance(f, ast.FunctionDef) and _is_parser(f) for f in tree.body)
+
+
+def _is_parser(function: ast.FunctionDef) -> bool:
+    known = {argument.arg for argument in function.args.args}
+    if len(function.body) != 1 or not isinstance(function.body[0], ast.Return):
+        return False
+    if function.decorator_list or function.returns:
+        return False
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call):
+            if ast.unparse(node.func) != "self._argcheck_rvs":
+                return False
+        elif isinstance(node, ast.Attribute):
+            if ast.unparse(node) != "self._argcheck_rvs":
+                return False
+        elif isinstance(node, ast.Name):
+            if node.id not in known:
+                return False
+        elif not isinstance(node, _PARSER_NODES):
+            return False
+    return True
+
+
+def _wrapped(ledger: Ledger, state: Value, refuse: _Refuse) -> Raw | None:
+    """Judge the wrapper that joblib writes in front of an array's bytes."""
+    items = state.items if isinstance(state, Dict) else {}
+    cls, shape, kind = items.get("subclass"), items.get("shape"), items.get("dtype")
+    alignment = items.get("numpy_array_alignment_bytes")
+    known = {"subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"}
+    if (
+        not isinstance(state, Dict)
+        or not set(items) <= known
+        or state.count != len(items)
+        or not isinstance(cls, Name)
+        or not isinstance(shape, Tuple)
+        or not isinstance(kind, DType)
+        or items.get("order") not in ("C", "F")
+        or alignment not in (None, 8, 16, 32, 64)
+    ):
+        refuse("hostile-state", "an array wrapper gets a state that joblib does not write")
+        return None
+    ledger.use(cls, "class")
+    count = arrays.elements(shape)
+    if count is None:
+        refuse("hostile-state", "an array wrapper has an impossible shape")
+        return None
+    if kind.kind == "O":
+        return Raw(cls, None, None)
+    return Raw(cls, count * kind.itemsize, alignment)

@@ -1,0 +1,482 @@
+"""Make the allow-list of names again from the installed libraries: `python tools/make_names.py`.
+
+Everything is listed by rule. A class may be made where making it (without arguments) and giving it a
+state runs nothing but assignments; a function may be called on opening only where it is named below
+with the argument rule that binds it; a callable may stand in a state where calling it computes and
+does nothing else: no file, no process, no network, no code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import types
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+NAMES = Path(__file__).parents[1] / "src" / "cannery" / "audits" / "names"
+
+Modules = dict[str, set[str]]
+
+HEAP_TYPE = 1 << 9
+
+
+def modules(package: str, *, without: tuple[str, ...]) -> Iterator[types.ModuleType]:
+    """Import and yield every module of a package but those whose name holds a part of `without`."""
+    root = importlib.import_module(package)
+    yield root
+    for info in pkgutil.walk_packages(root.__path__, package + ".", onerror=lambda _: None):
+        if any(part in info.name for part in without):
+            continue
+        try:
+            yield importlib.import_module(info.name)
+        except Exception:  # a module for a library that is not here
+            continue
+
+
+def own(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
+    """Yield what a module defines itself, by name."""
+    for name, value in sorted(vars(module).items()):
+        if getattr(value, "__module__", None) == module.__name__:
+            yield name, value
+
+
+def is_plain_class(value: Any, name: str, setters: tuple[str, ...]) -> bool:
+    """Tell whether making an object and setting its state only assigns attributes."""
+    if not isinstance(value, type) or value.__qualname__ != name:
+        return False
+    if issubclass(value, BaseException | type) or "__del__" in _all(value):
+        return False
+    setter = _where(value, "__setstate__")
+    if setter is not None and setter.__flags__ & HEAP_TYPE:
+        return f"{setter.__module__}.{setter.__qualname__}" in setters
+    maker = _where(value, "__new__")
+    if maker is None or not maker.__flags__ & HEAP_TYPE or issubclass(value, tuple):
+        return True
+    return maker.__name__ == "rv_discrete"  # looks at its keyword arguments
+
+
+def _all(cls: type) -> set[str]:
+    return {name for base in cls.__mro__ if base is not object for name in vars(base)}
+
+
+def _where(cls: type, name: str) -> type | None:
+    for base in cls.__mro__:
+        if base is not object and name in vars(base):
+            return base
+    return None
+
+
+def function_names(
+    module: types.ModuleType, *, without: tuple[str, ...] = ()
+) -> Iterator[str]:
+    """Yield the functions that a module defines, compiled ones included."""
+    for name, value in own(module):
+        kind = type(value).__name__
+        if kind in {"function", "cython_function_or_method", "fused_cython_function"}:
+            if value.__qualname__ == name and not any(part in name for part in without):
+                yield name
+
+
+# scikit-learn
+
+SKLEARN_WITHOUT = (
+    ".tests",
+    "sklearn.conftest",
+    "sklearn.datasets",
+    "sklearn.externals",
+    "sklearn._build_utils",
+    "sklearn._min_dependencies",
+    "sklearn.experimental",
+    "sklearn.utils._testing",
+    "sklearn.utils._test_common",
+    "sklearn.utils.estimator_checks",
+    "sklearn.utils.parallel",
+    "sklearn.utils._joblib",
+    "sklearn.utils._show_versions",
+    "sklearn.utils._repr_html",
+    "sklearn.utils.fixes",
+    "sklearn.utils.discovery",
+    "sklearn.callback",
+    "sklearn.inspection",
+    "sklearn.tree._export",
+    "sklearn.tree._reingold_tilford",
+    "sklearn.utils._array_api",
+    "sklearn.utils._available_if",
+    "sklearn.utils._mocking",
+    "sklearn.utils._param_validation",
+    "sklearn.utils._plotting",
+    "sklearn.utils._pprint",
+    "sklearn.utils.deprecation",
+    "sklearn.utils.metaestimators",
+    "._plot",
+    "Display",
+    "_newton_solver",
+    "_datasets_pair",
+    "_middle_term_computer",
+    "_pairwise_distances_reduction",
+    "._partitioner",
+    "._splitter",
+    "._criterion",
+    ".splitting",
+    ".histogram",
+    ".grower",
+    "_seq_dataset",
+    "_vector_sentinel",
+    "_weight_vector",
+)
+"""Modules that draw, read, run or test, and native helpers of fitting that no fitted model holds."""
+SKLEARN_NOT_CLASSES = ("Display", "Builder", "_PathFinder", "Pruner", "Prune", "Pytest", "Heap")
+SKLEARN_SETTERS = (
+    "sklearn.base.BaseEstimator",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.isotonic.IsotonicRegression",
+    "sklearn.utils._bunch.Bunch",
+)
+"""Setters that were read: they assign, cast arrays, or rebuild an interpolation."""
+SKLEARN_CONSTRUCTED = {
+    "sklearn._loss._loss": None,
+    "sklearn.linear_model._sgd_fast": None,
+    "sklearn.neighbors._quad_tree": ("_QuadTree",),
+    "sklearn.tree._tree": ("Tree",),
+}
+"""Compiled classes that pickles call: all of a module, or these."""
+SKLEARN_PRIVATE = {
+    "_cube", "_exp", "_identity", "_kmeans_single_elkan", "_kmeans_single_lloyd", "_logcosh",
+}  # fmt: skip
+"""Private functions that fitted estimators hold."""
+SKLEARN_REFERENCES = (
+    "sklearn.metrics.",
+    "sklearn.cluster._kmeans",
+    "sklearn.decomposition._fastica",
+    "sklearn.feature_extraction.text",
+    "sklearn.feature_selection._mutual_info",
+    "sklearn.feature_selection._univariate_selection",
+    "sklearn.isotonic",
+    "sklearn.neural_network._base",
+    "sklearn.preprocessing._data",
+    "sklearn.preprocessing._function_transformer",
+    "sklearn.preprocessing._label",
+    "sklearn.utils.extmath",
+    "sklearn.covariance._",
+)
+"""Modules whose functions compute; a FunctionTransformer, a scorer or a selector may hold them."""
+NOT_COMPUTING = ("plot", "display", "check_", "fetch", "load", "dump", "scorer", "get_valid")
+"""Parts of names of functions that draw, check or read."""
+
+
+def sklearn_table() -> dict[str, Any]:
+    """List scikit-learn."""
+    classes, functions, references = defaultdict(set), defaultdict(set), defaultdict(set)
+    for module in modules("sklearn", without=SKLEARN_WITHOUT):
+        name = module.__name__
+        for key, value in own(module):
+            if any(part in key for part in SKLEARN_NOT_CLASSES):
+                continue
+            if is_plain_class(value, key, SKLEARN_SETTERS):
+                classes[name].add(key)
+                if name in SKLEARN_CONSTRUCTED and key in (SKLEARN_CONSTRUCTED[name] or (key,)):
+                    functions[name].add(key)
+        compiled = str(getattr(module, "__file__", "")).endswith(".so")
+        for key in function_names(module):
+            made = key.removeprefix("__pyx_unpickle_")
+            if key == "newObj" or (compiled and made != key and made in classes[name]):
+                functions[name].add(key)
+        if name.startswith(SKLEARN_REFERENCES) and "_plot" not in name:
+            references[name].update(
+                key
+                for key in function_names(module, without=NOT_COMPUTING)
+                if not key.startswith(("_", "newObj")) or key in SKLEARN_PRIVATE
+            )
+    return table(
+        "scikit-learn",
+        classes,
+        functions,
+        references,
+        aliases={"_loss": "sklearn._loss._loss"},
+    )
+
+
+# numpy
+
+NUMPY_CLASSES = {
+    "numpy": ("ndarray", "matrix", "recarray", "record"),
+    "numpy.rec": ("recarray", "record"),
+    "numpy.ma": ("MaskedArray",),
+    "numpy.ma.core": ("MaskedArray",),
+    "numpy.random._mt19937": ("MT19937",),
+    "numpy.random._pcg64": ("PCG64", "PCG64DXSM"),
+    "numpy.random._philox": ("Philox",),
+    "numpy.random._sfc64": ("SFC64",),
+    "numpy.random.bit_generator": ("SeedSequence",),
+}
+NUMPY_FUNCTIONS = {
+    "numpy": ("dtype",),
+    "numpy._core": ("_ufunc_reconstruct",),
+    "numpy._core.multiarray": ("_reconstruct", "scalar"),
+    "numpy._core.numeric": ("_frombuffer",),
+    "numpy.ma.core": ("_mareconstruct",),
+    "numpy.random._pickle": ("__bit_generator_ctor", "__generator_ctor", "__randomstate_ctor"),
+    "numpy.random._generator": ("Generator",),
+    "numpy.random.bit_generator": ("__pyx_unpickle_SeedSequence",),
+    "numpy.random.mtrand": ("RandomState",),
+}
+"""Those that could do more than compute have an argument rule in `audits/calls.py`."""
+NUMPY_WITHOUT = (
+    "load", "save", "fromfile", "fromstring", "fromregex", "genfromtxt", "memmap", "tofile",
+    "frompyfunc", "fromfunction", "fromiter", "apply_", "piecewise", "vectorize", "set_", "seterr",
+    "show_", "print", "get_include", "info", "test", "busday", "einsum_path", "array2string",
+    "array_repr", "array_str", "format_", "errstate", "buffer", "bufsize", "geterr", "dlpack", "nested", "_",
+)  # fmt: skip
+"""Parts of names of functions that read, write, configure, or call what they are given."""
+UFUNC_HOMES = ("numpy", "numpy._core._multiarray_umath", "numpy._core.umath")
+
+
+def numpy_table() -> dict[str, Any]:
+    """List numpy."""
+    import numpy as np
+
+    references: Modules = defaultdict(set)
+    for home in UFUNC_HOMES:
+        for key, value in vars(importlib.import_module(home)).items():
+            if isinstance(value, np.ufunc) and value.__name__ == key:
+                references[home].add(key)
+    for key, value in vars(np).items():
+        if isinstance(value, type) and issubclass(value, np.generic):
+            references["numpy"].add(value.__name__)
+    for home in ("numpy", "numpy.linalg", "numpy.fft"):
+        for key, value in vars(importlib.import_module(home)).items():
+            if not callable(value) or isinstance(value, type | np.ufunc):
+                continue
+            if key.startswith("_") or any(part in key for part in NUMPY_WITHOUT[:-1]):
+                continue
+            if getattr(value, "__module__", None) == home and value.__name__ == key:
+                references[home].add(key)
+    for home, names in NUMPY_CLASSES.items():
+        references[home].update(n for n in names if n in {"ndarray", "matrix", "MaskedArray"})
+    return table(
+        "numpy",
+        NUMPY_CLASSES,
+        NUMPY_FUNCTIONS,
+        references,
+        aliases={"numpy.core": "numpy._core"},
+    )
+
+
+# scipy
+
+SCIPY_CLASSES = (
+    "scipy.sparse._",
+    "scipy.interpolate._",
+    "scipy.spatial._",
+    "scipy.stats._continuous_distns",
+    "scipy.stats._discrete_distns",
+    "scipy.stats._distn_infrastructure",
+    "scipy.optimize._optimize",
+)
+SCIPY_SETTERS = (
+    "scipy.stats._distn_infrastructure.rv_generic",
+    "scipy.stats._distn_infrastructure.rv_continuous",
+    "scipy.stats._distn_infrastructure.rv_discrete",
+    "scipy.stats._distn_infrastructure.rv_sample",
+    "scipy.sparse._coo.coo_matrix",
+)
+"""They execute `_parse_arg_template`, which has a rule of its own in `audits/states.py`."""
+
+
+def scipy_table() -> dict[str, Any]:
+    """List scipy."""
+    import numpy as np
+
+    classes, functions, references = defaultdict(set), defaultdict(set), defaultdict(set)
+    without = (".tests", "conftest", "._lib._", ".io", ".datasets", "._build", "setup")
+    for module in modules("scipy", without=without):
+        name = module.__name__
+        if name.startswith(SCIPY_CLASSES):
+            for key, value in own(module):
+                if is_plain_class(value, key, SCIPY_SETTERS):
+                    classes[name].add(key)
+        if name.startswith("scipy.spatial.distance"):
+            references[name].update(
+                function_names(module, without=("_validate", "pdist", "cdist"))
+            )
+    homes = ("scipy.special", "scipy.special._ufuncs", "scipy.special._special_ufuncs")
+    for home in homes:
+        try:
+            module = importlib.import_module(home)
+        except ImportError:
+            continue
+        for key, value in vars(module).items():
+            if isinstance(value, np.ufunc) and not key.startswith("_"):
+                references[home].add(key)
+    references["scipy._lib.array_api_compat.numpy._aliases"].add("asarray")
+    references["scipy.special._basic"].update(("softmax", "logsumexp"))
+    return table("scipy", classes, functions, references)
+
+
+# pandas
+
+PANDAS_CLASSES = {
+    "pandas": ("DataFrame", "Series", "Index", "MultiIndex", "RangeIndex", "CategoricalIndex"),
+    "pandas.core.frame": ("DataFrame",),
+    "pandas.core.series": ("Series",),
+    "pandas.core.flags": ("Flags",),
+    "pandas.core.indexes.base": ("Index",),
+    "pandas.core.indexes.multi": ("MultiIndex",),
+    "pandas.core.indexes.range": ("RangeIndex",),
+    "pandas.core.indexes.category": ("CategoricalIndex",),
+    "pandas.core.indexes.datetimes": ("DatetimeIndex",),
+    "pandas.core.indexes.timedeltas": ("TimedeltaIndex",),
+    "pandas.core.indexes.period": ("PeriodIndex",),
+    "pandas.core.internals.managers": ("BlockManager", "SingleBlockManager"),
+    "pandas.core.arrays.categorical": ("Categorical",),
+    "pandas.core.arrays.datetimes": ("DatetimeArray",),
+    "pandas.core.arrays.timedeltas": ("TimedeltaArray",),
+    "pandas.core.arrays.string_": ("StringArray",),
+    "pandas.core.arrays.numpy_": ("NumpyExtensionArray",),
+    "pandas.core.arrays.boolean": ("BooleanArray", "BooleanDtype"),
+    "pandas.core.arrays.integer": ("IntegerArray",),
+    "pandas.core.arrays.floating": ("FloatingArray",),
+    "pandas.core.dtypes.dtypes": ("CategoricalDtype", "DatetimeTZDtype"),
+    "pandas.core.arrays.sparse.array": ("SparseArray",),
+    "pandas.arrays": (
+        "ArrowStringArray", "BooleanArray", "Categorical", "DatetimeArray", "FloatingArray",
+        "IntegerArray", "NumpyExtensionArray", "SparseArray", "StringArray", "TimedeltaArray",
+    ),
+    "pandas.core.arrays.string_arrow": ("ArrowStringArray",),
+}  # fmt: skip
+PANDAS_FUNCTIONS = {
+    "pandas._libs.internals": ("_unpickle_block", "__pyx_unpickle_BlockManager"),
+    "pandas._libs.arrays": ("__pyx_unpickle_NDArrayBacked",),
+    "pandas._libs.tslibs.timestamps": ("_unpickle_timestamp",),
+    "pandas._libs.tslibs.timedeltas": ("_timedelta_unpickle",),
+    "pandas._libs.missing": ("_nat_unpickle",),
+    "pandas._libs.tslibs.nattype": ("_nat_unpickle",),
+    "pandas.core.indexes.base": ("_new_Index",),
+    "pandas.core.indexes.datetimes": ("_new_DatetimeIndex",),
+    "pandas.core.internals.managers": ("BlockManager", "SingleBlockManager"),
+    "pandas.core.dtypes.dtypes": ("CategoricalDtype", "DatetimeTZDtype"),
+    "pandas.core.arrays.string_": ("StringDtype",),
+    "pandas": ("StringDtype", "CategoricalDtype", "DatetimeTZDtype"),
+}
+PANDAS_REFERENCES = {
+    "pandas": ("isna", "isnull", "notna", "notnull", "Index", "RangeIndex", "Series", "DataFrame"),
+    "pandas.core.dtypes.missing": ("isna", "notna"),
+    "pandas.core.indexes.base": ("Index",),
+    "pandas.core.indexes.range": ("RangeIndex",),
+    "pandas.core.indexes.multi": ("MultiIndex",),
+    "pandas.core.indexes.datetimes": ("DatetimeIndex",),
+    "pandas.core.arrays.datetimes": ("DatetimeArray",),
+    "pandas.arrays": ("DatetimeArray", "StringArray", "Categorical"),
+    "pandas._libs.missing": ("NA",),
+}
+
+
+def pandas_table() -> dict[str, Any]:
+    """List pandas: frames, indexes and arrays that estimators carry along."""
+    return table("pandas", PANDAS_CLASSES, PANDAS_FUNCTIONS, PANDAS_REFERENCES)
+
+
+# Python itself and the small ones
+
+PYTHON_CLASSES = {
+    "builtins": ("object",),
+    "collections": ("OrderedDict", "Counter"),
+    "types": ("SimpleNamespace",),
+    "uuid": ("UUID",),
+    "functools": ("partial",),
+}
+PYTHON_FUNCTIONS = {
+    "_codecs": ("encode",),
+    "builtins": (
+        "bytearray", "bytes", "complex", "dict", "frozenset", "list", "range", "set", "slice",
+        "tuple",
+    ),
+    "collections": ("Counter", "OrderedDict", "defaultdict", "deque"),
+    "copyreg": ("__newobj__", "_reconstructor"),
+    "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
+    "decimal": ("Decimal",),
+    "fractions": ("Fraction",),
+    "functools": ("partial",),
+    "operator": ("itemgetter",),
+    "re": ("_compile",),
+}  # fmt: skip
+PYTHON_REFERENCES = {
+    "builtins": (
+        "abs", "bool", "bytes", "complex", "dict", "float", "frozenset", "int", "len", "list",
+        "max", "min", "object", "range", "round", "set", "slice", "sorted", "str", "sum", "tuple",
+    ),
+}  # fmt: skip
+
+
+def python_table() -> dict[str, Any]:
+    """List the few names of Python's own library."""
+    references = {home: set(names) for home, names in PYTHON_REFERENCES.items()}
+    math = importlib.import_module("math")
+    references["math"] = {key for key, value in vars(math).items() if isinstance(value, types.BuiltinFunctionType)}
+    import platform
+
+    return table(
+        "python",
+        PYTHON_CLASSES,
+        PYTHON_FUNCTIONS,
+        references,
+        versions=(platform.python_version(),),
+    )
+
+
+def joblib_table() -> dict[str, Any]:
+    """List joblib: the wrapper of its arrays, whose bytes the audit steps over."""
+    return table("joblib", {"joblib.numpy_pickle": ("NumpyArrayWrapper",)}, {}, {})
+
+
+def table(
+    library: str,
+    classes: Any,
+    functions: Any,
+    references: Any,
+    *,
+    aliases: dict[str, str] | None = None,
+    versions: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Return a table in the form of its file: sorted, without empty modules."""
+    return {
+        "library": library,
+        "versions": list(versions or (version(library),)),
+        "aliases": aliases or {},
+        "classes": ordered(classes),
+        "functions": ordered(functions),
+        "references": ordered(references),
+    }
+
+
+def ordered(found: Any) -> dict[str, list[str]]:
+    """Sort modules and names."""
+    return {home: sorted(found[home]) for home in sorted(found) if found[home]}
+
+
+TABLES = {
+    "joblib": joblib_table,
+    "numpy": numpy_table,
+    "pandas": pandas_table,
+    "python": python_table,
+    "scikit-learn": sklearn_table,
+    "scipy": scipy_table,
+}
+
+
+def main() -> None:
+    """Write every table anew."""
+    warnings.simplefilter("ignore")
+    for library, make in TABLES.items():
+        text = json.dumps(make(), indent=1, sort_keys=True) + "\n"
+        NAMES.joinpath(f"{library}.json").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
