@@ -1,0 +1,221 @@
+"""A graph under construction: nodes and constants that are named by order and stored once.
+
+Equal nodes and equal constants are one, and what no output needs is left out, so that the bytes
+depend on the model alone. Operator sets: https://onnx.ai/onnx/operators/.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
+
+from cannery.errors import ConversionError
+
+OPSET = 21
+ML = "ai.onnx.ml"
+ML_OPSET = 5
+IR_VERSION = 10
+NUMBERS = "numbers"
+STRINGS = "strings"
+CODES = "codes"
+"""The wire on which every string of the input is the number of that string in the vocabulary."""
+UNKNOWN_CODE = -1.0
+"""The code of a string that is in no vocabulary."""
+
+Attribute = int | float | str | Sequence[int] | NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    proto: NodeProto
+    inputs: tuple[str, ...]
+
+
+class Graph:
+    """Collects nodes and constants; `finish` turns them into the bytes of a model."""
+
+    def __init__(self, numbers: int, strings: int) -> None:
+        """Start a graph with so many number and string columns in its inputs."""
+        self.numbers = numbers
+        self.strings = strings
+        self.widths: dict[str, int] = {NUMBERS: numbers, STRINGS: strings, CODES: strings}
+        """Columns of the wires that are blocks of columns."""
+        self._nodes: dict[str, _Node] = {}
+        self._cache: dict[tuple[Any, ...], str] = {}
+        self._constants: dict[str, TensorProto] = {}
+        self._vocabulary: dict[str, int] = {}
+
+    def constant(self, value: Any) -> str:
+        """Return the name of a constant tensor (float64, int64, bool or string); equal ones are shared."""
+        array = np.asarray(value)
+        if array.dtype.kind in "US":
+            array = array.astype(object)
+        content = (
+            repr(array.tolist()).encode()
+            if array.dtype == object
+            else np.ascontiguousarray(array).tobytes()
+        )
+        key = ("constant", str(array.dtype), array.shape, hashlib.sha256(content).digest())
+        if key not in self._cache:
+            name = f"c{len(self._constants)}"
+            self._constants[name] = numpy_helper.from_array(array, name)
+            self._cache[key] = name
+        return self._cache[key]
+
+    def node(
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        *,
+        domain: str = "",
+        width: int | None = None,
+        **attributes: Attribute,
+    ) -> str:
+        """Add a node of one output and return that wire; an equal node is returned again.
+
+        `width` is noted where the output is a block of so many columns.
+        """
+        proto = NodeProto(op_type=operator, domain=domain)
+        proto.input.extend(inputs)
+        for name, value in sorted(attributes.items()):
+            proto.attribute.append(_attribute(name, value))
+        digest = hashlib.sha256(proto.SerializeToString(deterministic=True)).digest()
+        key = ("node", digest)
+        if key not in self._cache:
+            wire = f"v{len(self._nodes)}"
+            proto.output.append(wire)
+            self._nodes[wire] = _Node(proto, tuple(inputs))
+            self._cache[key] = wire
+        wire = self._cache[key]
+        if width is not None:
+            self.widths[wire] = width
+        return wire
+
+    def code(self, text: str) -> float:
+        """Return the number that stands for `text` on the wire `CODES`."""
+        return float(self._vocabulary.setdefault(text, len(self._vocabulary)))
+
+    def finish(self, name: str, outputs: Sequence[tuple[str, str, int, int | None]]) -> bytes:
+        """Return the serialised model with outputs (name, wire, element type, columns or None for [N])."""
+        sources = {wire for _, wire, _, _ in outputs}
+        needed = self._needed(sources)
+        graph = onnx.GraphProto(name=name)
+        inputs_used = {i for node in needed for i in node.inputs} | sources
+        if CODES in inputs_used:
+            graph.node.append(self._encoder())
+        graph.node.extend(node.proto for node in needed)
+        for output, wire, _, _ in outputs:
+            graph.node.append(helper.make_node("Identity", [wire], [output]))
+        graph.initializer.extend(t for n, t in self._constants.items() if n in inputs_used)
+        graph.input.extend(self._inputs())
+        for output, _, kind, columns in outputs:
+            shape: list[str | int] = ["N"] if columns is None else ["N", columns]
+            graph.output.append(helper.make_tensor_value_info(output, kind, shape))
+        _rename_outputs(graph)
+        return _serialise(graph)
+
+    def _needed(self, sources: Iterable[str]) -> list[_Node]:
+        wanted = set(sources)
+        kept: list[_Node] = []
+        for wire, node in reversed(self._nodes.items()):
+            if wire in wanted:
+                wanted.update(node.inputs)
+                kept.append(node)
+        return kept[::-1]
+
+    def _inputs(self) -> Iterable[onnx.ValueInfoProto]:
+        if self.numbers:
+            yield helper.make_tensor_value_info(NUMBERS, TensorProto.DOUBLE, ["N", self.numbers])
+        if self.strings:
+            yield helper.make_tensor_value_info(STRINGS, TensorProto.STRING, ["N", self.strings])
+
+    def _encoder(self) -> NodeProto:
+        words = list(self._vocabulary) or [""]
+        proto = NodeProto(op_type="LabelEncoder", domain=ML)
+        proto.input.append(STRINGS)
+        proto.output.append(CODES)
+        for name, value in _dictionary(words, np.arange(len(words), dtype=float), UNKNOWN_CODE):
+            proto.attribute.append(_attribute(name, value))
+        return proto
+
+    def lookup(
+        self,
+        wire: str,
+        table: Mapping[str, float] | Mapping[float, float],
+        default: float,
+        *,
+        width: int | None = None,
+    ) -> str:
+        """Map every element of a string or double wire through `table`, to `default` where it is not in it."""
+        keys, values = list(table), np.array(list(table.values()), dtype=float)
+        return self.node(
+            "LabelEncoder",
+            [wire],
+            domain=ML,
+            width=width,
+            **dict(_dictionary(keys, values, default)),
+        )
+
+
+def _dictionary(
+    keys: list[Any], values: NDArray[np.float64], default: float
+) -> tuple[tuple[str, NDArray[Any]], ...]:
+    kind = object if keys and isinstance(keys[0], str) else np.float64
+    return (
+        ("default_tensor", np.array([default])),
+        ("keys_tensor", np.array(keys, dtype=kind)),
+        ("values_tensor", values),
+    )
+
+
+def _attribute(name: str, value: Attribute) -> AttributeProto:
+    """Make an attribute; a long list of integers is filled in one go."""
+    if isinstance(value, np.ndarray) and value.dtype != np.int64:
+        return helper.make_attribute(name, numpy_helper.from_array(value))
+    if isinstance(value, np.ndarray):
+        proto = AttributeProto(name=name, type=AttributeProto.INTS)
+        proto.ints.extend(value.tolist())
+        return proto
+    return helper.make_attribute(name, value)
+
+
+def _rename_outputs(graph: onnx.GraphProto) -> None:
+    """Let the node that makes an output carry its name, where that spares an Identity node."""
+    makers = {node.output[0]: node for node in graph.node}
+    renamed: dict[str, str] = {}
+    kept: list[NodeProto] = []
+    for node in graph.node:
+        source = node.input[0] if node.op_type == "Identity" else ""
+        spare = node.op_type == "Identity" and source in makers and source not in renamed
+        if spare:
+            renamed[source] = node.output[0]
+        else:
+            kept.append(node)
+    for node in kept:
+        node.input[:] = [renamed.get(wire, wire) for wire in node.input]
+        node.output[:] = [renamed.get(wire, wire) for wire in node.output]
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _serialise(graph: onnx.GraphProto) -> bytes:
+    model = helper.make_model_gen_version(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(ML, ML_OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="cannery",
+    )
+    try:
+        return bytes(model.SerializeToString(deterministic=True))
+    except ValueError as error:  # protobuf's limit of 2 GB
+        raise ConversionError(
+            f"the graph is too large for one ONNX file: {error}",
+            hint="take another runtime: --runtime skops",
+        ) from error

@@ -1,0 +1,112 @@
+"""From a fitted scikit-learn estimator to the bytes of an ONNX model that answers the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from cannery.cans.manifest import Feed
+from cannery.conversions.onnx import (
+    composites,
+    encoders,
+    ensembles,
+    histograms,
+    linear,
+    scalers,
+    simples,
+    thresholds,
+    trees,
+)
+from cannery.conversions.onnx.answers import flat
+from cannery.conversions.onnx.builder import NUMBERS, STRINGS, Graph
+from cannery.conversions.onnx.columns import Block, materialise, of_features
+from cannery.conversions.onnx.emitter import Emit, Emitter
+from cannery.conversions.onnx.results import Classified, Clustered, Predicted, Result
+from cannery.errors import ConversionError
+from cannery.signatures import Feature
+
+TABLE: dict[str, Emit] = {
+    **composites.TABLE,
+    **encoders.TABLE,
+    **ensembles.TABLE,
+    **histograms.TABLE,
+    **linear.TABLE,
+    **scalers.TABLE,
+    **simples.TABLE,
+    **thresholds.TABLE,
+    **trees.TABLE,
+}
+"""Every class that converts, by its public name."""
+
+_Output = tuple[str, str, int, int | None]
+
+
+def convert(
+    estimator: Any, features: tuple[Feature, ...], name: str
+) -> tuple[bytes, tuple[Feed, ...]]:
+    """Emit the fitted `estimator` as a serialised ONNX model, with the features that fill its inputs.
+
+    Inputs: `numbers` (double [N, K], the features that are not strings) and `strings` (string [N, M],
+    `NULL_STRING` where missing), each left out when it would be empty. Outputs: a classifier's `label`
+    [N] and `probabilities` [N, C] (without these, `scores`); a regressor's `prediction`, [N] or [N, k];
+    a transformer's `columns` [N, k]; a clusterer's `label` [N]. The same model gives the same bytes.
+    Raises ConversionError naming the step that can't be converted exactly.
+    """
+    if not features:
+        raise ConversionError("no features are given", hint="give a sample or a signature")
+    numbers = tuple(f.name for f in features if f.type != "string")
+    strings = tuple(f.name for f in features if f.type == "string")
+    graph = Graph(len(numbers), len(strings))
+    result = Emitter(graph=graph, table=TABLE).emit(estimator, of_features(features))
+    data = graph.finish(name, _outputs(graph, result))
+    feeds = []
+    if numbers:
+        feeds.append(Feed(input=NUMBERS, dtype="float64", features=numbers))
+    if strings:
+        feeds.append(Feed(input=STRINGS, dtype="string", features=strings))
+    return data, tuple(feeds)
+
+
+def _outputs(graph: Graph, result: Result) -> tuple[_Output, ...]:
+    match result:
+        case Classified():
+            return (_label(graph, result), *_certainty(result))
+        case Clustered(index=index):
+            return (("label", index, TensorProto.INT64, None),)
+        case Predicted(value=value, columns=columns, flat=is_flat):
+            if is_flat:
+                return (("prediction", flat(graph, value), TensorProto.DOUBLE, None),)
+            return (("prediction", value, TensorProto.DOUBLE, columns),)
+        case Block():
+            wire = materialise(graph, result)
+            return (("columns", wire, TensorProto.DOUBLE, len(result)),)
+
+
+def _label(graph: Graph, result: Classified) -> _Output:
+    """Return the label in the type of the classes: string, boolean, integer or double."""
+    classes = np.asarray(result.classes)
+    if classes.dtype == object:
+        classes = np.array(classes.tolist())
+    kinds = {
+        "U": (object, TensorProto.STRING),
+        "b": (np.bool_, TensorProto.BOOL),
+        "i": (np.int64, TensorProto.INT64),
+        "u": (np.int64, TensorProto.INT64),
+        "f": (np.float64, TensorProto.DOUBLE),
+    }
+    if classes.dtype.kind not in kinds or classes.ndim != 1:
+        raise ConversionError(f"labels of type {classes.dtype} can't be answered")
+    kind, element = kinds[classes.dtype.kind]
+    values = graph.constant(classes.astype(kind))
+    return ("label", graph.node("Gather", [values, result.index]), element, None)
+
+
+def _certainty(result: Classified) -> tuple[_Output, ...]:
+    count = len(result.classes)
+    if result.probabilities is not None:
+        return (("probabilities", result.probabilities, TensorProto.DOUBLE, count),)
+    if result.scores is not None:
+        return (("scores", result.scores, TensorProto.DOUBLE, 1 if count == 2 else count),)
+    return ()

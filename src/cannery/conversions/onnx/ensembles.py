@@ -1,0 +1,235 @@
+"""Estimators that let others decide: votes, stacks, bags, boosts, calibrations and thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cannery.conversions.onnx.answers import (
+    both,
+    by_highest,
+    exceeds,
+    first_highest,
+    mean,
+    softmax,
+    stand,
+)
+from cannery.conversions.onnx.builder import Graph
+from cannery.conversions.onnx.columns import Block, join, of_wire
+from cannery.conversions.onnx.emitter import Emit, Emitter, qualified_name
+from cannery.conversions.onnx.forests import Tree, emit_trees
+from cannery.conversions.onnx.maps import as_numbers
+from cannery.conversions.onnx.results import Classified, Predicted
+from cannery.conversions.onnx.trees import fractions, tree_of
+
+_TREES = ("DecisionTree", "ExtraTree")
+
+
+def _sum(graph: Graph, wires: list[str]) -> str:
+    """Add in order, as scikit-learn does."""
+    total = wires[0]
+    for wire in wires[1:]:
+        total = graph.node("Add", [total, wire])
+    return total
+
+
+def _average(graph: Graph, wires: list[str], weights: Any) -> str:
+    """Return numpy's average of equal shapes."""
+    if weights is None:
+        return mean(graph, _sum(graph, wires), len(wires))
+    scaled = [
+        graph.node("Mul", [wire, graph.constant(float(w))])
+        for wire, w in zip(wires, weights, strict=True)
+    ]
+    return mean(graph, _sum(graph, scaled), float(np.sum(weights)))
+
+
+def _voting_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+    graph = emitter.graph
+    names = [name for name, member in estimator.estimators if not isinstance(member, str)]
+    members = [
+        emitter.at(name).classify(member, block)
+        for name, member in zip(names, estimator.estimators_, strict=True)
+    ]
+    if estimator.voting == "soft":
+        wires = [_probabilities(emitter, estimator, m) for m in members]
+        return by_highest(
+            graph, estimator.classes_, _average(graph, wires, estimator._weights_not_none)
+        )
+    every = graph.constant(np.arange(len(estimator.classes_)).reshape(1, -1))
+    weights = estimator._weights_not_none or [1] * len(members)
+    votes = []
+    for member, weight in zip(members, weights, strict=True):
+        chosen = graph.node(
+            "Gather", [graph.constant(member.classes.astype(np.int64)), member.index]
+        )
+        vote = as_numbers(graph, graph.node("Equal", [stand(graph, chosen), every]))
+        votes.append(graph.node("Mul", [vote, graph.constant(float(weight))]))
+    return Classified(classes=estimator.classes_, index=first_highest(graph, _sum(graph, votes)))
+
+
+def _probabilities(emitter: Emitter, estimator: Any, member: Classified) -> str:
+    if member.probabilities is None:
+        raise emitter.refuse(estimator, "one of its members has no probabilities")
+    return member.probabilities
+
+
+def _voting_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
+    members = [
+        emitter.at(str(i)).regress(member, block).value
+        for i, member in enumerate(estimator.estimators_)
+    ]
+    return Predicted(value=_average(emitter.graph, members, estimator._weights_not_none))
+
+
+def _stack(emitter: Emitter, estimator: Any, block: Block) -> Block:
+    """Return what the final estimator of a stack sees."""
+    parts = []
+    for i, (member, method) in enumerate(
+        zip(estimator.estimators_, _methods(estimator), strict=True)
+    ):
+        result = emitter.at(str(i)).emit(member, block)
+        parts.append(_seen(emitter, estimator, result, method))
+    if estimator.passthrough:
+        parts.append(block.numeric())
+    return join(parts)
+
+
+def _methods(estimator: Any) -> list[str]:
+    return [m for m in estimator.stack_method_ if m is not None]
+
+
+def _seen(emitter: Emitter, estimator: Any, result: Any, method: str) -> Block:
+    graph = emitter.graph
+    match result, method:
+        case Predicted(), "predict":
+            return of_wire(graph, result.value, result.columns)
+        case Classified(), "predict_proba" if result.probabilities is not None:
+            width = len(result.classes)
+            whole = of_wire(graph, result.probabilities, width)
+            return whole.take([1]) if width == 2 else whole
+        case Classified(), "decision_function" if result.scores is not None:
+            width = len(result.classes)
+            return of_wire(graph, result.scores, 1 if width == 2 else width)
+        case Classified(), "predict" if np.asarray(result.classes).dtype.kind in "iub":
+            values = graph.constant(np.asarray(result.classes, dtype=float))
+            return of_wire(graph, stand(graph, graph.node("Gather", [values, result.index])), 1)
+        case _:
+            raise emitter.refuse(estimator, f"it stacks the '{method}' of one of its members")
+
+
+def _stacking_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+    stacked = _stack(emitter, estimator, block)
+    final = emitter.at("final_estimator_").classify(estimator.final_estimator_, stacked)
+    return replace(final, classes=estimator.classes_[np.asarray(final.classes, dtype=np.int64)])
+
+
+def _stacking_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
+    stacked = _stack(emitter, estimator, block)
+    return emitter.at("final_estimator_").regress(estimator.final_estimator_, stacked)
+
+
+def _is_tree(member: Any) -> bool:
+    return qualified_name(type(member)).startswith(tuple(f"sklearn.tree.{t}" for t in _TREES))
+
+
+def _bagged(
+    emitter: Emitter, estimator: Any, block: Block, values: list[NDArray[np.float64]]
+) -> str:
+    """Return the sum over bagged trees, each of which sees columns of its own."""
+    trees: list[Tree] = []
+    for member, chosen, leaves in zip(
+        estimator.estimators_, estimator.estimators_features_, values, strict=True
+    ):
+        tree = tree_of(member.tree_, leaves)
+        trees.append(replace(tree, feature=np.asarray(chosen)[tree.feature]))
+    return emit_trees(emitter.graph, block, trees, single=True, refuses_missing=False)
+
+
+def _bagging_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+    graph, count = emitter.graph, len(estimator.classes_)
+    members = list(zip(estimator.estimators_, estimator.estimators_features_, strict=True))
+    if all(_is_tree(m) for m, _ in members):
+        values = [
+            _spread(fractions(m.tree_, len(m.classes_)), m.classes_, count) for m, _ in members
+        ]
+        total = _bagged(emitter, estimator, block, values)
+    else:
+        parts = []
+        for i, (member, chosen) in enumerate(members):
+            result = emitter.at(str(i)).classify(member, block.take(chosen.tolist()))
+            if len(result.classes) != count:
+                raise emitter.refuse(estimator, "a member has not seen every class")
+            parts.append(_probabilities(emitter, estimator, result))
+        total = _sum(graph, parts)
+    return by_highest(graph, estimator.classes_, mean(graph, total, len(members)))
+
+
+def _spread(values: NDArray[np.float64], seen: Any, count: int) -> NDArray[np.float64]:
+    """Place the columns of the classes that a member has seen among all classes."""
+    whole = np.zeros((len(values), count))
+    whole[:, np.asarray(seen, dtype=np.int64)] = values
+    return whole
+
+
+def _bagging_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
+    graph = emitter.graph
+    members = list(zip(estimator.estimators_, estimator.estimators_features_, strict=True))
+    if all(_is_tree(m) and m.n_outputs_ == 1 for m, _ in members):
+        total = _bagged(emitter, estimator, block, [m.tree_.value[:, :, 0] for m, _ in members])
+        return Predicted(value=mean(graph, total, len(members)))
+    parts = [
+        emitter.at(str(i)).regress(member, block.take(chosen.tolist()))
+        for i, (member, chosen) in enumerate(members)
+    ]
+    total = _sum(graph, [p.value for p in parts])
+    return replace(parts[0], value=mean(graph, total, len(members)))
+
+
+def _ada_boost(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+    """Emit AdaBoostClassifier (SAMME): every tree votes with its weight."""
+    graph, count = emitter.graph, len(estimator.classes_)
+    members = estimator.estimators_
+    if not all(_is_tree(m) for m in members) or getattr(estimator, "algorithm", "") == "SAMME.R":
+        raise emitter.refuse(estimator, "only trees that vote (SAMME) can be added up")
+    trees = []
+    for member, weight in zip(members, estimator.estimator_weights_, strict=False):
+        chosen = np.asarray(member.classes_)[
+            fractions(member.tree_, len(member.classes_)).argmax(axis=1)
+        ]
+        hit = chosen[:, None] == estimator.classes_[None]
+        trees.append(tree_of(member.tree_, np.where(hit, weight, -1 / (count - 1) * weight)))
+    if count == 2:
+        trees = [replace(t, values=t.values[:, 1:]) for t in trees]
+    total = emit_trees(graph, block, trees, single=True, refuses_missing=False)
+    scores = mean(graph, total, float(estimator.estimator_weights_.sum()))
+    if count == 2:
+        doubled = graph.node("Add", [scores, scores])
+        return Classified(
+            classes=estimator.classes_,
+            index=exceeds(graph, doubled, 0.0),
+            probabilities=both(graph, doubled, 1.0),
+            scores=doubled,
+        )
+    return Classified(
+        classes=estimator.classes_,
+        index=first_highest(graph, scores),
+        probabilities=softmax(graph, mean(graph, scores, float(count - 1))),
+        scores=scores,
+    )
+
+
+_SKLEARN = "sklearn.ensemble."
+
+TABLE: dict[str, Emit] = {
+    _SKLEARN + "VotingClassifier": _voting_classifier,
+    _SKLEARN + "VotingRegressor": _voting_regressor,
+    _SKLEARN + "StackingClassifier": _stacking_classifier,
+    _SKLEARN + "StackingRegressor": _stacking_regressor,
+    _SKLEARN + "BaggingClassifier": _bagging_classifier,
+    _SKLEARN + "BaggingRegressor": _bagging_regressor,
+    _SKLEARN + "AdaBoostClassifier": _ada_boost,
+}

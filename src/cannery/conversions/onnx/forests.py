@@ -1,0 +1,281 @@
+"""Trees of any library as arrays, and the one node `TreeEnsemble` (ai.onnx.ml 5) that sums them.
+
+A leaf of that operator adds one weight to one target. A leaf that holds a whole class distribution
+is spread over several passes of its tree, one for each class that is not zero in it; where leaves
+are pure, as in a forest grown to the end, one pass is all. The sums are exact in every order that
+keeps the trees in theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cannery.conversions.onnx.builder import ML, Graph
+from cannery.conversions.onnx.columns import Block, Column, materialise
+from cannery.conversions.onnx.folds import LEQ, MEMBER, can_fold, fold
+
+_SUM = 1
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """One binary tree; node 0 is its root, children stand after their parent."""
+
+    feature: Ints
+    """[nodes]: column that is compared (leaves: anything)."""
+    threshold: NDArray[np.float64]
+    """[nodes]: x <= threshold goes left."""
+    left: Ints
+    """[nodes]: the child, or -1 in a leaf."""
+    right: Ints
+    missing_left: Bools
+    """[nodes]: whether NaN goes left."""
+    values: NDArray[np.float64]
+    """[nodes, targets]: what a leaf adds to each target."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Forest:
+    """All trees in one set of arrays; children are numbered across trees."""
+
+    feature: Ints
+    threshold: NDArray[np.float64]
+    left: Ints
+    right: Ints
+    missing_left: Bools
+    values: NDArray[np.float64]
+    roots: Ints
+
+    @property
+    def leaf(self) -> Bools:
+        return self.left < 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    """What every node asks of the input wire."""
+
+    wire: str
+    feature: Ints
+    mode: NDArray[np.uint8]
+    split: NDArray[np.float64]
+    missing_left: Bools
+    swapped: Bools
+    members: dict[int, tuple[float, ...]]
+    """Of the nodes that ask for membership in a set."""
+
+
+def emit_trees(
+    graph: Graph, block: Block, trees: Sequence[Tree], *, single: bool, refuses_missing: bool
+) -> str:
+    """Add the sum of the trees and return its wire, double [N, targets].
+
+    `single`: the library compares float32(x), as scikit-learn's trees do. `refuses_missing`: the
+    original answers no row with NaN.
+    """
+    forest = _stack(trees)
+    questions = _ask(graph, block, forest, single=single, refuses_missing=refuses_missing)
+    attributes = _attributes(forest, questions)
+    return graph.node("TreeEnsemble", [questions.wire], domain=ML, **attributes)
+
+
+def _stack(trees: Sequence[Tree]) -> _Forest:
+    sizes = np.array([len(t.feature) for t in trees], dtype=np.int64)
+    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+
+    def children(side: str) -> Ints:
+        return np.concatenate(
+            [
+                np.where(getattr(t, side) < 0, -1, getattr(t, side) + root)
+                for t, root in zip(trees, roots, strict=True)
+            ]
+        ).astype(np.int64)
+
+    return _Forest(
+        feature=np.concatenate([t.feature for t in trees]).astype(np.int64),
+        threshold=np.concatenate([t.threshold for t in trees]).astype(np.float64),
+        left=children("left"),
+        right=children("right"),
+        missing_left=np.concatenate([t.missing_left for t in trees]).astype(bool),
+        values=np.concatenate([t.values for t in trees]).astype(np.float64),
+        roots=roots,
+    )
+
+
+def _ask(
+    graph: Graph, block: Block, forest: _Forest, *, single: bool, refuses_missing: bool
+) -> _Questions:
+    """Ask of the roots of columns where their maps fold into the splits, else of computed columns."""
+    used = sorted(set(forest.feature[~forest.leaf].tolist()))
+    columns = _settle(graph, block.numeric(), used, refuses_missing)
+    wires = list(dict.fromkeys(c.wire for c in columns.values()))
+    starts = dict(zip(wires, np.cumsum([0, *(graph.widths[w] for w in wires)]), strict=False))
+    n = len(forest.feature)
+    questions = _Questions(
+        wire=wires[0] if len(wires) == 1 else graph.node("Concat", wires, axis=1),
+        feature=np.zeros(n, np.int64),
+        mode=np.zeros(n, np.uint8),
+        split=np.zeros(n),
+        missing_left=np.zeros(n, bool),
+        swapped=np.zeros(n, bool),
+        members={},
+    )
+    for i, nodes in _nodes_by_feature(forest):
+        column = columns[i]
+        splits = fold(
+            column.maps, forest.threshold[nodes], forest.missing_left[nodes], single=single
+        )
+        questions.feature[nodes] = starts[column.wire] + column.index
+        questions.mode[nodes] = splits.modes
+        questions.split[nodes] = splits.values
+        questions.missing_left[nodes] = splits.missing_left
+        questions.swapped[nodes] = splits.swapped
+        questions.members.update(zip(nodes.tolist(), splits.members, strict=True))
+    return questions
+
+
+def _nodes_by_feature(forest: _Forest) -> Iterator[tuple[int, Ints]]:
+    """Yield each used feature with the inner nodes that ask for it."""
+    inner = np.flatnonzero(~forest.leaf)
+    inner = inner[np.argsort(forest.feature[inner], kind="stable")]
+    features, starts = np.unique(forest.feature[inner], return_index=True)
+    yield from zip(features.tolist(), np.split(inner, starts[1:]), strict=False)
+
+
+def _settle(
+    graph: Graph, block: Block, used: Sequence[int], refuses_missing: bool
+) -> dict[int, Column]:
+    """Return the used columns; those whose maps can't be folded are computed and have none left."""
+    rest = [i for i in used if not can_fold(block.columns[i], refuses_missing=refuses_missing)]
+    settled = {i: block.columns[i] for i in used if i not in set(rest)}
+    if rest:
+        wire = materialise(graph, block.take(rest))
+        settled |= {i: Column(wire=wire, index=j) for j, i in enumerate(rest)}
+    if not used:  # no tree has a split: any wire will do for the number of rows
+        settled[0] = Column(wire=materialise(graph, block.take([0])), index=0)
+    return settled
+
+
+def _attributes(forest: _Forest, questions: _Questions) -> dict[str, Any]:
+    """Lay the trees out as the operator wants them: inner nodes and leaves in arrays of their own."""
+    nonzero = forest.values != 0
+    held = np.where(forest.leaf, nonzero.sum(axis=1), 0)
+    levels = _levels(forest)
+    passes, nodes, leaves = [], 0, 0
+    for p in range(max(1, int(held.max()))):
+        alive = _alive(forest, levels, forest.leaf & (held > p) if p else forest.leaf)
+        passes.append(_pass(forest, questions, alive, (p, nodes, leaves)))
+        nodes += len(passes[-1].arrays["nodes_featureids"])
+        leaves += len(passes[-1].arrays["leaf_weights"])
+    merged = {
+        name: np.concatenate([each.arrays[name] for each in passes]) for name in passes[0].arrays
+    }
+    for name in ("nodes_missing_value_tracks_true", "membership_values"):
+        if not merged[name].any():
+            del merged[name]
+    order = np.lexsort(
+        (
+            np.concatenate([np.full(len(each.trees), p) for p, each in enumerate(passes)]),
+            np.concatenate([each.trees for each in passes]),
+        )
+    )
+    return {
+        **merged,
+        "tree_roots": np.concatenate([each.roots for each in passes])[order],
+        "n_targets": forest.values.shape[1],
+        "aggregate_function": _SUM,
+        "post_transform": 0,
+    }
+
+
+def _levels(forest: _Forest) -> list[Ints]:
+    """Return the inner nodes by their depth."""
+    levels: list[Ints] = []
+    frontier = forest.roots
+    while True:
+        frontier = frontier[~forest.leaf[frontier]]
+        if not len(frontier):
+            return levels
+        levels.append(frontier)
+        frontier = np.concatenate([forest.left[frontier], forest.right[frontier]])
+
+
+def _alive(forest: _Forest, levels: list[Ints], leaves: Bools) -> Bools:
+    """Return the nodes under which one of `leaves` stands, or which are one."""
+    alive = leaves.copy()
+    for level in reversed(levels):
+        alive[level] = alive[forest.left[level]] | alive[forest.right[level]]
+    return alive
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    arrays: dict[str, NDArray[Any]]
+    trees: Ints
+    roots: Ints
+
+
+def _pass(
+    forest: _Forest, questions: _Questions, alive: Bools, start: tuple[int, int, int]
+) -> _Pass:
+    """Lay out one pass: every living leaf gives its p-th class, dead subtrees are a leaf of weight 0."""
+    p, first_node, first_leaf = start
+    inner = np.flatnonzero(alive & ~forest.leaf)
+    trees = np.flatnonzero(alive[forest.roots])
+    stumps = forest.roots[trees][forest.leaf[forest.roots[trees]]]
+    is_inner = np.zeros(len(alive), bool)
+    is_inner[inner] = True
+    children = np.concatenate([forest.left[inner], forest.right[inner]])
+    ends = np.sort(np.concatenate([children[~is_inner[children]], stumps]))
+    place = np.zeros(len(alive), np.int64)
+    place[ends] = first_leaf + np.arange(len(ends))
+    place[inner] = first_node + np.arange(len(inner))
+    roots = place[forest.roots[trees]]
+    stump = forest.leaf[forest.roots[trees]]
+    roots[stump] = first_node + len(inner) + np.arange(len(stumps))
+    targets, weights = _weights(forest.values[ends], p)
+    weights[~(alive[ends] & forest.leaf[ends])] = 0.0
+    swapped = questions.swapped[inner]
+    true = np.where(swapped, forest.right[inner], forest.left[inner])
+    false = np.where(swapped, forest.left[inner], forest.right[inner])
+    tracks = questions.missing_left[inner] ^ swapped
+
+    def padded(values: NDArray[Any], filler: Any) -> NDArray[Any]:
+        return np.concatenate([values, np.broadcast_to(filler, len(stumps)).astype(values.dtype)])
+
+    arrays = {
+        "nodes_featureids": padded(questions.feature[inner], 0),
+        "nodes_modes": padded(questions.mode[inner], LEQ),
+        "nodes_splits": padded(questions.split[inner], 0.0),
+        "nodes_truenodeids": padded(place[true], place[stumps]),
+        "nodes_falsenodeids": padded(place[false], place[stumps]),
+        "nodes_trueleafs": padded((~is_inner[true]).astype(np.int64), 1),
+        "nodes_falseleafs": padded((~is_inner[false]).astype(np.int64), 1),
+        "nodes_missing_value_tracks_true": padded(tracks.astype(np.int64), 0),
+        "membership_values": _members(questions, inner),
+        "leaf_targetids": targets,
+        "leaf_weights": weights,
+    }
+    return _Pass(arrays, trees, roots)
+
+
+def _members(questions: _Questions, inner: Ints) -> NDArray[np.float64]:
+    """Return the sets of these nodes one after the other, each ended by NaN."""
+    asking = inner[questions.mode[inner] == MEMBER].tolist()
+    return np.array([v for node in asking for v in (*questions.members[node], np.nan)], dtype=float)
+
+
+def _weights(values: NDArray[np.float64], p: int) -> tuple[Ints, NDArray[np.float64]]:
+    """Return the p-th target of each leaf that is not zero, and its value (target 0 and 0.0 without one)."""
+    nonzero = values != 0
+    chosen = nonzero & (np.cumsum(nonzero, axis=1) == p + 1)
+    targets = chosen.argmax(axis=1).astype(np.int64)
+    weights = np.where(chosen.any(axis=1), values[np.arange(len(values)), targets], 0.0)
+    return targets, weights

@@ -1,0 +1,213 @@
+"""Linear models, discriminant analysis, naive Bayes and networks: products of matrices, in double."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cannery.conversions.onnx.answers import (
+    both,
+    by_highest,
+    exceeds,
+    first_highest,
+    pair,
+    shares,
+    softmax,
+)
+from cannery.conversions.onnx.builder import Graph
+from cannery.conversions.onnx.columns import Block, materialise
+from cannery.conversions.onnx.emitter import Emit, Emitter
+from cannery.conversions.onnx.maps import Clip, emit
+from cannery.conversions.onnx.results import Classified, Predicted
+
+
+def product(graph: Graph, wire: str, coefficients: Any, intercept: Any) -> str:
+    """Return `x @ coefficients.T + intercept`, [N, k]; a sparse or flat coefficient is taken as rows."""
+    dense = coefficients.toarray() if hasattr(coefficients, "toarray") else coefficients
+    rows = np.atleast_2d(np.asarray(dense, dtype=float))
+    scores = graph.node("MatMul", [wire, graph.constant(np.ascontiguousarray(rows.T))])
+    shift = np.broadcast_to(np.asarray(intercept, dtype=float), len(rows)).reshape(1, -1)
+    return graph.node("Add", [scores, graph.constant(shift)]) if shift.any() else scores
+
+
+def _scores(emitter: Emitter, estimator: Any, block: Block) -> str:
+    if np.ndim(estimator.classes_[0]):
+        raise emitter.refuse(estimator, "it answers several labels at once")
+    x = materialise(emitter.graph, block)
+    return product(emitter.graph, x, estimator.coef_, estimator.intercept_)
+
+
+def _labelled(graph: Graph, estimator: Any, scores: str, probabilities: str | None) -> Classified:
+    binary = len(estimator.classes_) == 2
+    return Classified(
+        classes=estimator.classes_,
+        index=exceeds(graph, scores, 0.0) if binary else first_highest(graph, scores),
+        probabilities=probabilities,
+        scores=scores,
+    )
+
+
+def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+    """Emit a linear classifier without probabilities."""
+    return _labelled(emitter.graph, estimator, _scores(emitter, estimator, block), None)
+
+
+def _logistic(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+    """Emit logistic regression; `multi_class` is of scikit-learn before 1.8."""
+    graph, scores = emitter.graph, _scores(emitter, estimator, block)
+    mode = getattr(estimator, "multi_class", "auto")
+    if len(estimator.classes_) == 2:
+        # the softmax of (-s, s) is the logistic function of 2s
+        probabilities = both(graph, scores, 2.0 if mode == "multinomial" else 1.0)
+    elif mode == "ovr" or (mode != "multinomial" and estimator.solver == "liblinear"):
+        probabilities = shares(graph, graph.node("Sigmoid", [scores]), len(estimator.classes_))
+    else:
+        probabilities = softmax(graph, scores)
+    return _labelled(graph, estimator, scores, probabilities)
+
+
+def _sgd(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+    graph, scores = emitter.graph, _scores(emitter, estimator, block)
+    binary, count = len(estimator.classes_) == 2, len(estimator.classes_)
+    if estimator.loss in ("log_loss", "log"):
+        made = (
+            both(graph, scores) if binary else shares(graph, graph.node("Sigmoid", [scores]), count)
+        )
+        return _labelled(graph, estimator, scores, made)
+    if estimator.loss != "modified_huber":
+        return _labelled(graph, estimator, scores, None)
+    clipped = emit(graph, scores, (Clip(-1.0, 1.0),) * (1 if binary else count))
+    raised = graph.node("Add", [clipped, graph.constant(1.0)])
+    halved = graph.node("Div", [raised, graph.constant(2.0)])
+    made = pair(graph, halved) if binary else shares(graph, halved, count)
+    return _labelled(graph, estimator, scores, made)
+
+
+def _discriminant(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+    graph, scores = emitter.graph, _scores(emitter, estimator, block)
+    binary = len(estimator.classes_) == 2
+    made = both(graph, scores) if binary else softmax(graph, scores)
+    return _labelled(graph, estimator, scores, made)
+
+
+def _regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
+    x = materialise(emitter.graph, block)
+    value = product(emitter.graph, x, estimator.coef_, estimator.intercept_)
+    flat = np.ndim(estimator.coef_) == 1 or type(estimator).__name__ in (
+        "LinearSVR",
+        "SGDRegressor",
+    )
+    return Predicted(value=value, columns=len(np.atleast_2d(estimator.coef_)), flat=flat)
+
+
+def _generalised(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
+    x = materialise(emitter.graph, block)
+    value = product(emitter.graph, x, estimator.coef_, estimator.intercept_)
+    loss = getattr(estimator, "_base_loss", None)
+    link = type(getattr(loss, "link", None)).__name__
+    if link not in ("LogLink", "IdentityLink"):
+        raise emitter.refuse(estimator, f"its link {link} is not known")
+    return Predicted(value=emitter.graph.node("Exp", [value]) if link == "LogLink" else value)
+
+
+def _posterior(graph: Graph, estimator: Any, joint: str) -> Classified:
+    """Return the answer from joint log likelihoods [N, classes]."""
+    return Classified(
+        classes=estimator.classes_,
+        index=first_highest(graph, joint),
+        probabilities=softmax(graph, joint),
+    )
+
+
+def _gaussian(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+    graph, variance = emitter.graph, np.asarray(estimator.var_, dtype=float)
+    x = graph.node("Unsqueeze", [materialise(graph, block), graph.constant([1])])
+    away = graph.node("Sub", [x, graph.constant(estimator.theta_[None])])
+    squared = graph.node("Div", [graph.node("Mul", [away, away]), graph.constant(variance[None])])
+    half = graph.node(
+        "Mul",
+        [
+            graph.node("ReduceSum", [squared, graph.constant([2])], keepdims=0),
+            graph.constant(0.5),
+        ],
+    )
+    base = -0.5 * np.sum(np.log(2.0 * np.pi * variance), axis=1)
+    prior = np.log(estimator.class_prior_)
+    joint = graph.node("Sub", [graph.constant(base[None]), half])
+    return _posterior(graph, estimator, graph.node("Add", [joint, graph.constant(prior[None])]))
+
+
+def _multinomial(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+    x = materialise(emitter.graph, block)
+    prior = estimator.class_log_prior_
+    if type(estimator).__name__ == "ComplementNB" and len(estimator.classes_) > 1:
+        prior = np.zeros(len(estimator.classes_))
+    joint = product(emitter.graph, x, estimator.feature_log_prob_, prior)
+    return _posterior(emitter.graph, estimator, joint)
+
+
+def _network(emitter: Emitter, estimator: Any, block: Block) -> str:
+    """Return the output layer of a perceptron, [N, outputs], before its own function."""
+    graph, wire = emitter.graph, materialise(emitter.graph, block)
+    functions = {"identity": "", "logistic": "Sigmoid", "tanh": "Tanh", "relu": "Relu"}
+    last = len(estimator.coefs_) - 1
+    for i, (weights, shift) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
+        wire = product(graph, wire, np.asarray(weights).T, shift)
+        function = functions[estimator.activation]
+        if i < last and function:
+            wire = graph.node(function, [wire])
+    return wire
+
+
+def _network_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+    graph, raw = emitter.graph, _network(emitter, estimator, block)
+    if estimator._label_binarizer.y_type_.startswith("multilabel"):
+        raise emitter.refuse(estimator, "it answers several labels at once")
+    if estimator.out_activation_ == "softmax":
+        return by_highest(graph, estimator.classes_, softmax(graph, raw))
+    positive = graph.node("Sigmoid", [raw])
+    return Classified(
+        classes=estimator.classes_,
+        index=exceeds(graph, positive, 0.5),
+        probabilities=pair(graph, positive),
+    )
+
+
+def _network_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
+    if estimator.out_activation_ != "identity":
+        raise emitter.refuse(estimator, f"its output is '{estimator.out_activation_}'")
+    outputs = int(estimator.n_outputs_)
+    raw = _network(emitter, estimator, block)
+    return Predicted(value=raw, columns=outputs, flat=outputs == 1)
+
+
+def _kinds(package: str, names: str, function: Emit) -> dict[str, Emit]:
+    return {f"sklearn.{package}.{name}": function for name in names.split()}
+
+
+_REGRESSORS = (
+    "ARDRegression BayesianRidge ElasticNet ElasticNetCV HuberRegressor Lars LarsCV Lasso LassoCV "
+    "LassoLars LassoLarsCV LassoLarsIC LinearRegression MultiTaskElasticNet MultiTaskElasticNetCV "
+    "MultiTaskLasso MultiTaskLassoCV OrthogonalMatchingPursuit OrthogonalMatchingPursuitCV "
+    "PassiveAggressiveRegressor QuantileRegressor Ridge RidgeCV SGDRegressor TheilSenRegressor"
+)
+
+TABLE: dict[str, Emit] = {
+    **_kinds("linear_model", _REGRESSORS, _regressor),
+    **_kinds("svm", "LinearSVR", _regressor),
+    **_kinds("linear_model", "GammaRegressor PoissonRegressor TweedieRegressor", _generalised),
+    **_kinds(
+        "linear_model",
+        "PassiveAggressiveClassifier Perceptron RidgeClassifier RidgeClassifierCV",
+        _classifier,
+    ),
+    **_kinds("svm", "LinearSVC", _classifier),
+    **_kinds("linear_model", "LogisticRegression LogisticRegressionCV", _logistic),
+    **_kinds("linear_model", "SGDClassifier", _sgd),
+    **_kinds("discriminant_analysis", "LinearDiscriminantAnalysis", _discriminant),
+    **_kinds("naive_bayes", "GaussianNB", _gaussian),
+    **_kinds("naive_bayes", "ComplementNB MultinomialNB", _multinomial),
+    **_kinds("neural_network", "MLPClassifier", _network_classifier),
+    **_kinds("neural_network", "MLPRegressor", _network_regressor),
+}

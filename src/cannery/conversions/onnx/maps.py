@@ -1,0 +1,277 @@
+"""What is done to one number on its way through a pipeline, kept as data until it must be computed.
+
+A column remembers its maps instead of computing them at once. Columns that take the same kinds of
+map are then computed by one node with a row of operands, and a tree can take a whole chain of them
+into its thresholds (`folds`), so that none is left to compute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from cannery.conversions.onnx.builder import Graph
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """`x <operator> operand`, in double."""
+
+    operator: Literal["Add", "Sub", "Mul", "Div"]
+    operand: float
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """The nearest number within [low, high]; NaN stays NaN."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """`value` in place of NaN."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """`value` in place of `old`."""
+
+    old: float
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of numpy's, by its name in `FUNCTIONS`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """1 where x > threshold, else 0."""
+
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """How many of the ascending edges are at most x."""
+
+    edges: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """1 where x is NaN, else 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Is:
+    """1 where x is one of the values (NaN is equal to NaN here), else 0."""
+
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The value that belongs to x (NaN is equal to NaN here), or the default."""
+
+    keys: tuple[float, ...]
+    values: tuple[float, ...]
+    default: float
+
+
+Map = Arithmetic | Clip | Fill | Replace | Function | Above | Bins | Missing | Is | Table
+
+FUNCTIONS: dict[str, tuple[Any, bool, bool]] = {
+    # name: (numpy's function, whether it never decreases, whether every number has a value)
+    "absolute": (np.absolute, False, True),
+    "exp": (np.exp, True, True),
+    "expm1": (np.expm1, True, True),
+    "log": (np.log, True, False),
+    "log1p": (np.log1p, True, False),
+    "negative": (np.negative, False, True),
+    "sqrt": (np.sqrt, True, False),
+    "square": (np.square, False, True),
+}
+
+
+def apply(step: Map, x: Numbers) -> Numbers:
+    """Compute one map with numpy, as scikit-learn does."""
+    match step:
+        case Arithmetic(operator, operand):
+            return {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide}[
+                operator
+            ](x, operand)
+        case Clip(low, high):
+            return np.clip(x, low, high)
+        case Fill(value):
+            return np.where(np.isnan(x), value, x)
+        case Replace(old, value):
+            return np.where(x == old, value, x)
+        case Function(name):
+            result: Numbers = FUNCTIONS[name][0](x)
+            return result
+        case Above(threshold):
+            return (x > threshold).astype(float)
+        case Bins(edges):
+            return np.searchsorted(np.array(edges), x, side="right").astype(float)
+        case Missing():
+            return np.isnan(x).astype(float)
+        case Is(values):
+            found = np.isin(x, [v for v in values if v == v])
+            return (found | (np.isnan(x) & any(v != v for v in values))).astype(float)
+        case Table(keys, values, default):
+            out = np.full(x.shape, default)
+            for key, value in zip(keys, values, strict=True):
+                out[(x == key) | (np.isnan(x) & (key != key))] = value
+            return out
+
+
+def chain(maps: tuple[Map, ...], x: Numbers) -> Numbers:
+    """Compute the maps one after the other with numpy."""
+    with np.errstate(all="ignore"):
+        for step in maps:
+            x = apply(step, x)
+    return x
+
+
+def is_ascending(step: Map) -> bool:
+    """Tell whether the map, over all numbers but NaN, never decreases."""
+    match step:
+        case Arithmetic(operator, operand):
+            return operator in ("Add", "Sub") or operand > 0
+        case Clip() | Fill() | Above() | Bins() | Missing():
+            return True
+        case Function(name):
+            return FUNCTIONS[name][1]
+        case _:
+            return False
+
+
+def is_total(step: Map) -> bool:
+    """Tell whether the map answers a number, never NaN, for every number."""
+    return not isinstance(step, Function) or FUNCTIONS[step.name][2]
+
+
+def shape_of(step: Map) -> tuple[Any, ...]:
+    """Return a key that is equal for maps which one node can compute side by side."""
+    match step:
+        case Arithmetic(operator, _):
+            return ("arithmetic", operator)
+        case Function(name):
+            return ("function", name)
+        case Bins(edges):
+            return ("bins", len(edges))
+        case Is((value,)) if value == value:
+            return ("is",)
+        case Is() | Table():
+            return (step,)
+        case _:
+            return (type(step).__name__,)
+
+
+def emit(graph: Graph, wire: str, steps: tuple[Any, ...]) -> str:
+    """Add the nodes for one map per column of `wire` [N, len(steps)]; all have one `shape_of`."""
+    first: Map = steps[0]
+    match first:
+        case Arithmetic():
+            return graph.node(first.operator, [wire, _row(graph, [s.operand for s in steps])])
+        case Clip():
+            return _clip(graph, wire, steps)
+        case Fill():
+            missing = graph.node("IsNaN", [wire])
+            return graph.node("Where", [missing, _row(graph, [s.value for s in steps]), wire])
+        case Replace():
+            found = graph.node("Equal", [wire, _row(graph, [s.old for s in steps])])
+            return graph.node("Where", [found, _row(graph, [s.value for s in steps]), wire])
+        case Function(name):
+            return _function(graph, wire, name)
+        case Above():
+            above = graph.node("Greater", [wire, _row(graph, [s.threshold for s in steps])])
+            return as_numbers(graph, above)
+        case Bins():
+            return _bins(graph, wire, steps)
+        case Missing():
+            return as_numbers(graph, graph.node("IsNaN", [wire]))
+        case Is((value,)) if value == value:
+            row = _row(graph, [s.values[0] for s in steps])
+            return as_numbers(graph, graph.node("Equal", [wire, row]))
+        case Is(values):
+            return graph.lookup(wire, dict.fromkeys(values, 1.0), 0.0)
+        case Table(keys, values, default):
+            return graph.lookup(wire, dict(zip(keys, values, strict=True)), default)
+
+
+def as_numbers(graph: Graph, wire: str) -> str:
+    """Turn truth values or integers into doubles."""
+    return graph.node("Cast", [wire], to=TensorProto.DOUBLE)
+
+
+def _row(graph: Graph, values: list[float]) -> str:
+    return graph.constant(np.array(values, dtype=float).reshape(1, -1))
+
+
+def _clip(graph: Graph, wire: str, steps: tuple[Any, ...]) -> str:
+    """Clip by comparisons: unlike Min and Max they leave NaN as it is on every processor."""
+    low, high = _row(graph, [s.low for s in steps]), _row(graph, [s.high for s in steps])
+    raised = graph.node("Where", [graph.node("Less", [wire, low]), low, wire])
+    return graph.node("Where", [graph.node("Greater", [raised, high]), high, raised])
+
+
+def _bins(graph: Graph, wire: str, steps: tuple[Any, ...]) -> str:
+    edges = np.array([s.edges for s in steps], dtype=float)
+    if not edges.size:
+        return graph.node("Mul", [wire, graph.constant(0.0)])
+    stacked = graph.node("Unsqueeze", [wire, graph.constant([2])])
+    reached = graph.node("GreaterOrEqual", [stacked, graph.constant(edges[None])])
+    counted = as_numbers(graph, reached)
+    return graph.node("ReduceSum", [counted, graph.constant([2])], keepdims=0)
+
+
+def _function(graph: Graph, wire: str, name: str) -> str:
+    match name:
+        case "log1p":
+            return _log1p(graph, wire)
+        case "expm1":
+            return _expm1(graph, wire)
+        case "square":
+            return graph.node("Mul", [wire, wire])
+        case "absolute":
+            return graph.node("Abs", [wire])
+        case "negative":
+            return graph.node("Neg", [wire])
+        case _:
+            return graph.node(name.capitalize(), [wire])
+
+
+def _log1p(graph: Graph, wire: str) -> str:
+    """Compute log(1 + x) without losing small x: log(u) · x / (u - 1) with u = 1 + x (Kahan)."""
+    one = graph.constant(1.0)
+    more = graph.node("Add", [wire, one])
+    less = graph.node("Sub", [more, one])
+    ratio = graph.node("Div", [graph.node("Mul", [graph.node("Log", [more]), wire]), less])
+    tiny = graph.node("Equal", [more, one])
+    infinite = graph.node("Equal", [wire, graph.constant(np.inf)])
+    return graph.node("Where", [graph.node("Or", [tiny, infinite]), wire, ratio])
+
+
+def _expm1(graph: Graph, wire: str) -> str:
+    """Compute exp(x) - 1 without losing small x: 2 · sinh(x/2) · exp(x/2), by tanh, for |x| < 1."""
+    one = graph.constant(1.0)
+    grown = graph.node("Exp", [wire])
+    half = graph.node("Tanh", [graph.node("Mul", [wire, graph.constant(0.5)])])
+    near = graph.node("Mul", [half, graph.node("Add", [grown, one])])
+    small = graph.node("Less", [graph.node("Abs", [wire]), one])
+    return graph.node("Where", [small, near, graph.node("Sub", [grown, one])])
