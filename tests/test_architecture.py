@@ -24,6 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "images",
         "engines",
         "proofs scoring",
+        "deliveries",
         "line",
         "reports",
         "demo",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from cannery.blobs import refuse_existing
-from cannery.engines.choose import engine_named
+from cannery.engines.choose import detect
 from cannery.engines.engine import Engine
 from cannery.errors import UsageError
 from cannery.oci.archive import write_archive
@@ -70,7 +70,7 @@ def destinations_of(
                 f"'{reference}' names no registry", hint="tag it registry.example/name:tag"
             )
         if destination.kind in ("docker", "podman") and destination.kind != engine.name:
-            engine_named(destination.kind)
+            detect(destination.kind)
     return found
 
 
@@ -90,7 +90,7 @@ def deliver(
     """
     match destination.kind:
         case "docker" | "podman":
-            target = engine if engine.name == destination.kind else engine_named(destination.kind)
+            target = engine if engine.name == destination.kind else detect(destination.kind)
             if target is engine and loaded is not None:
                 engine.tag(loaded, reference)
             else:

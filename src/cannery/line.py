@@ -20,18 +20,27 @@ from cannery.audits.audit import audit
 from cannery.audits.policy import Cleared, Policy, clear
 from cannery.blobs import pretty_json, refuse_existing
 from cannery.cans.manifest import AuditSummary, CanManifest, CanSource, ParitySummary, Runtime
-from cannery.cans.open import Can
+from cannery.cans.open import Can, open_can
 from cannery.cans.seal import seal
 from cannery.conversions.choose import ConvertOptions, convert
 from cannery.conversions.nouns import Conversion
+from cannery.deliveries import FORMS, deliver, destinations_of
+from cannery.engines.choose import detect
 from cannery.errors import UsageError
+from cannery.images.compose import compose
+from cannery.images.labels import labels_of
+from cannery.images.lock import Lock, LockRequest, covers, read_lock, resolve, write_lock
+from cannery.images.plan import Mode, Plan
+from cannery.images.store import Store
+from cannery.oci.descriptors import Image, Media
+from cannery.oci.references import Reference, parse
 from cannery.options import option
-from cannery.progress import Progress, quiet, station
-from cannery.settings import option
+from cannery.progress import Event, Progress, quiet, station
 from cannery.sources.fetch import fetch
 from cannery.sources.memory import of_object
 from cannery.sources.source import Source
-from cannery.tables import from_frame, read_table
+from cannery.tables.frames import from_frame
+from cannery.tables.reading import read_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +59,7 @@ class PackOptions:
     tracking_uri: str | None = field(
         default=None, metadata=option("MLflow tracking server or store.", metavar="URI")
     )
-    tolerance: float = field(
-        default=1e-6, metadata=option("How far a converted score may be off.")
-    )
+    tolerance: float = field(default=1e-6, metadata=option("How far a converted score may be off."))
     allow_weak_sandbox: bool = field(
         default=False,
         metadata=option("Open the model even where only resource limits can hold it."),
@@ -125,6 +132,8 @@ def manifest_of(cleared: Cleared, conversion: Conversion, options: PackOptions) 
             sandbox=conversion.sandbox,
         ),
         requirements=artifact.requirements,
+        trusted=artifact.trusted,
+        named=artifact.named,
         notes=conversion.notes,
     )
 
@@ -165,9 +174,15 @@ def pack(
             table = _sample_of(sample)
             source = _source_of(model, Path(staging), options)
             origin = source.origin
-            work.result(f"{origin.given} → {origin.resolved}" if origin.resolved != origin.given else origin.given)
+            work.result(
+                f"{origin.given} → {origin.resolved}"
+                if origin.resolved != origin.given
+                else origin.given
+            )
         if source.format == "can":
-            raise UsageError(f"'{origin.given}' is a can already", hint="build it: cannery build CAN -t NAME:TAG")
+            raise UsageError(
+                f"'{origin.given}' is a can already", hint="build it: cannery build CAN -t NAME:TAG"
+            )
         cleared = clear_source(source, options, progress)
         with station("convert", progress) as work:
             conversion = convert(
@@ -257,9 +272,7 @@ def _can_of(
     return pack(model, output=folder, sample=sample, options=options, progress=progress)
 
 
-def lock_for(
-    can: Can, path: Path, mirror: str | None, store: Store, progress: Progress
-) -> Lock:
+def lock_for(can: Can, path: Path, mirror: str | None, store: Store, progress: Progress) -> Lock:
     """Return the lock at `path` where it serves this can; else resolve one and write it there.
 
     Raises ImageError, UnreachableError.

@@ -15,9 +15,11 @@ import click
     show_default=True,
     help="Folder to work in; emptied first.",
 )
-@click.option("--engine", metavar="NAME", help="docker, podman or sandbox: where images are started.")
+@click.option(
+    "--engine", metavar="NAME", help="docker, podman or sandbox: where images are started."
+)
 def command(work: Path, engine: str | None) -> None:
     """Watch the whole line at work: train, register, build, serve, attack, build again."""
-    from cannery.demo.tour import tour
+    from cannery.demo.tours import tour
 
     tour(work.resolve(), engine)

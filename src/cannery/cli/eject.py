@@ -12,7 +12,9 @@ from cannery.images.eject import eject
 
 @click.command("eject")
 @click.argument("can", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write."
+)
 @click.option("--force", is_flag=True, help="Replace an output that exists.")
 def command(can: Path, output: Path, force: bool) -> None:
     """Write a Dockerfile, score.py, entrypoint.sh and requirements.txt for a can, each explained."""

@@ -16,10 +16,27 @@ from cannery.reports.text import ticker
 
 @click.command("lock")
 @click.option(
-    "--runtime", type=click.Choice(["onnx", "skops"]), default="onnx", show_default=True, help="What runs the model."
+    "--runtime",
+    type=click.Choice(["onnx", "skops"]),
+    default="onnx",
+    show_default=True,
+    help="What runs the model.",
 )
-@click.option("-r", "--requirement", "requirements", multiple=True, metavar="NAME==VERSION", help="A package beyond the runtime's own.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("cannery.lock"), show_default=True)
+@click.option(
+    "-r",
+    "--requirement",
+    "requirements",
+    multiple=True,
+    metavar="NAME==VERSION",
+    help="A package beyond the runtime's own.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("cannery.lock"),
+    show_default=True,
+)
 @policy_option
 @click.option("--json", "as_json", is_flag=True, help="Print the lock as JSON.")
 @click.pass_context

@@ -38,7 +38,9 @@ def model_and_sample(
     """Return the model and sample named on the command line, else in `cannery.toml`."""
     model = model or project.settings.model.source
     if model is None:
-        raise UsageError("no model given", hint="name one, or set source in [model] of cannery.toml")
+        raise UsageError(
+            "no model given", hint="name one, or set source in [model] of cannery.toml"
+        )
     if sample is None and project.settings.model.sample:
         sample = project.folder / project.settings.model.sample
     return model, sample
@@ -47,7 +49,9 @@ def model_and_sample(
 @click.command("pack")
 @click.argument("model", required=False)
 @sample_option
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder of the can.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder of the can."
+)
 @options_of(PackOptions)
 @policy_option
 @click.option("--json", "as_json", is_flag=True, help="Print can.json.")
@@ -69,7 +73,11 @@ def command(
     model, sample = model_and_sample(project, model, sample)
     with ticker(silent=not talks(ctx)) as progress:
         can = pack(
-            model, output=output, sample=sample, options=pack_options(project, given), progress=progress
+            model,
+            output=output,
+            sample=sample,
+            options=pack_options(project, given),
+            progress=progress,
         )
     if as_json:
         print_json({"digest": can.digest, **msgspec.to_builtins(can.manifest)})

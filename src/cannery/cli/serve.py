@@ -13,7 +13,12 @@ from cannery.errors import UsageError
 
 @click.command("serve")
 @click.argument("can", metavar="CAN|URI")
-@click.option("-p", "--port", type=click.IntRange(0, 65535), help="Port to listen on [default: 8080, or PORT].")
+@click.option(
+    "-p",
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Port to listen on [default: 8080, or PORT].",
+)
 @click.option("--host", help="Address to listen on [default: 127.0.0.1, or HOST].")
 def command(can: str, port: int | None, host: str | None) -> int:
     """Serve a can on this machine, as the image does.
@@ -29,6 +34,8 @@ def command(can: str, port: int | None, host: str | None) -> int:
     settings = settings_of(env)
     folder = Path(can) if Path(can).is_dir() else fetch(can, settings.cache, env)
     if not (folder / "can.json").is_file():
-        raise UsageError(f"'{can}' is no can", hint=f"pack it first: cannery pack {can} -o NAME.can")
+        raise UsageError(
+            f"'{can}' is no can", hint=f"pack it first: cannery pack {can} -o NAME.can"
+        )
     open_can(folder)
     return serve(folder, settings)

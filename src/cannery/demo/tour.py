@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shlex
-import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,16 +18,6 @@ from rich.rule import Rule
 
 from cannery.errors import CanneryError
 from cannery.processes import started
-
-SETTINGS = """\
-# The project that asks for the image: which model, what it answers, whom it trusts.
-[model]
-source = "models:/churn-classifier@champion"
-sample = "sample.parquet"
-
-[outputs]
-churn_probability = { class = "Yes" }
-"""
 
 
 @dataclass(slots=True)
@@ -86,6 +73,10 @@ class Tour:
             )
         return out
 
+    def show(self, out: bytes) -> None:
+        """Show what a command wrote to stdout."""
+        self.screen.print(out.decode().rstrip(), markup=False)
+
     def train(self, version: int) -> dict[str, Any]:
         """Train and register a version of the churn classifier."""
         out = self.run(
@@ -109,53 +100,11 @@ class Tour:
             "models:/churn-classifier@champion",
             "-t",
             tag,
-            "--force",
+            "--can",
+            f"{tag.replace(':', '-')}.can",
             "--json",
             shown=f"cannery build models:/churn-classifier@champion -t {tag}",
         )
         built: dict[str, Any] = json.loads(out)
         built["whole"] = time.perf_counter() - began
         return built
-
-
-class Payload:
-    """What an attacker would pickle: on opening it would make a file (and could do anything else)."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Return the call that the pickle makes on opening."""
-        return os.system, (f"touch {shlex.quote(str(self.target))}",)
-
-
-def prepare(work: Path) -> None:
-    """Empty the work folder of an earlier tour and write the project's settings into it.
-
-    Raises CanneryError when the folder holds something that no tour made.
-    """
-    marker = work / ".cannery-demo"
-    if work.exists() and any(work.iterdir()) and not marker.exists():
-        raise CanneryError(
-            f"'{work}' is not empty and was not made by an earlier demo",
-            hint="name another folder: cannery demo --work FOLDER",
-        )
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    marker.touch()
-    (work / "cannery.toml").write_text(SETTINGS)
-
-
-def attack(tour: Tour) -> bool:
-    """Let the gate meet a file that looks like a model and is not; return whether it held."""
-    target = tour.work / "pwned"
-    evil = tour.work / "churn-classifier-v3.pkl"
-    evil.write_bytes(pickle.dumps({"model": Payload(target), "classes": ["No", "Yes"]}, protocol=2))
-    out = tour.run("cannery", "audit", evil.name, expect=1)
-    tour.screen.print(out.decode().rstrip(), markup=False)
-    tour.run("cannery", "pack", evil.name, "-o", "evil.can", expect=1)
-    held = not target.exists() and not (tour.work / "evil.can").exists()
-    tour.say(
-        f"the file that it would have made: {'[green]not there[/]' if held else '[red]there![/]'}"
-    )
-    return held
