@@ -24,9 +24,6 @@ Transforms = tuple[Any, ...]
 _PROBES = 48
 """Rows on which it is tried which raw feature drives which transformed column."""
 
-_INNER = ("best_estimator_", "estimator_", "regressor_", "classifier_")
-_MANY = ("estimators_", "calibrated_classifiers_")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Splits:
@@ -75,19 +72,21 @@ def _splits(model: Any, transforms: Transforms) -> Iterator[Splits]:
         yield _of_tree(model.tree_, transforms)
     elif hasattr(model, "_predictors"):
         yield from _of_histograms(model, transforms)
+    elif hasattr(model, "best_estimator_"):
+        yield from _splits(model.best_estimator_, transforms)
+    elif hasattr(model, "calibrated_classifiers_"):
+        for one in model.calibrated_classifiers_:
+            yield from _splits(one.estimator, transforms)
+    elif hasattr(model, "estimators_"):
+        # Before `estimator_`, which in an ensemble is the template that was never fitted.
+        members = np.ravel(np.array(model.estimators_, dtype=object))
+        subsets = getattr(model, "estimators_features_", None)
+        for index, member in enumerate(members):
+            chosen = () if subsets is None else (_Subset(subsets[index]),)
+            yield from _splits(member, transforms + chosen)
     else:
-        for name in _INNER:
-            if hasattr(model, name):
-                yield from _splits(getattr(model, name), transforms)
-                return
-        for name in _MANY:
-            inner = np.ravel(np.array(getattr(model, name, []), dtype=object))
-            subsets = getattr(model, "estimators_features_", None)
-            for index, one in enumerate(inner):
-                chosen = () if subsets is None else (_Subset(subsets[index]),)
-                yield from _splits(
-                    getattr(one, "estimator", one) if name == _MANY[1] else one, transforms + chosen
-                )
+        for name in ("estimator_", "regressor_"):
+            yield from _splits(getattr(model, name, None), transforms)
 
 
 @dataclass(frozen=True)
@@ -261,9 +260,10 @@ def _hug_group(
     down, up = _bisect(left, at, low, high, crossed)
     values = [at.values(down), at.values(up), at.values(down - 1), at.values(up + 1)]
     rows = [_moved(base, feature, v).take(np.flatnonzero(crossed)) for v in values]
+    count = sum(map(len, rows))
     return Batch(
-        numbers=np.stack([r.numbers for r in rows], axis=1).reshape(-1, base.numbers.shape[1]),
-        strings=np.stack([r.strings for r in rows], axis=1).reshape(-1, base.strings.shape[1]),
+        numbers=np.stack([r.numbers for r in rows], axis=1).reshape(count, base.numbers.shape[1]),
+        strings=np.stack([r.strings for r in rows], axis=1).reshape(count, base.strings.shape[1]),
     )
 
 
@@ -319,8 +319,8 @@ def _bisect(
     """Return the adjacent places between which each row changes sides, all rows at once."""
     down, up = at.places(low), at.places(high)
     side = left(low)
-    while np.any(wide := crossed & (up - down > 1)):
-        # Halves are added separately: the sum of two places may pass 2**63.
+    while np.any(wide := crossed & (up > down + 1)):
+        # Neither the sum nor the distance of two places need fit into 64 bits.
         middle = (down >> 1) + (up >> 1) + (down & up & 1)
         same = left(at.values(middle)) == side
         down = np.where(wide & same, middle, down)

@@ -1,0 +1,99 @@
+"""The worker's environment: what it holds, and that it is made once."""
+
+import os
+from pathlib import Path
+
+import pytest
+from originals import environment_of_tests
+
+from cannery.audits.findings import Audit, Reached
+from cannery.blobs import Blob
+from cannery.errors import IsolationError
+from cannery.isolation.environments import Environment, prepare, requirements_of
+from cannery.sources.source import Format, Origin, Source
+
+
+def source_with(
+    *requirements: str, path: Path = Path(os.devnull), kind: Format = "pickle"
+) -> Source:
+    """Return a source beside which these requirements were recorded."""
+    return Source(
+        origin=Origin(given="", resolved=""),
+        format=kind,
+        main="model",
+        files={"model": Blob(path=path, digest="", size=0)},
+        requirements=requirements,
+    )
+
+
+def audit_with(names: tuple[str, ...] = (), **versions: str) -> Audit:
+    """Return an audit that found these versions and names."""
+    return Audit(
+        format="pickle",
+        digest="",
+        size=0,
+        verdict="safe",
+        names=tuple(Reached(name=n, role="class", listed=True) for n in names),
+        findings=(),
+        versions={name.replace("_", "-"): version for name, version in versions.items()},
+    )
+
+
+def test_recorded_versions_are_kept_where_they_matter() -> None:
+    """Libraries that open the model are pinned as recorded; what else was installed is left out."""
+    source = source_with("scikit-learn==1.5.2", "numpy==1.26.4", "flask==3.0.0", "mlflow==3.1.0")
+    wanted = requirements_of(source, audit_with())
+    assert "scikit-learn==1.5.2" in wanted
+    assert "numpy==1.26.4" in wanted
+    assert not any(r.startswith(("flask", "mlflow")) for r in wanted)
+
+
+def test_what_the_model_says_outranks_what_lies_beside_it() -> None:
+    """The version inside the pickle is the one that wrote it."""
+    wanted = requirements_of(source_with("scikit-learn==1.5.2"), audit_with(scikit_learn="1.6.1"))
+    assert "scikit-learn==1.6.1" in wanted
+
+
+def test_a_hostile_requirement_is_not_passed_on() -> None:
+    """A version that is more than a version never reaches the installer."""
+    wanted = requirements_of(source_with("numpy==1.0 @ https://evil.example/x.whl"), audit_with())
+    assert "numpy" in wanted
+    assert not any("evil" in r for r in wanted)
+
+
+def test_names_of_numpy_2_ask_for_numpy_2() -> None:
+    """A pickle that speaks of `numpy._core` can't be opened by numpy 1."""
+    wanted = requirements_of(source_with(), audit_with(("numpy._core.multiarray._reconstruct",)))
+    assert "numpy>=2" in wanted
+
+
+def test_an_lz4_file_asks_for_lz4(tmp_path: Path) -> None:
+    """The one compressor of joblib that is not in the standard library is installed when needed."""
+    path = tmp_path / "model"
+    path.write_bytes(b"\x04\x22\x4d\x18rest")
+    assert "lz4" in requirements_of(source_with(path=path, kind="joblib"), audit_with())
+
+
+@pytest.mark.network
+def test_the_second_time_no_program_is_started(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every index out of reach and no cache of uv's, the environment is still there at once."""
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "file:///nowhere")
+    monkeypatch.setenv("UV_INDEX", "")
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    assert environment_of_tests() == environment
+    assert environment.packages["scikit-learn"]
+    assert (environment.folder / "packages" / "sklearn").is_dir()
+
+
+def test_versions_that_nobody_has_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says which package and version could not be had, and what to do; nothing is left behind."""
+    monkeypatch.setenv("CANNERY_CACHE", str(tmp_path))
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    with pytest.raises(IsolationError, match=r"scikit-learn==0\.0\.77") as caught:
+        prepare(("scikit-learn==0.0.77",))
+    assert caught.value.hint is not None
+    assert {p.name for p in (tmp_path / "environments").iterdir()} == {"lock"}

@@ -1,0 +1,82 @@
+"""Rows beside split thresholds: adjacent values on which a tree changes its mind."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
+
+from cannery.isolation.hugging import hug
+from cannery.signatures import Batch, Feature
+
+FEATURES = (Feature(name="a", type="double"), Feature(name="b", type="double"))
+NUMBERS = np.random.default_rng(0).normal(5.0, 3.0, size=(300, 2))
+TARGET = NUMBERS[:, 0] * 2 + np.sin(NUMBERS[:, 1])
+BATCH = Batch(numbers=NUMBERS, strings=np.empty((300, 0), dtype=object))
+
+
+def pairs_of(model: Any, features: tuple[Feature, ...] = FEATURES, batch: Batch = BATCH) -> Any:
+    """Return the rows for a model as [pairs, (lower, upper), columns]."""
+    rows = hug(model, batch, features, lambda b: b.numbers, cap=400, seed=1)
+    return rows.numbers.reshape(-1, 4, rows.numbers.shape[1])[:, :2]
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_cast_to_float32_changes_between_neighbours(scaled: bool) -> None:
+    """Both values of a pair are adjacent doubles, and lie on two sides of a threshold of the tree."""
+    steps = [StandardScaler()] if scaled else []
+    model = make_pipeline(*steps, DecisionTreeRegressor(max_depth=4)).fit(NUMBERS, TARGET)
+    pairs = pairs_of(model)
+    assert len(pairs) >= 10
+    moved = np.abs(pairs[:, 1] - pairs[:, 0]).argmax(axis=1)
+    at = np.arange(len(pairs))
+    low, high = pairs[at, 0, moved], pairs[at, 1, moved]
+    assert np.array_equal(np.nextafter(low, np.inf), high)
+    thresholds = model[-1].tree_.threshold
+    single = model[0].transform(pairs.reshape(-1, 2)) if scaled else pairs.reshape(-1, 2)
+    single = single.astype(np.float32).astype(float).reshape(pairs.shape)
+    crossed = (single[at, 0, moved, None] <= thresholds) != (
+        single[at, 1, moved, None] <= thresholds
+    )
+    assert crossed.any(axis=1).all()
+
+
+def test_histogram_trees_are_hugged_in_double() -> None:
+    """The lower value of a pair is the threshold itself, since nothing is cast."""
+    model = HistGradientBoostingRegressor(max_iter=5, min_samples_leaf=5).fit(NUMBERS, TARGET)
+    pairs = pairs_of(model)
+    nodes = np.concatenate([p.nodes for stage in model._predictors for p in stage])
+    thresholds = set(nodes["num_threshold"][nodes["is_leaf"] == 0].tolist())
+    moved = np.abs(pairs[:, 1] - pairs[:, 0]).argmax(axis=1)
+    assert set(pairs[np.arange(len(pairs)), 0, moved].tolist()) <= thresholds
+
+
+def test_whole_numbers_stay_whole() -> None:
+    """A feature that is sent as an integer is moved by one."""
+    whole = np.round(NUMBERS)
+    model = DecisionTreeRegressor(max_depth=4).fit(whole, TARGET)
+    features = tuple(Feature(name=n, type="long") for n in "ab")
+    batch = Batch(numbers=whole, strings=BATCH.strings)
+    pairs = pairs_of(model, features, batch)
+    assert len(pairs)
+    assert np.array_equal(pairs, np.trunc(pairs))
+    assert set(np.abs(pairs[:, 1] - pairs[:, 0]).max(axis=1).tolist()) == {1.0}
+
+
+def test_the_cap_holds_and_the_seed_decides() -> None:
+    """A large forest gives no more rows than asked for, and the same ones every time."""
+    model = RandomForestRegressor(n_estimators=20, random_state=0).fit(NUMBERS, TARGET)
+    first = hug(model, BATCH, FEATURES, lambda b: b.numbers, cap=100, seed=3)
+    again = hug(model, BATCH, FEATURES, lambda b: b.numbers, cap=100, seed=3)
+    assert 80 <= len(first) <= 100
+    assert np.array_equal(first.numbers, again.numbers)
+
+
+def test_a_model_without_trees_has_no_thresholds() -> None:
+    """Nothing is hugged in a linear model."""
+    model = LinearRegression().fit(NUMBERS, TARGET)
+    assert len(hug(model, BATCH, FEATURES, lambda b: b.numbers, cap=100, seed=0)) == 0

@@ -1,0 +1,119 @@
+"""The unpickler itself: containers, names and versions (files made here, so that it may run outside a worker)."""
+
+import bz2
+import gzip
+import lzma
+import pickle
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import joblib
+import lz4.frame
+import numpy as np
+import pytest
+import sklearn
+import skops.io
+from originals import names_in
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
+
+from cannery.blobs import digest_bytes
+from cannery.errors import ConversionError, IsolationError, UnsafeError
+from cannery.isolation.opening import open_bytes
+
+NUMBERS = np.arange(6.0).reshape(3, 2)
+JOBLIB = {"joblib.numpy_pickle.NumpyArrayWrapper", "numpy.dtype"}
+
+
+def opened(data: bytes, names: set[str], kind: str = "pickle") -> Any:
+    """Open bytes with these names alone."""
+    return open_bytes(data, format=kind, digest=digest_bytes(data), names=frozenset(names))
+
+
+def scaler() -> StandardScaler:
+    """Return a fitted scaler."""
+    return StandardScaler().fit(NUMBERS)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_every_protocol_is_opened(protocol: int) -> None:
+    """The words of the old protocols are Python 2's, and are cleared as they stand."""
+    data = pickle.dumps(scaler(), protocol=protocol)
+    names = names_in(data) | {"copy_reg._reconstructor", "__builtin__.object"}
+    assert np.array_equal(opened(data, names).mean_, scaler().mean_)
+
+
+@pytest.mark.parametrize(
+    ("name", "compress"),
+    [
+        ("plain", lambda data: data),
+        ("zlib", zlib.compress),
+        ("gzip", gzip.compress),
+        ("bz2", bz2.compress),
+        ("xz", lzma.compress),
+        ("lzma", lambda data: lzma.compress(data, format=lzma.FORMAT_ALONE)),
+        ("lz4", lz4.frame.compress),
+    ],
+)
+def test_every_container_of_joblib_is_opened(
+    tmp_path: Path, name: str, compress: Callable[[bytes], bytes]
+) -> None:
+    """Arrays, arrays of objects among them, come back whatever compressor was used."""
+    model = scaler()
+    model.note_ = np.array(["a", None], dtype=object)
+    joblib.dump(model, tmp_path / name)
+    names = names_in(pickle.dumps(model)) | JOBLIB
+    again = opened(compress((tmp_path / name).read_bytes()), names, "joblib")
+    assert np.array_equal(again.transform(NUMBERS), model.transform(NUMBERS))
+    assert again.note_.tolist() == ["a", None]
+
+
+def test_a_pickle_inside_an_array_of_objects_is_held_to_the_same_names(tmp_path: Path) -> None:
+    """Joblib keeps such arrays as a pickle of their own, which must not be a way around."""
+    model = scaler()
+    names = names_in(pickle.dumps(model)) | JOBLIB
+    model.note_ = np.array([PurePosixPath("x"), None], dtype=object)
+    joblib.dump(model, tmp_path / "model")
+    with pytest.raises(UnsafeError, match="PurePosixPath"):
+        opened((tmp_path / "model").read_bytes(), names, "joblib")
+
+
+def test_a_dotted_name_is_no_way_to_another_name() -> None:
+    """The two halves of a name are not glued together at another place."""
+    data = b"\x80\x04\x8c\x02os\x8c\x09path.join\x93."
+    with pytest.raises(UnsafeError):
+        opened(data, {"os.path.join"})
+
+
+def test_a_file_that_ends_too_early_is_damaged() -> None:
+    """Half a pickle is told from a model that can't be used."""
+    data = pickle.dumps(scaler())
+    with pytest.raises(ConversionError, match="damaged"):
+        opened(data[: len(data) // 2], names_in(data))
+
+
+def test_another_version_of_scikit_learn_is_an_error() -> None:
+    """Where scikit-learn would warn and go on, the opening stops."""
+    data = pickle.dumps(scaler())
+    version = sklearn.__version__.encode()
+    with pytest.raises(IsolationError, match="environment does not fit"):
+        opened(data.replace(version, b"0" * len(version)), names_in(data))
+
+
+def test_other_bytes_than_the_audited_are_refused() -> None:
+    """The digest is checked where the file is opened."""
+    data = pickle.dumps(scaler())
+    with pytest.raises(IsolationError, match="other bytes"):
+        open_bytes(data, format="pickle", digest=digest_bytes(b""), names=frozenset(names_in(data)))
+
+
+def test_a_type_in_a_skops_file_must_have_been_cleared() -> None:
+    """What skops does not trust by itself is trusted by the policy, or not at all."""
+    tree = DecisionTreeRegressor(max_depth=2).fit(NUMBERS, NUMBERS[:, 0])
+    data = skops.io.dumps(tree)
+    again = opened(data, {"sklearn.tree._tree.Tree"}, "skops")
+    assert np.array_equal(again.predict(NUMBERS), tree.predict(NUMBERS))
+    with pytest.raises(UnsafeError, match="which was not cleared"):
+        opened(data, set(), "skops")

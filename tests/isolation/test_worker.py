@@ -1,0 +1,244 @@
+"""Opening models in a real worker: what is answered, and what is refused."""
+
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from originals import NUMBERS, TEXTS, cleared_file, cleared_pickle
+from sklearn.preprocessing import StandardScaler
+
+from cannery.errors import ConversionError, IsolationError, UnsafeError
+from cannery.isolation.channel import Channel
+from cannery.isolation.environments import Environment
+from cannery.isolation.messages import ToSkops
+from cannery.isolation.worker import IsolationOptions, open_original
+from cannery.processes import started
+from cannery.signatures import Batch, Feature
+
+FEATURES = tuple(Feature(name=name, type="double") for name in NUMBERS) + tuple(
+    Feature(name=name, type="string") for name in TEXTS
+)
+PLAIN = tuple(Feature(name=f"x{i}", type="double") for i in range(2))
+
+
+def rows_of(churn: pd.DataFrame) -> Batch:
+    """Return the churn data as a batch."""
+    return Batch(numbers=churn[NUMBERS].to_numpy(np.float64), strings=churn[TEXTS].to_numpy(object))
+
+
+def plain_rows(count: int = 3) -> Batch:
+    """Return rows of two numbers."""
+    numbers = np.arange(2.0 * count).reshape(count, 2)
+    return Batch(numbers=numbers, strings=np.empty((count, 0), dtype=object))
+
+
+def children() -> set[int]:
+    """Return the processes that this one has started and that are not dead."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[1] == str(os.getpid()) and fields[0] != "Z":
+            found.add(int(stat.parent.name))
+    return found
+
+
+def test_the_original_answers_as_it_does_outside(
+    tmp_path: Path, pipeline: Any, churn: pd.DataFrame, environment: Environment
+) -> None:
+    """Labels and probabilities come through the sandbox bit by bit."""
+    cleared = cleared_pickle(tmp_path / "model.pkl", pipeline)
+    with open_original(cleared, environment) as original:
+        raw = original.predict(rows_of(churn.head(500)), FEATURES)
+    table = churn.head(500)[NUMBERS + TEXTS]
+    assert np.array_equal(raw["probabilities"], pipeline.predict_proba(table))
+    assert raw["label"].tolist() == pipeline.predict(table).tolist()
+
+
+def test_it_says_what_it_is(tmp_path: Path, pipeline: Any, environment: Environment) -> None:
+    """Task, columns, categories and classes are read from the estimator, versions from the worker."""
+    cleared = cleared_pickle(tmp_path / "model.pkl", pipeline)
+    with open_original(cleared, environment) as original:
+        told = original.description
+    assert told.type == "sklearn.pipeline.Pipeline"
+    assert told.steps == ("ColumnTransformer", "GradientBoostingClassifier")
+    assert (told.task, told.classes, told.named) == ("classifier", ("No", "Yes"), True)
+    assert [c.name for c in told.columns] == NUMBERS + TEXTS
+    assert told.columns[4].categories == ("Month-to-month", "One year", "Two year")
+    assert told.versions["scikit-learn"] == environment.packages["scikit-learn"]
+
+
+def test_a_name_that_was_not_cleared_is_not_resolved(
+    tmp_path: Path, pipeline: Any, environment: Environment
+) -> None:
+    """An audit that left a name out can't be used to get it in."""
+    forged = cleared_pickle(tmp_path / "model.pkl", pipeline, without="sklearn.tree._tree.Tree")
+    with (
+        pytest.raises(UnsafeError, match=r"'sklearn\.tree\._tree\.Tree' is not among the names"),
+        open_original(forged, environment),
+    ):
+        pass
+
+
+def test_a_hostile_pickle_behind_a_forged_audit_does_nothing(
+    tmp_path: Path, environment: Environment
+) -> None:
+    """The payload's function is never found, and what it would have made is not there."""
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "owned"),)
+
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Payload()))
+    forged = cleared_file(tmp_path / "model.pkl", {"sklearn.pipeline.Pipeline"})
+    with pytest.raises(UnsafeError, match="mkdir"), open_original(forged, environment):
+        pass
+    assert not (tmp_path / "owned").exists()
+
+
+def test_even_a_cleared_function_can_not_reach_out(
+    tmp_path: Path, environment: Environment
+) -> None:
+    """Should everything before fail, the fences hold: the function runs, and makes nothing."""
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "owned"),)
+
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Payload()))
+    forged = cleared_file(tmp_path / "model.pkl", {"posix.mkdir"})
+    with (
+        pytest.raises(ConversionError, match="can't be opened"),
+        open_original(forged, environment),
+    ):
+        pass
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_skops_file_is_opened_with_the_cleared_types_alone(
+    tmp_path: Path, pipeline: Any, environment: Environment
+) -> None:
+    """The one type that skops does not trust was cleared, and the pipeline answers."""
+    path = tmp_path / "model.skops"
+    skops.io.dump(pipeline, path)
+    with open_original(
+        cleared_file(path, {"sklearn.tree._tree.Tree"}, kind="skops"), environment
+    ) as original:
+        assert original.description.task == "classifier"
+
+
+def test_what_is_no_model_is_named(tmp_path: Path, environment: Environment) -> None:
+    """A pickle of a dict is an honest file, but not a model."""
+    cleared = cleared_pickle(tmp_path / "model.pkl", {"not": "a model"})
+    with (
+        pytest.raises(ConversionError, match="holds a 'dict', which is no model"),
+        open_original(cleared, environment),
+    ):
+        pass
+
+
+def test_a_model_that_was_never_fitted_is_refused(tmp_path: Path, environment: Environment) -> None:
+    """There is nothing to convert in it."""
+    cleared = cleared_pickle(tmp_path / "model.pkl", StandardScaler())
+    with pytest.raises(ConversionError, match="not fitted"), open_original(cleared, environment):
+        pass
+
+
+def test_a_killed_worker_is_told_of_and_leaves_nothing(
+    tmp_path: Path, pipeline: Any, churn: pd.DataFrame, environment: Environment
+) -> None:
+    """The error says how it ended, and no process is left."""
+    before = children()
+    cleared = cleared_pickle(tmp_path / "model.pkl", pipeline)
+    with open_original(cleared, environment, IsolationOptions(level="landlock")) as original:
+        (worker,) = children() - before
+        os.kill(worker, signal.SIGKILL)
+        with pytest.raises(IsolationError, match="killed by signal 9"):
+            original.predict(rows_of(churn), FEATURES)
+    assert children() == before
+
+
+def test_a_worker_that_takes_too_long_is_ended(
+    tmp_path: Path, pipeline: Any, environment: Environment
+) -> None:
+    """Opening has a deadline, and nothing outlives it."""
+    before = children()
+    cleared = cleared_pickle(tmp_path / "model.pkl", pipeline)
+    hasty = IsolationOptions(timeout=0.01)
+    with (
+        pytest.raises(IsolationError, match=r"did not answer within 0\.01 s"),
+        open_original(cleared, environment, hasty),
+    ):
+        pass
+    assert children() == before
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        (struct.pack(">Q", 3) + b"\xc1\xc1\xc1", "makes no sense"),
+        (struct.pack(">Q", 1 << 40), "announced an answer of"),
+        (struct.pack(">Q", 1) + b"xxxxxx", "more than it was asked"),
+        (b"", "ended with status 0"),
+    ],
+)
+def test_a_worker_that_babbles_is_not_listened_to(said: bytes, complaint: str) -> None:
+    """Whatever comes back instead of an answer is an error, and is never taken apart further."""
+    program = f"import sys; sys.stdin.buffer.read(9); sys.stdout.buffer.write({said!r})"
+    with started([sys.executable, "-c", program], stdin=subprocess.PIPE) as process:
+        channel = Channel(process, timeout=20, reply_limit=1 << 20)
+        with pytest.raises(IsolationError, match=complaint):
+            channel.ask(ToSkops())
+
+
+def test_what_the_worker_prints_is_not_the_answer(tmp_path: Path, environment: Environment) -> None:
+    """A model that prints while it predicts is answered by its numbers all the same."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    numbers = plain_rows(20).numbers
+    talkative = RandomForestRegressor(n_estimators=3, random_state=0, verbose=3).fit(
+        numbers, numbers[:, 0]
+    )
+    cleared = cleared_pickle(tmp_path / "model.pkl", talkative)
+    with open_original(cleared, environment) as original:
+        raw = original.predict(plain_rows(20), PLAIN)
+    assert np.array_equal(raw["prediction"], talkative.predict(numbers))
+
+
+def test_the_worker_goes_on_after_it_refused_a_row(
+    tmp_path: Path, pipeline: Any, churn: pd.DataFrame, environment: Environment
+) -> None:
+    """What the model refuses is an answer too."""
+    cleared = cleared_pickle(tmp_path / "model.pkl", pipeline)
+    good = rows_of(churn.head(3))
+    bad = Batch(numbers=np.full_like(good.numbers, np.nan), strings=good.strings)
+    with open_original(cleared, environment) as original:
+        with pytest.raises(ConversionError, match="the model refuses: ValueError"):
+            original.predict(bad, FEATURES)
+        assert len(original.predict(good, FEATURES)["label"]) == 3
+
+
+def test_nothing_is_left_when_the_block_ends(
+    tmp_path: Path, pipeline: Any, environment: Environment
+) -> None:
+    """The worker goes with the block, however deep it sits in its sandbox."""
+    before = children()
+    cleared = cleared_pickle(tmp_path / "model.pkl", pipeline)
+    with open_original(cleared, environment):
+        assert children() != before
+    deadline = time.monotonic() + 10
+    while children() != before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert children() == before
