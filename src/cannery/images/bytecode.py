@@ -47,6 +47,11 @@ class Compiler:
     _root: Path | None = None
     _mutex: Mutex = field(default_factory=Mutex)
 
+    @property
+    def version(self) -> str:
+        """Version of the interpreter that compiles, as Debian counts."""
+        return next(p.version for p in self.packages if p.name == PYTHON_PACKAGES[-1])
+
     def with_bytecode(self, tree: Tree) -> Tree:
         """Return the tree with a `.pyc` beside each `.py` that compiles."""
         sources = {

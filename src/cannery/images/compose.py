@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cannery.blobs import Blob, canonical_json, digest_bytes
-from cannery.cans.manifest import CanManifest
+from cannery.cans.manifest import CanManifest, Runtime
 from cannery.errors import ImageError
 from cannery.images.bases.debian import base_tree, python_tree
 from cannery.images.bytecode import Compiler
@@ -19,7 +19,7 @@ from cannery.images.layers import Contents, Recipe, find_layer, make_layer, pack
 from cannery.images.lock import fetch, host_architecture
 from cannery.images.packages import DebianPackage, Platform, Wheel
 from cannery.images.plan import Plan
-from cannery.images.recipe import BASE_PACKAGES, CAN, PYTHON_PACKAGES
+from cannery.images.recipe import BASE_PACKAGES, CAN, PYTHON_PACKAGES, python_cuts, wheel_cuts
 from cannery.images.serving_files import serving_tree
 from cannery.images.store import Store
 from cannery.images.trees import LeftOut, Tree, merge, safe_path
@@ -131,14 +131,15 @@ def _recipes(plan: Plan, platform: Platform, store: Store, stack: ExitStack) -> 
     debian = {package.name: package for package in platform.debian}
     base = [_known(debian, name) for name in BASE_PACKAGES]
     python = [_known(debian, name) for name in PYTHON_PACKAGES]
-    version = python[-1].version
     machine = _compiling(plan)
     compiler = Compiler(
         packages=plan.lock.platforms[machine].debian, architecture=machine, store=store, stack=stack
     )
 
+    cuts = python_cuts(plan.runtime)
+
     def of_python() -> tuple[Tree, list[LeftOut]]:
-        tree, left_out = python_tree(python, store)
+        tree, left_out = python_tree(python, store, cuts)
         return compiler.with_bytecode(tree), left_out
 
     def of_serving() -> tuple[Tree, list[LeftOut]]:
@@ -154,27 +155,33 @@ def _recipes(plan: Plan, platform: Platform, store: Store, stack: ExitStack) -> 
         ),
         Recipe(
             name="python",
-            inputs=[package.sha256 for package in python],
+            inputs=[[package.sha256 for package in python], [cut.pattern for cut in cuts]],
             packages=_names(python),
             build=of_python,
         ),
         *(
-            _wheel_recipe(name, wheels, version, compiler)
+            _wheel_recipe(name, wheels, plan.runtime, compiler)
             for name, wheels in _groups(platform.wheels)
         ),
-        Recipe(name="serving", inputs=[version, serving], packages=(), build=of_serving),
+        Recipe(name="serving", inputs=[compiler.version, serving], packages=(), build=of_serving),
     ]
 
 
-def _wheel_recipe(name: str, wheels: list[Wheel], version: str, compiler: Compiler) -> Recipe:
+def _wheel_recipe(name: str, wheels: list[Wheel], runtime: Runtime, compiler: Compiler) -> Recipe:
+    cuts = wheel_cuts(runtime)
+
     def build() -> tuple[Tree, list[LeftOut]]:
         whole = merge((wheel_tree(wheel, compiler.store) for wheel in wheels), f"layer {name}")
-        tree, left_out = cut_wheels(whole)
+        tree, left_out = cut_wheels(whole, cuts)
         return compiler.with_bytecode(tree), left_out
 
     return Recipe(
         name=name,
-        inputs=[version, *(wheel.sha256 for wheel in wheels)],
+        inputs=[
+            compiler.version,
+            [cut.pattern for cut in cuts],
+            *(wheel.sha256 for wheel in wheels),
+        ],
         packages=_names(wheels),
         build=build,
     )

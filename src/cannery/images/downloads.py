@@ -32,6 +32,12 @@ class Downloads:
         )
     )
 
+    def __enter__(self) -> Downloads:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
     def get(self, url: str, *, limit: int = _LIMIT) -> bytes:
         """Return the body at `url`, at most `limit` bytes.
 

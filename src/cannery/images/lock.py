@@ -180,14 +180,14 @@ def _requirements(request: LockRequest) -> tuple[str, ...]:
 def _resolve(
     request: LockRequest, store: Store, now: datetime, note: Callable[[str], None]
 ) -> _Kept:
-    archive = Archive(
-        mirrors=find_mirrors(request.mirror), store=store, downloads=Downloads(), now=now
-    )
+    mirrors = find_mirrors(request.mirror)
     platforms: dict[Architecture, Platform] = {}
-    dates, limits = [], []
+    dates, limits = [], [now + _TRUST]
     for architecture in request.architectures or (host_architecture(),):
         note(f"Debian {SUITE} for {architecture}")
-        chosen = archive.select((*BASE_PACKAGES, *PYTHON_PACKAGES), SUITE, architecture)
+        with Downloads() as downloads:
+            archive = Archive(mirrors=mirrors, store=store, downloads=downloads, now=now)
+            chosen = archive.select((*BASE_PACKAGES, *PYTHON_PACKAGES), SUITE, architecture)
         dates.append(chosen.date)
         limits.append(chosen.valid_until or now + _TRUST)
         note(f"wheels for Python {PYTHON} on {architecture}")
@@ -201,7 +201,7 @@ def _resolve(
         requirements=tuple(sorted(request.requirements)),
         platforms=platforms,
     )
-    return _Kept(lock=lock, until=min(*limits, now + _TRUST))
+    return _Kept(lock=lock, until=min(limits))
 
 
 def _summary(lock: Lock) -> str:
@@ -236,10 +236,9 @@ def fetch(
 
 
 def _fetch_debian(packages: list[DebianPackage], store: Store, mirror: str | None) -> None:
-    archive = Archive(
-        mirrors=find_mirrors(mirror), store=store, downloads=Downloads(), now=datetime.now(UTC)
-    )
-    with ThreadPoolExecutor(max_workers=4) as pool:
+    mirrors, now = find_mirrors(mirror), datetime.now(UTC)
+    with Downloads() as downloads, ThreadPoolExecutor(max_workers=4) as pool:
+        archive = Archive(mirrors=mirrors, store=store, downloads=downloads, now=now)
         for done in [pool.submit(archive.fetch, package) for package in packages]:
             done.result()
 

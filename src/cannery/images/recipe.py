@@ -117,11 +117,8 @@ PYTHON_CUTS = (
     Cut(pattern="usr/lib/python3.13/tkinter/*", reason="needs a display"),
     Cut(pattern="usr/lib/python3.13/turtle*", reason="needs a display"),
     Cut(pattern="usr/lib/python3.13/curses/*", reason="needs a terminal"),
-    Cut(pattern="usr/lib/python3.13/_pyrepl/*", reason="needs a terminal"),
     Cut(pattern="usr/lib/python3.13/ensurepip/*", reason="no installer inside"),
     Cut(pattern="usr/lib/python3.13/venv/*", reason="no installer inside"),
-    Cut(pattern="usr/lib/python3.13/pydoc_data/*", reason="documentation"),
-    Cut(pattern="usr/lib/python3.13/pydoc.py", reason="documentation"),
     Cut(pattern="usr/lib/python3.13/lib2to3/*", reason="a source converter"),
     Cut(pattern="usr/lib/python3.13/dbm/*", reason="needs libdb"),
     Cut(pattern="usr/lib/python3.13/lib-dynload/_dbm.*", reason="needs libdb"),
@@ -138,15 +135,22 @@ PYTHON_CUTS = (
     Cut(pattern="usr/lib/python3.13/_pydecimal.py", reason="twins of compiled modules"),
     Cut(pattern="usr/lib/python3.13/_pydatetime.py", reason="twins of compiled modules"),
     Cut(pattern="usr/lib/python3.13/_pyio.py", reason="twins of compiled modules"),
-    Cut(pattern="usr/lib/python3.13/pickletools.py", reason="for developing"),
-    Cut(pattern="usr/lib/python3.13/doctest.py", reason="for developing"),
-    Cut(pattern="usr/lib/python3.13/pdb.py", reason="for developing"),
     Cut(pattern="usr/lib/python3.13/sqlite3/*", reason="no database inside"),
     Cut(pattern="usr/lib/python3.13/lib-dynload/_sqlite3.*", reason="no database inside"),
     Cut(pattern="usr/lib/valgrind/*", reason="debugger helpers"),
     Cut(pattern="usr/share/doc/*/gdbinit*", reason="debugger helpers"),
     Cut(pattern="usr/share/python3/*", reason="for building packages"),
 )
+
+LEAN_PYTHON_CUTS = (
+    Cut(pattern="usr/lib/python3.13/_pyrepl/*", reason="needs a terminal"),
+    Cut(pattern="usr/lib/python3.13/pydoc_data/*", reason="documentation"),
+    Cut(pattern="usr/lib/python3.13/pydoc.py", reason="documentation"),
+    Cut(pattern="usr/lib/python3.13/pickletools.py", reason="for developing"),
+    Cut(pattern="usr/lib/python3.13/doctest.py", reason="for developing"),
+    Cut(pattern="usr/lib/python3.13/pdb.py", reason="for developing"),
+)
+"""What only scikit-learn, scipy and numpy's test helpers reach for."""
 
 WHEEL_CUTS = (
     Cut(pattern="*/tests/*", reason="tests"),
@@ -167,11 +171,8 @@ WHEEL_CUTS = (
     Cut(pattern="*.a", reason="static libraries"),
     Cut(pattern="*.dist-info/RECORD", reason="no installer inside"),
     Cut(pattern="*.dist-info/sboms/*", reason="the image has one of its own"),
-    Cut(pattern="numpy/f2py/*", reason="a Fortran compiler's front end"),
     Cut(pattern="numpy/distutils/*", reason="for building extensions"),
     Cut(pattern="numpy/_pyinstaller/*", reason="for building extensions"),
-    Cut(pattern="numpy/_core/_simd.*.so", reason="tests"),
-    Cut(pattern="numpy/_core/_*_tests.*.so", reason="tests"),
     Cut(pattern="anyio/pytest_plugin.py", reason="tests"),
     Cut(pattern="anyio/_backends/_trio.py", reason="another event loop"),
     Cut(pattern="numpy/doc/*", reason="documentation"),
@@ -189,6 +190,23 @@ WHEEL_CUTS = (
     Cut(pattern="sklearn/datasets/descr/*", reason="data sets"),
     Cut(pattern="uvloop/*.pyx", reason="sources of compiled modules"),
 )
+
+LEAN_WHEEL_CUTS = (
+    Cut(pattern="numpy/f2py/*", reason="a Fortran compiler's front end"),
+    Cut(pattern="numpy/_core/_simd.*.so", reason="tests"),
+    Cut(pattern="numpy/_core/_*_tests.*.so", reason="tests"),
+)
+"""What only scikit-learn and scipy reach for (`from numpy import *` imports all of numpy)."""
+
+
+def python_cuts(runtime: Runtime) -> tuple[Cut, ...]:
+    """Return what is left out of Debian's Python in an image of `runtime`."""
+    return (*PYTHON_CUTS, *LEAN_PYTHON_CUTS) if runtime == "onnx" else PYTHON_CUTS
+
+
+def wheel_cuts(runtime: Runtime) -> tuple[Cut, ...]:
+    """Return what is left out of the wheels of an image of `runtime`."""
+    return (*WHEEL_CUTS, *LEAN_WHEEL_CUTS) if runtime == "onnx" else WHEEL_CUTS
 
 
 @cache

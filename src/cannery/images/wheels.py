@@ -20,7 +20,7 @@ from cannery.blobs import digest_file
 from cannery.errors import ImageError, UnreachableError
 from cannery.images.elf import without_debugging
 from cannery.images.packages import Wheel
-from cannery.images.recipe import LIBRARIES, MACHINES, PYTHON, WHEEL_CUTS
+from cannery.images.recipe import LIBRARIES, MACHINES, PYTHON, Cut
 from cannery.images.store import Store
 from cannery.images.trees import Entry, LeftOut, Tree, leave_out, safe_path
 from cannery.indexes import index_environment
@@ -157,9 +157,9 @@ def wheel_tree(wheel: Wheel, store: Store) -> Tree:
         raise ImageError(f"'{wheel.filename}' is damaged: {error}") from error
 
 
-def cut_wheels(tree: Tree) -> tuple[Tree, list[LeftOut]]:
+def cut_wheels(tree: Tree, cuts: Iterable[Cut]) -> tuple[Tree, list[LeftOut]]:
     """Return the tree without what does not serve, and what that was."""
-    kept, left_out = leave_out(tree, WHEEL_CUTS, LIBRARIES)
+    kept, left_out = leave_out(tree, cuts, LIBRARIES)
     lighter = {
         path: replace(entry, data=without_debugging(entry.data))
         for path, entry in kept.items()

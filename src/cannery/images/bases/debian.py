@@ -27,12 +27,14 @@ def base_tree(packages: Iterable[DebianPackage], store: Store) -> tuple[Tree, li
     return with_parents(_merged_usr(tree)), left_out
 
 
-def python_tree(packages: Iterable[DebianPackage], store: Store) -> tuple[Tree, list[LeftOut]]:
+def python_tree(
+    packages: Iterable[DebianPackage], store: Store, cuts: Iterable[Cut] = PYTHON_CUTS
+) -> tuple[Tree, list[LeftOut]]:
     """Return the files of Debian's Python, without bytecode."""
     debs = [(package.name, _load(package, store)) for package in packages]
     whole = merge([deb.tree for _, deb in debs], "Python")
-    cuts = (*PYTHON_CUTS, *DEBIAN_CUTS, *_DOCUMENTATION)
-    tree, left_out = leave_out({**whole, **_status(debs)}, cuts)
+    all_cuts = (*cuts, *DEBIAN_CUTS, *_DOCUMENTATION)
+    tree, left_out = leave_out({**whole, **_status(debs)}, all_cuts)
     return with_parents(_merged_usr(tree)), left_out
 
 
