@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from images import file, folder, make_image, make_layer
+from image_parts import file, folder, make_image, make_layer
 
 from cannery.oci.descriptors import Image
 from cannery.processes import started

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from images import file, folder, link, make_image, make_layer
+from image_parts import file, folder, link, make_image, make_layer
 
 from cannery.errors import ImageError
 from cannery.oci.unpack import unpack

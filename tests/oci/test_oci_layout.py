@@ -6,7 +6,7 @@ import json
 import tarfile
 
 import pytest
-from images import file, make_image, make_layer
+from image_parts import file, make_image, make_layer
 
 from cannery.blobs import digest_file, hex_of
 from cannery.errors import ImageError, OutputError, SourceError

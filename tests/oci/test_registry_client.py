@@ -7,7 +7,7 @@ import socket
 import struct
 
 import pytest
-from fakes import Handler, State, fake_registry
+from fake_registries import Handler, State, fake_registry
 
 from cannery.blobs import digest_bytes
 from cannery.errors import RegistryError, UnreachableError, UsageError
