@@ -72,15 +72,14 @@ def _where(cls: type, name: str) -> type | None:
     return None
 
 
-def function_names(
-    module: types.ModuleType, *, without: tuple[str, ...] = ()
-) -> Iterator[str]:
+def function_names(module: types.ModuleType, *, without: tuple[str, ...] = ()) -> Iterator[str]:
     """Yield the functions that a module defines, compiled ones included."""
     for name, value in own(module):
         kind = type(value).__name__
-        if kind in {"function", "cython_function_or_method", "fused_cython_function"}:
-            if value.__qualname__ == name and not any(part in name for part in without):
-                yield name
+        if kind not in {"function", "cython_function_or_method", "fused_cython_function"}:
+            continue
+        if value.__qualname__ == name and not any(part in name for part in without):
+            yield name
 
 
 # scikit-learn
@@ -246,7 +245,7 @@ def numpy_table() -> dict[str, Any]:
         for key, value in vars(importlib.import_module(home)).items():
             if isinstance(value, np.ufunc) and value.__name__ == key:
                 references[home].add(key)
-    for key, value in vars(np).items():
+    for value in vars(np).values():
         if isinstance(value, type) and issubclass(value, np.generic):
             references["numpy"].add(value.__name__)
     for home in ("numpy", "numpy.linalg", "numpy.fft"):
@@ -302,9 +301,7 @@ def scipy_table() -> dict[str, Any]:
                 if is_plain_class(value, key, SCIPY_SETTERS):
                     classes[name].add(key)
         if name.startswith("scipy.spatial.distance"):
-            references[name].update(
-                function_names(module, without=("_validate", "pdist", "cdist"))
-            )
+            references[name].update(function_names(module, without=("_validate", "pdist", "cdist")))
     homes = ("scipy.special", "scipy.special._ufuncs", "scipy.special._special_ufuncs")
     for home in homes:
         try:
@@ -418,7 +415,9 @@ def python_table() -> dict[str, Any]:
     """List the few names of Python's own library."""
     references = {home: set(names) for home, names in PYTHON_REFERENCES.items()}
     math = importlib.import_module("math")
-    references["math"] = {key for key, value in vars(math).items() if isinstance(value, types.BuiltinFunctionType)}
+    references["math"] = {
+        key for key, value in vars(math).items() if isinstance(value, types.BuiltinFunctionType)
+    }
     import platform
 
     return table(

@@ -132,9 +132,9 @@ class Archive:
         if flags != info.flag_bits or method != info.compress_type:
             self._refuse("disagreeing-member", f"member '{label}' has two ways to be read")
         far = 0xFFFFFFFF in (packed, size)
-        if not flags & _DESCRIPTOR and not far:
-            if (crc, packed, size) != (info.CRC, info.compress_size, info.file_size):
-                self._refuse("disagreeing-member", f"member '{label}' has two sizes")
+        sizes = (info.CRC, info.compress_size, info.file_size)
+        if not flags & _DESCRIPTOR and not far and (crc, packed, size) != sizes:
+            self._refuse("disagreeing-member", f"member '{label}' has two sizes")
         if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
             self._refuse("odd-member", f"member '{label}' is encrypted or oddly compressed")
         parts = info.filename.replace("\\", "/").split("/")

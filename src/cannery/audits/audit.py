@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from cannery.audits import pickles
+from cannery.audits import mlflow, onnx, pickles, skops
 from cannery.audits.contents import content
 from cannery.audits.findings import Audit
 from cannery.audits.ledger import Ledger

@@ -90,9 +90,7 @@ def make(ledger: Ledger, cls: Value, arguments: Value, offset: int) -> Value:
     return Made(cls)
 
 
-def _arguments(
-    ledger: Ledger, function: Value, arguments: Value, offset: int
-) -> tuple[Value, ...]:
+def _arguments(ledger: Ledger, function: Value, arguments: Value, offset: int) -> tuple[Value, ...]:
     if isinstance(arguments, Tuple):
         return arguments.items
     message = f"{describe(function)} is called with {describe(arguments)} instead of a tuple"

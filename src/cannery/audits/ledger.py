@@ -58,20 +58,30 @@ class Ledger:
             remedy=remedy,
         )
 
-    def reach(self, module: str, qualname: str, offset: int | None, entry: Entry | None) -> Name:
-        """Write down that a name is imported, which runs its module; returns the name."""
+    def reach(
+        self,
+        module: str,
+        qualname: str,
+        offset: int | None,
+        entry: Entry | None,
+        *,
+        actual: tuple[str, str] | None = None,
+    ) -> Name:
+        """Write down that a name is imported, which runs its module; returns the name.
+
+        `actual` is what a name of Python 2 is read as.
+        """
         name = Name(module, qualname, -1 if offset is None else offset, entry)
         self._seen.setdefault((self.member, name.dotted), name)
         if entry is None:
-            self._unlisted(name, offset)
+            self._unlisted(name, offset, actual or (module, qualname))
         return name
 
-    def _unlisted(self, name: Name, offset: int | None) -> None:
+    def _unlisted(self, name: Name, offset: int | None, actual: tuple[str, str]) -> None:
         dotted = name.dotted
-        module = self.listing.canonical(name.module)
-        if self.listing.is_dangerous(name.module, name.qualname) or self.listing.is_dangerous(
-            module, name.qualname
-        ):
+        listing = self.listing
+        today = (listing.canonical(actual[0]), actual[1])
+        if any(listing.is_dangerous(*n) for n in ((name.module, name.qualname), actual, today)):
             message = f"opening would import '{dotted}', which can run commands or code"
             self.find("dangerous-name", "unsafe", message, offset=offset, name=dotted)
         elif not plain(name.module) or not plain(name.qualname) or "." in name.qualname:

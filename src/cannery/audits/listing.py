@@ -99,9 +99,7 @@ def listing() -> Listing:
                     old = entries.get((module, name))
                     roles = frozenset({role}) | (old.roles if old else frozenset())
                     entries[module, name] = Entry(f"{module}.{name}", roles, table.library)
-    dangerous = msgspec.json.decode(
-        folder.joinpath("dangerous.json").read_bytes(), type=Dangerous
-    )
+    dangerous = msgspec.json.decode(folder.joinpath("dangerous.json").read_bytes(), type=Dangerous)
     return Listing(entries=entries, aliases=aliases, dangerous=dangerous, versions=versions)
 
 

@@ -13,15 +13,13 @@ from collections.abc import Callable
 
 from cannery.audits import calls, states
 from cannery.audits.ledger import Ledger
-from cannery.audits.opcodes import OPCODES, BrokenProgramError, Data, Opcode
+from cannery.audits.opcodes import FORBIDDEN, OPCODES, BrokenProgramError, Data, Opcode
 from cannery.audits.states import Raw
 from cannery.audits.values import (
     Dict,
     FrozenSet,
     List,
     Made,
-    Name,
-    Opaque,
     Set,
     Tuple,
     Value,
@@ -81,8 +79,7 @@ class Machine:
                     self._check_frame()
                 previous = opcode.name
         except BrokenProgramError as broken:
-            severity = "unsafe" if broken.unsafe else "unreadable"
-            self.ledger.find(broken.rule, severity, broken.message, offset=self.offset)  # type: ignore[arg-type]
+            self.ledger.find(broken.rule, broken.severity, broken.message, offset=self.offset)
             return None
 
     def _fetch(self) -> Opcode:
@@ -96,6 +93,8 @@ class Machine:
         opcode = OPCODES[code]
         if opcode is None:
             raise BrokenProgramError("unknown-opcode", f"byte 0x{code:02x} is not an opcode")
+        if opcode.name in FORBIDDEN:
+            raise BrokenProgramError("forbidden-opcode", FORBIDDEN[opcode.name], unsafe=True)
         return opcode
 
     def _refuse(self, rule: str, message: str) -> None:
@@ -172,6 +171,9 @@ class Machine:
             self.stack.pop()
         else:
             self._marked()
+
+    def _discard_marked(self, _: Value) -> None:
+        self._marked()
 
     def _put(self, index: int) -> None:
         if index in self.memo:
@@ -262,18 +264,9 @@ class Machine:
                 actual = (IMPORT_MAPPING.get(module, module), qualname)
         if "." in qualname and self.protocol < 4:
             self._refuse("dotted-name", f"a dotted name, '{qualname[:80]}', before protocol 4")
-        listing = self.ledger.listing
-        entry = listing.find(*actual)
-        if entry is None and actual != (module, qualname) and listing.is_dangerous(*actual):
-            message = f"opening would import '{actual[0]}.{actual[1]}', which can run commands"
-            self.ledger.find(
-                "dangerous-name",
-                "unsafe",
-                message,
-                offset=self.offset,
-                name=f"{module}.{qualname}",
-            )
-        self.stack.append(self.ledger.reach(module, qualname, self.offset, entry))
+        entry = self.ledger.listing.find(*actual)
+        name = self.ledger.reach(module, qualname, self.offset, entry, actual=actual)
+        self.stack.append(name)
 
     def _stack_global(self, _: Value) -> None:
         qualname, module = self._pop(), self._pop()
@@ -346,35 +339,43 @@ class Machine:
             raise BrokenProgramError("nested-pickle", "the pickle of an object array is broken")
         self.at = end
 
-    # What is always refused
-
-    def _forbid(self, message: str) -> None:
-        raise BrokenProgramError("forbidden-opcode", message, unsafe=True)
-
-
-def _forbidden(message: str) -> Callable[[Machine, Value], None]:
-    return lambda machine, _: machine._forbid(message)
-
 
 _Handler = Callable[[Machine, Value], None]
 
 _push: _Handler = Machine._push
-_pickled_by_hand = "which CPython's pickler does not write"
 
 _HANDLERS: dict[str, _Handler] = {
     "PROTO": lambda machine, value: None,
     "FRAME": Machine._frame,
     "MARK": Machine._mark,
     "POP": Machine._discard,
-    "POP_MARK": lambda machine, _: machine._marked() and None,
-    **{
-        name: _push
-        for name in (
-            "FLOAT INT BININT BININT1 LONG BININT2 STRING BINSTRING SHORT_BINSTRING UNICODE "
-            "BINUNICODE BINFLOAT LONG1 LONG4 BINBYTES SHORT_BINBYTES SHORT_BINUNICODE BINUNICODE8 "
-            "BINBYTES8 BYTEARRAY8 NONE"
-        ).split()
-    },
+    "POP_MARK": Machine._discard_marked,
+    **dict.fromkeys(
+        [
+            "FLOAT",
+            "INT",
+            "BININT",
+            "BININT1",
+            "LONG",
+            "BININT2",
+            "STRING",
+            "BINSTRING",
+            "SHORT_BINSTRING",
+            "UNICODE",
+            "BINUNICODE",
+            "BINFLOAT",
+            "LONG1",
+            "LONG4",
+            "BINBYTES",
+            "SHORT_BINBYTES",
+            "SHORT_BINUNICODE",
+            "BINUNICODE8",
+            "BINBYTES8",
+            "BYTEARRAY8",
+            "NONE",
+        ],
+        _push,
+    ),
     "NEWTRUE": lambda machine, _: machine._push(True),
     "NEWFALSE": lambda machine, _: machine._push(False),
     "EMPTY_TUPLE": lambda machine, _: machine._push(Tuple(())),
@@ -406,14 +407,4 @@ _HANDLERS: dict[str, _Handler] = {
     "NEWOBJ": Machine._new_object,
     "NEWOBJ_EX": Machine._new_object_ex,
     "BUILD": Machine._build,
-    "DUP": _forbidden(f"DUP doubles a value, {_pickled_by_hand}"),
-    "INST": _forbidden(f"INST calls a global by name, {_pickled_by_hand}"),
-    "OBJ": _forbidden(f"OBJ calls a global, {_pickled_by_hand}"),
-    "PERSID": _forbidden("a persistent id asks the reader for an object"),
-    "BINPERSID": _forbidden("a persistent id asks the reader for an object"),
-    "EXT1": _forbidden("an extension code stands for a global that only a registry knows"),
-    "EXT2": _forbidden("an extension code stands for a global that only a registry knows"),
-    "EXT4": _forbidden("an extension code stands for a global that only a registry knows"),
-    "NEXT_BUFFER": _forbidden("an out-of-band buffer is asked for, and there is none"),
-    "READONLY_BUFFER": _forbidden("an out-of-band buffer is asked for, and there is none"),
 }

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cannery.audits.findings import Severity
 from cannery.audits.limits import Limits
 from cannery.audits.values import Opaque, Value
 
@@ -31,7 +32,7 @@ class BrokenProgramError(Exception):
         super().__init__(message)
         self.rule = rule
         self.message = message
-        self.unsafe = unsafe
+        self.severity: Severity = "unsafe" if unsafe else "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ def _matched(
 
 
 def _int(line: bytes) -> Value:
-    return {b"00": False, b"01": True}.get(line, None) if line in (b"00", b"01") else int(line)
+    return {b"00": False, b"01": True}.get(line) if line in (b"00", b"01") else int(line)
 
 
 def _quoted(line: bytes) -> Value:
@@ -243,3 +244,20 @@ OPCODES: tuple[Opcode | None, ...] = tuple(
 )
 """The opcode of every byte, None where a byte is none. The arguments of opcodes that are always
 refused (`PERSID`, `INST`, `EXT1` …) are not read: nothing after them is followed."""
+
+_BY_HAND = "which CPython's pickler does not write"
+_REGISTRY = "an extension code stands for a global that only a registry knows"
+
+FORBIDDEN: dict[str, str] = {
+    "BINPERSID": "a persistent id asks the reader for an object",
+    "DUP": f"DUP doubles a value, {_BY_HAND}",
+    "EXT1": _REGISTRY,
+    "EXT2": _REGISTRY,
+    "EXT4": _REGISTRY,
+    "INST": f"INST calls a global by name, {_BY_HAND}",
+    "NEXT_BUFFER": "an out-of-band buffer is asked for, and there is none",
+    "OBJ": f"OBJ calls a global, {_BY_HAND}",
+    "PERSID": "a persistent id asks the reader for an object",
+    "READONLY_BUFFER": "an out-of-band buffer is asked for, and there is none",
+}
+"""Opcodes that no program here may hold, and why."""

@@ -40,8 +40,7 @@ def audit_joblib(data: Data, ledger: Ledger) -> None:
             _programs(inside, ledger, arrays=True)
     except BrokenProgramError as broken:
         remedy = "install lz4 beside cannery" if broken.rule == "no-decompressor" else None
-        severity = "unsafe" if broken.unsafe else "unreadable"
-        ledger.find(broken.rule, severity, broken.message, remedy=remedy)  # type: ignore[arg-type]
+        ledger.find(broken.rule, broken.severity, broken.message, remedy=remedy)
 
 
 def _programs(data: Data, ledger: Ledger, *, arrays: bool) -> None:

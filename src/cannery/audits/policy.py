@@ -49,9 +49,7 @@ class Cleared:
 
 def objections(audit: Audit, policy: Policy) -> tuple[Finding, ...]:
     """Return the findings that stand under `policy`: a trusted name lifts only reviews of that name."""
-    return tuple(
-        f for f in audit.findings if f.severity != "review" or f.name not in policy.names
-    )
+    return tuple(f for f in audit.findings if f.severity != "review" or f.name not in policy.names)
 
 
 def clear(source: Source, audit: Audit, policy: Policy) -> Cleared:

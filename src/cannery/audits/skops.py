@@ -107,7 +107,9 @@ class _Walk:
             return
         same = (node["__loader__"], node.get("__module__"), node.get("__class__"))
         if isinstance(identity, list | dict) or self.ids.setdefault(identity, same) != same:
-            self.refuse("id-reuse", "two different nodes have one id: one would stand for the other")
+            self.refuse(
+                "id-reuse", "two different nodes have one id: one would stand for the other"
+            )
 
     def name(self, node: Node, role: Role) -> Name:
         """Look up the class or function that a node names."""

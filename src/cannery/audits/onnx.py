@@ -1,0 +1,263 @@
+"""ONNX files, on bytes and before any session: nothing outside, no loops, no bombs, no wild indices."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from cannery.audits.ensembles import ensemble_problem
+from cannery.audits.extents import UNKNOWN, Call, Extent, UnboundedError, extents, of_shape
+from cannery.audits.ledger import Ledger, remedy_for
+from cannery.audits.opcodes import Data
+from cannery.audits.operators import HIGHEST_IR, HIGHEST_OPSET, LOOPS, LOWEST_IR, is_listed
+
+_WIDTHS = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 8: 0, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 14: 8}
+_WIDTHS |= {15: 16, 16: 2}
+"""ONNX element type → bytes; 8 is text. Others (float8, int4) are not listed."""
+_KEPT = 64
+"""Elements of a constant that are looked at."""
+_LISTS = ("float", "int32", "int64", "string", "double", "uint64")
+_GRAPHS = (5, 10)
+_SPARSE = (11, 12)
+
+
+def audit_onnx(data: Data, ledger: Ledger) -> None:
+    """Audit an ONNX file; the parser of protobuf is all that touches it."""
+    # Both are slow to import, and needed for this format alone.
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from onnx import ModelProto
+
+    if len(data) > ledger.limits.graph:
+        message = f"a graph of {len(data)} bytes; at most {ledger.limits.graph} are read"
+        ledger.find("too-long", "unreadable", message)
+        return
+    model = ModelProto()
+    try:
+        model.ParseFromString(bytes(data[:]))
+    except (DecodeError, RuntimeError) as error:
+        ledger.find("broken-onnx", "unreadable", f"not an ONNX file: {error}")
+        return
+    if not model.HasField("graph") or not model.graph.node:
+        ledger.find("broken-onnx", "unreadable", "an ONNX file without a graph")
+        return
+    _Graph(model, ledger).check()
+
+
+class _Graph:
+    """One look at a model."""
+
+    def __init__(self, model: Any, ledger: Ledger) -> None:
+        self.model = model
+        self.graph = model.graph
+        self.ledger = ledger
+        self.known: dict[str, Extent] = {}
+        self.made = 0
+        """Elements of all large tensors together."""
+
+    def refuse(self, rule: str, message: str) -> None:
+        self.ledger.find(rule, "unsafe", message)
+
+    def review(self, rule: str, message: str, name: str) -> None:
+        self.ledger.find(rule, "review", message, name=name, remedy=remedy_for(name))
+
+    def check(self) -> None:
+        """Check the header, the constants, then every node in order."""
+        self._check_header()
+        graph = self.graph
+        for value in graph.input:
+            self._define(value.name, _declared(value))
+        for tensor in graph.initializer:
+            # An initializer under the name of an input is its default.
+            self.known.pop(tensor.name, None)
+            self._define(tensor.name, self._tensor(tensor, f"constant '{tensor.name[:80]}'"))
+        for node in graph.node:
+            self._check_node(node)
+        for value in graph.output:
+            if value.name not in self.known:
+                self.refuse("broken-graph", f"output '{value.name[:80]}' is made by no node")
+
+    def _check_header(self) -> None:
+        model = self.model
+        if not LOWEST_IR <= model.ir_version <= HIGHEST_IR:
+            message = f"IR version {model.ir_version}; {LOWEST_IR} to {HIGHEST_IR} are read"
+            self.ledger.find("unknown-version", "unreadable", message)
+        seen = set()
+        for opset in model.opset_import:
+            domain = "" if opset.domain == "ai.onnx" else opset.domain
+            highest = HIGHEST_OPSET.get(domain)
+            if highest is None:
+                message = f"operators of '{domain[:80]}' are not listed"
+                self.review("unknown-domain", message, domain[:80])
+            elif not 1 <= opset.version <= highest:
+                message = f"version {opset.version} of '{domain or 'ai.onnx'}'; at most {highest}"
+                self.ledger.find("unknown-version", "unreadable", message)
+            if domain in seen:
+                self.refuse("broken-graph", f"two versions of '{domain[:80] or 'ai.onnx'}'")
+            seen.add(domain)
+        if model.functions:
+            self.refuse("functions", "the file defines operators of its own")
+        if model.training_info:
+            self.refuse("training", "the file holds training graphs")
+        if self.graph.sparse_initializer:
+            self.refuse("sparse-tensor", "the graph has sparse constants")
+
+    def _define(self, name: str, extent: Extent) -> None:
+        if not name:
+            return
+        if name in self.known:
+            self.refuse("broken-graph", f"value '{name[:80]}' is made twice")
+        self.known[name] = extent
+
+    # Tensors
+
+    def _tensor(self, tensor: Any, what: str) -> Extent:
+        """Judge a constant: its bytes are in the file, and as many as its shape says."""
+        if tensor.data_location or tensor.external_data:
+            location = next((e.value for e in tensor.external_data if e.key == "location"), "")
+            self.refuse("external-data", f"{what} is read from another file, {location[:120]!r}")
+            return UNKNOWN
+        shape = tuple(tensor.dims)
+        width = _WIDTHS.get(tensor.data_type)
+        if width is None or any(d < 0 for d in shape) or len(shape) > 64:
+            self.refuse("hostile-tensor", f"{what} has an impossible type or shape")
+            return UNKNOWN
+        count = math.prod(shape)
+        if tensor.HasField("raw_data") and width:
+            held, expected = len(tensor.raw_data), count * width
+        else:
+            held = sum(len(getattr(tensor, f"{kind}_data")) for kind in _LISTS)
+            expected = count * (2 if tensor.data_type in (14, 15) else 1)
+        if held != expected:
+            self.refuse("hostile-tensor", f"{what} says it has {expected} items and has {held}")
+            return UNKNOWN
+        return of_shape(shape, self._values(tensor, count))
+
+    def _values(self, tensor: Any, count: int) -> tuple[float, ...] | None:
+        if count > _KEPT or tensor.data_type not in (1, 6, 7, 11):
+            return None
+        from onnx.numpy_helper import to_array
+
+        return tuple(float(v) for v in to_array(tensor).reshape(-1))
+
+    def _attributes(self, node: Any, what: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for attribute in node.attribute:
+            name = attribute.name
+            if name in found:
+                self.refuse("broken-graph", f"attribute '{name[:80]}' of {what} is given twice")
+            if attribute.ref_attr_name:
+                self.refuse("functions", f"attribute '{name[:80]}' of {what} refers elsewhere")
+            if attribute.type in _GRAPHS or attribute.HasField("g") or attribute.graphs:
+                self.refuse("nested-graph", f"{what} holds a graph of its own")
+            elif attribute.type in _SPARSE or attribute.HasField("sparse_tensor"):
+                self.refuse("sparse-tensor", f"{what} holds a sparse tensor")
+            elif attribute.type == 4 or attribute.HasField("t"):
+                found[name] = self._tensor(attribute.t, f"attribute '{name[:80]}' of {what}")
+                found[f"{name}.elements"] = found[name].elements
+            elif attribute.tensors:
+                for tensor in attribute.tensors:
+                    self._tensor(tensor, f"attribute '{name[:80]}' of {what}")
+            else:
+                found[name] = _plain(attribute)
+        return found
+
+    # Nodes
+
+    def _check_node(self, node: Any) -> None:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        operator = node.op_type
+        label = f"{domain or 'ai.onnx'}.{operator}"[:120]
+        what = f"node '{(node.name or operator)[:80]}'"
+        attributes = self._attributes(node, what)
+        inputs = self._inputs(node, what)
+        outputs = list(node.output)
+        if operator in LOOPS:
+            self.refuse("loop", f"{what} is a {operator}, which may run for ever")
+        elif not is_listed(domain, operator):
+            self.review("unknown-operator", f"{what} uses operator '{label}'", label)
+        else:
+            call = Call(operator, inputs, _constant(attributes), len(outputs))
+            if operator.startswith("TreeEnsemble"):
+                self._check_trees(operator, attributes, inputs, what)
+            for output, extent in zip(outputs, self._extents(call, what, label), strict=False):
+                self._define(output, extent)
+        for output in outputs:
+            if output and output not in self.known:
+                self.known[output] = UNKNOWN
+
+    def _inputs(self, node: Any, what: str) -> tuple[Extent, ...]:
+        found = []
+        for name in node.input:
+            if name and name not in self.known:
+                self.refuse("broken-graph", f"{what} takes '{name[:80]}' before it is made")
+            found.append(self.known.get(name, of_shape(())))
+        return tuple(found)
+
+    def _check_trees(
+        self, operator: str, attributes: dict[str, Any], inputs: tuple[Extent, ...], what: str
+    ) -> None:
+        shape = inputs[0].shape if inputs else None
+        width = shape[1] if shape is not None and len(shape) == 2 else None
+        if problem := ensemble_problem(operator, attributes, width):
+            self.refuse("hostile-trees", f"{what}: {problem}")
+
+    def _extents(self, call: Call, what: str, label: str) -> list[Extent]:
+        limit = self.ledger.limits.elements
+        try:
+            found = extents(call)
+        except (UnboundedError, ArithmeticError, TypeError, IndexError, ValueError) as error:
+            self.review("unbounded-size", f"how much {what} makes is not known: {error}", label)
+            return [UNKNOWN] * call.outputs
+        largest = max((extent.elements for extent in found), default=0)
+        exact = all(each.shape is not None for each in (*call.inputs, *found))
+        if largest > limit and (exact or all(i.elements <= limit // 64 for i in call.inputs)):
+            self.refuse(
+                "tensor-bomb", f"{what} makes a tensor of {largest:.3g} elements of one row"
+            )
+        elif largest > limit:
+            self.review("unbounded-size", f"{what} may make {largest:.3g} elements", label)
+        self.made += largest if largest > limit // 64 else 0
+        if self.made > limit * 16:
+            self.refuse("tensor-bomb", "the nodes of the graph together make too many elements")
+            self.made = 0
+        return [Extent(e.shape, min(e.elements, limit), e.values) for e in found]
+
+
+def _declared(value: Any) -> Extent:
+    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
+        return UNKNOWN
+    dims = value.type.tensor_type.shape.dim
+    return of_shape(
+        tuple(d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in dims)
+    )
+
+
+def _plain(attribute: Any) -> Any:
+    match attribute.type:
+        case 1:
+            return attribute.f
+        case 2:
+            return attribute.i
+        case 3:
+            return attribute.s
+        case 6:
+            return list(attribute.floats)
+        case 7:
+            return list(attribute.ints)
+        case 8:
+            return list(attribute.strings)
+    return None
+
+
+def _constant(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Bring every form of a Constant's value into one."""
+    for name in ("value_int", "value_float"):
+        if isinstance(value := attributes.get(name), int | float):
+            return {**attributes, "value": of_shape((), (float(value),))}
+    for name in ("value_ints", "value_floats"):
+        if isinstance(values := attributes.get(name), list):
+            kept = tuple(float(v) for v in values) if len(values) <= _KEPT else None
+            return {**attributes, "value": of_shape((len(values),), kept)}
+    if isinstance(texts := attributes.get("value_strings"), list):
+        return {**attributes, "value": of_shape((len(texts),))}
+    return attributes
