@@ -39,7 +39,7 @@ def test_a_moving_name_becomes_a_version(
     assert (origin.given, origin.resolved) == (uri, f"models:/{registry.name}/1")
     assert (origin.version, origin.stage, origin.aliases) == ("1", "Production", ("champion",))
     assert (origin.run_id, origin.model_id) == (registry.run_id, registry.model_id)
-    assert origin.metrics["auc"] == pytest.approx(registry.auc)
+    assert origin.metrics["auc"] == pytest.approx(registry.metrics["auc"])
 
 
 def test_the_same_model_by_run_and_by_id(registry: SimpleNamespace, tmp_path: Path) -> None:
