@@ -118,8 +118,9 @@ def manifest_of(cleared: Cleared, conversion: Conversion, options: PackOptions) 
         signature=conversion.signature,
         feeds=artifact.feeds,
         files={},
-        parity=parity
-        and ParitySummary(
+        parity=None
+        if parity is None
+        else ParitySummary(
             rows=parity.rows,
             maximum=parity.maximum,
             flips=parity.flips,

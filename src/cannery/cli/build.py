@@ -28,6 +28,7 @@ from cannery.reports.text import ticker
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: str | None,
     tag: str,
     sample: Path | None,

@@ -58,6 +58,7 @@ def model_and_sample(
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: str | None,
     sample: Path | None,
     output: Path,

@@ -25,10 +25,8 @@ def _finding(finding: Finding) -> list[str]:
     place = f" at offset {finding.offset}" if finding.offset is not None else ""
     member = f" in {finding.member}" if finding.member else ""
     style = STYLES[finding.severity]
-    lines = [
-        f"  [{style}]{finding.severity}[/] [bold]{finding.rule}[/]{place}{escape(member)}: "
-        f"{escape(finding.message)}"
-    ]
+    head = f"  [{style}]{finding.severity}[/] [bold]{finding.rule}[/]{place}{escape(member)}"
+    lines = [f"{head}: {escape(finding.message)}"]
     if finding.remedy:
         lines.append(f"    [dim]remedy:[/] {escape(finding.remedy)}")
     return lines
