@@ -1,0 +1,15 @@
+"""Open layers."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+
+from cannery.oci.descriptors import Layer
+
+
+def tar_of(layer: Layer) -> tarfile.TarFile:
+    """Open a layer's tar."""
+    data = layer.path.read_bytes()
+    return tarfile.open(fileobj=io.BytesIO(gzip.decompress(data) if layer.compressed else data))

@@ -1,0 +1,80 @@
+"""Bytecode is compiled to the same bytes every time, and means the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import marshal
+import sysconfig
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cannery.images.inside import Sharing, compiled
+
+VALUES = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(allow_nan=False),
+        st.complex_numbers(allow_nan=False),
+        st.text(),
+        st.binary(),
+        st.just(...),
+    ),
+    lambda inner: st.one_of(st.tuples(inner, inner), st.lists(inner), st.frozensets(st.text())),
+)
+STDLIB = Path(sysconfig.get_paths()["stdlib"])
+
+
+def shared(value: object) -> bytes:
+    """Return a value as our marshal."""
+    sharing = Sharing(marshal.dumps(value, 2))
+    sharing.value()
+    assert sharing.at == len(sharing.data)
+    return bytes(sharing.out)
+
+
+@given(VALUES)
+def test_sharing_keeps_every_value(value: object) -> None:
+    """What was shared reads back equal."""
+    assert marshal.loads(shared(value)) == value
+
+
+def test_equal_strings_are_written_once() -> None:
+    """The second of two equal strings is a reference."""
+    long = "a name that is long enough"
+    assert len(shared((long, long))) < len(shared((long, long.upper())))
+
+
+@pytest.mark.parametrize("name", ["typing", "dataclasses", "inspect", "argparse", "decimal", "ast"])
+def test_code_keeps_its_meaning(name: str) -> None:
+    """A module of the standard library is the same code after the round trip."""
+    path = STDLIB / f"{name}.py"
+    content = compiled(path.read_bytes(), str(path))
+    expected = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+    assert marshal.loads(content[16:]) == expected
+    assert len(content) - 16 < 1.1 * len(marshal.dumps(expected))
+
+
+def test_python_takes_the_file_without_looking_at_the_source(tmp_path: Path) -> None:
+    """The header says: checked by no time and no hash."""
+    content = compiled(b"answer = 42\n", "/x.py")
+    assert content[:4] == importlib.util.MAGIC_NUMBER
+    assert content[4:8] == b"\x01\0\0\0"
+    file = tmp_path / "module.pyc"
+    file.write_bytes(content)
+    spec = importlib.util.spec_from_file_location("module", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.answer == 42
+
+
+def test_what_is_no_python_gives_nothing() -> None:
+    """A template that only looks like Python is left without bytecode."""
+    assert compiled(b"print 'two'\n", "/x.py") == b""
+    assert compiled(b"x = 1\0\n", "/x.py") == b""

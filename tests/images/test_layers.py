@@ -1,0 +1,97 @@
+"""Layers are the same bytes for the same tree."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+from layers import tar_of
+
+from cannery.blobs import digest_bytes
+from cannery.images.layers import Recipe, find_layer, make_layer, pack, pieces_of, pieces_of_files
+from cannery.images.store import Store
+from cannery.images.trees import Entry, Tree, with_parents
+
+TREE: Tree = with_parents(
+    {
+        "usr/bin/x": Entry(mode=0o755, data=b"run" * 400_000),
+        "bin": Entry(mode=0o777, target="usr/bin"),
+        "opt/" + "long" * 40 + "/é": Entry(data=b""),
+    }
+)
+
+
+def test_a_layer_holds_the_tree_with_owner_and_time_zero(store: Store) -> None:
+    """Every entry belongs to root, has time 0 and the mode that was asked for."""
+    layer = pack("base", pieces_of(TREE), store)
+    with tar_of(layer) as tar:
+        members = {member.name: member for member in tar}
+    assert set(members) == set(TREE)
+    assert {(m.uid, m.gid, m.mtime, m.uname, m.gname) for m in members.values()} == {
+        (0, 0, 0, "", "")
+    }
+    assert members["usr/bin/x"].mode == 0o755
+    assert members["bin"].linkname == "usr/bin"
+    assert members["opt"].isdir()
+
+
+def test_folders_stand_before_their_files(store: Store) -> None:
+    """A reader that unpacks in order always has the folder first."""
+    with tar_of(pack("base", pieces_of(TREE), store)) as tar:
+        names = tar.getnames()
+    assert names == sorted(names)
+
+
+def test_the_digests_are_those_of_the_bytes(store: Store) -> None:
+    """`digest` is of the compressed bytes, `diff_id` of the tar; sizes agree."""
+    layer = pack("base", pieces_of(TREE), store)
+    data = layer.path.read_bytes()
+    plain = gzip.decompress(data)
+    assert (layer.digest, layer.size) == (digest_bytes(data), len(data))
+    assert (layer.diff_id, layer.unpacked) == (digest_bytes(plain), len(plain))
+    assert data[4:10] == b"\0\0\0\0\0\xff"
+
+
+def test_the_cut_of_the_input_does_not_matter(store: Store) -> None:
+    """The same tar in other pieces compresses to the same bytes."""
+    whole = b"".join(pieces_of(TREE))
+    crumbs = [whole[at : at + 7777] for at in range(0, len(whole), 7777)]
+    assert pack("a", [whole], store).digest == pack("b", crumbs, store).digest
+
+
+def test_files_on_disk_become_read_only_files(store: Store, tmp_path: Path) -> None:
+    """The can's files are readable by anyone and writable by nobody, whatever they were."""
+    (tmp_path / "model.onnx").write_bytes(b"weights")
+    (tmp_path / "model.onnx").chmod(0o600)
+    files = {"model.onnx": tmp_path / "model.onnx"}
+    layer = pack("can", pieces_of_files("opt/can", files), store, compressed=False)
+    with tar_of(layer) as tar:
+        assert {m.name: oct(m.mode) for m in tar} == {
+            "opt": "0o755",
+            "opt/can": "0o755",
+            "opt/can/model.onnx": "0o444",
+        }
+        stream = tar.extractfile("opt/can/model.onnx")
+        assert stream is not None
+        assert stream.read() == b"weights"
+
+
+def test_a_layer_is_made_once(store: Store) -> None:
+    """Equal inputs find the layer; a damaged layer is made again; other inputs make another."""
+    made = []
+
+    def build() -> tuple[Tree, list[object]]:
+        made.append(1)
+        return dict(TREE), []
+
+    recipe = Recipe(name="base", inputs=["a"], packages=("x 1",), build=build)
+    first, _ = make_layer(recipe, store)
+    found = find_layer(recipe, store)
+    assert found is not None
+    assert found[0] == first
+    assert found[1].packages == ("x 1",)
+    first.path.write_bytes(b"rotten")
+    assert find_layer(recipe, store) is None
+    other = Recipe(name="base", inputs=["b"], packages=(), build=build)
+    assert find_layer(other, store) is None
+    assert made == [1]
