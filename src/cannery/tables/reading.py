@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -49,13 +50,16 @@ def read_batches(
     size: int = BATCH_ROWS,
     format: TableFormat | None = None,  # noqa: A002 - the field's own word
     signature: Signature | None = None,
+    watch: Callable[[float], None] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file in batches of at most `size`; at least one batch, which may be empty.
 
     `path` may be `-`, standard input, with a `format`. Cells of CSV are text, except in the columns
-    of `signature`, which take its types. With `columns`, only these are read. Raises UsageError for
-    a file that can't be read, SchemaError for one that is not what its format says, naming row
-    (counted from 1, without the header) and column.
+    of `signature`, which take its types. With `columns`, only these are read. `watch` is told the
+    share of the file that was read, in [0, 1], where its length is known.
+
+    Raises UsageError for a file that can't be read, SchemaError for one that is not what its format
+    says, naming row (counted from 1, without the header) and column.
     """
     kind = format_of(path, format)
     with ExitStack() as stack:
@@ -66,9 +70,13 @@ def read_batches(
             case "jsonl":
                 batches = _jsonl(stream, size)
             case "parquet":
-                batches = _parquet(_seekable(stream, stack), size, columns)
+                stream = _seekable(stream, stack)
+                batches = _parquet(stream, size, columns)
+        share = _share(stream, kind)
         try:
             for batch in batches:
+                if watch is not None and share is not None:
+                    watch(share(len(batch)))
                 yield batch if columns is None else _picked(batch, columns)
         except SchemaError as error:
             raise SchemaError(
@@ -122,6 +130,29 @@ def _seekable(stream: BinaryIO, stack: ExitStack) -> BinaryIO:
     shutil.copyfileobj(stream, spooled)
     spooled.seek(0)
     return spooled
+
+
+def _share(stream: BinaryIO, kind: TableFormat) -> Callable[[int], float] | None:
+    """Return the function that takes the rows of each batch and tells the share that was read."""
+    if not stream.seekable():
+        return None
+    if kind == "parquet":  # its pages are read in no order: count rows
+        try:
+            total = pyarrow.parquet.ParquetFile(stream).metadata.num_rows
+        except (pa.ArrowException, OSError):
+            return None  # said by whoever reads it
+        done = 0
+
+        def counted(rows: int) -> float:
+            nonlocal done
+            done += rows
+            return done / total if total else 1.0
+
+        return counted
+    start = stream.tell()
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(start)
+    return lambda _: min(1.0, stream.tell() / size) if size else 1.0
 
 
 def _picked(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
