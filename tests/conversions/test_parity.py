@@ -1,0 +1,99 @@
+"""The gate: what counts as equal."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cannery.conversions.parity import certify, compare, distances, flips, verdict
+from cannery.conversions.probes import Probed
+from cannery.signatures import Batch, Feature, Raw
+
+FEATURES = (Feature(name="a", type="double"),)
+
+
+def raw(labels: list[object], *scores: list[float]) -> Raw:
+    """Return a classifier's answer."""
+    return {"label": np.array(labels, dtype=object), "probabilities": np.array(scores)}
+
+
+def probed(answer: Raw) -> Probed:
+    """Return an answer of the original over the rows 0, 1, 2 and so on."""
+    numbers = np.arange(float(len(answer["label"])))[:, None]
+    batch = Batch(numbers=numbers, strings=np.empty((len(numbers), 0), dtype=object))
+    return Probed(kind="sample", batch=batch, raw=answer)
+
+
+def test_a_changed_label_is_a_flip() -> None:
+    """However near the scores are."""
+    ours = raw(["No", "Yes"], [0.5, 0.5], [0.4, 0.6])
+    theirs = raw(["Yes", "Yes"], [0.5, 0.5], [0.4, 0.6])
+    assert flips(ours, theirs).tolist() == [True, False]
+
+
+def test_numbers_as_labels_are_compared_as_numbers() -> None:
+    """A graph may answer int64 where the original answers float or bool."""
+    ours = {"label": np.array([True, False])}
+    assert not flips(ours, {"label": np.array([1, 0])}).any()
+    assert flips(ours, {"label": np.array(["True", "False"], dtype=object)}).all()
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "far"),
+    [
+        (0.25, 0.5, 0.25),
+        (math.nan, math.nan, 0.0),
+        (math.nan, 0.5, math.inf),
+        (0.5, math.nan, math.inf),
+        (math.inf, math.inf, 0.0),
+        (math.inf, 1.0, math.inf),
+    ],
+)
+def test_only_nan_equals_nan(a: float, b: float, far: float) -> None:
+    """What is finite on one side alone is infinitely far."""
+    ours, theirs = {"probabilities": np.array([[a]])}, {"probabilities": np.array([[b]])}
+    assert distances(ours, theirs).tolist() == [far]
+
+
+def test_predictions_are_compared_relatively() -> None:
+    """A millionth of a large number is a small difference."""
+    ours, theirs = {"prediction": np.array([1e6])}, {"prediction": np.array([[1e6 + 0.5]])}
+    assert distances(ours, theirs)[0] == pytest.approx(5e-7)
+
+
+def test_a_missing_output_is_a_difference() -> None:
+    """Neither fewer columns nor no answer at all can pass."""
+    ours = raw(["No"], [0.5, 0.5])
+    assert distances(ours, {"label": ours["label"]}).tolist() == [math.inf]
+    assert distances(ours, raw(["No"], [0.5])).tolist() == [math.inf]
+    assert flips(ours, {}).all()
+
+
+def test_the_certificate_names_the_worst_row() -> None:
+    """A flip outranks a difference; both answers stand beside the record."""
+    ours = raw(["No", "Yes"], [0.9, 0.1], [0.4, 0.6])
+    theirs = raw(["No", "No"], [0.5, 0.5], [0.4, 0.6])
+    parity = certify(
+        [probed(ours)], lambda _: theirs, FEATURES, runtime="onnx", tolerance=1e-6, refused=()
+    )
+    assert not parity.equal
+    assert (parity.rows, parity.flips, parity.maximum) == (2, 1, 0.4)
+    assert parity.worst == {
+        "record": {"a": 1.0},
+        "original": {"label": "Yes", "probabilities": [0.4, 0.6]},
+        "converted": {"label": "No", "probabilities": [0.4, 0.6]},
+    }
+    assert verdict(parity).startswith(
+        "differs from the original on 2 rows (sample: 1 labels changed"
+    )
+
+
+def test_equal_answers_pass_without_a_worst_row() -> None:
+    """There is nothing to show."""
+    ours = raw(["No"], [0.9, 0.1])
+    parity = certify(
+        [probed(ours)], lambda _: ours, FEATURES, runtime="onnx", tolerance=0.0, refused=()
+    )
+    assert parity.equal
+    assert parity.worst is None
+    assert compare("sample", ours, ours).percentile999 == 0.0
