@@ -9,7 +9,7 @@ import msgspec
 
 from cannery.blobs import canonical_json, digest_bytes, write_folder
 from cannery.cans.card import card
-from cannery.cans.manifest import CanManifest, File
+from cannery.cans.manifest import CanManifest, File, read_manifest
 from cannery.cans.open import MANIFEST, Can, check_names, open_can
 from cannery.errors import CanError, OutputError
 
@@ -28,13 +28,7 @@ def seal(
     if MANIFEST in files:
         raise CanError(f"'{MANIFEST}' is made by sealing and can't be given")
     content = {CARD: card(manifest).encode(), **files}
-    sealed = msgspec.structs.replace(
-        manifest,
-        files={
-            name: File(digest=digest_bytes(data), size=len(data))
-            for name, data in sorted(content.items())
-        },
-    )
+    sealed = _normal(manifest, content)
     check_names(sealed)
     _spare(folder)
     with write_folder(folder, force=force) as temporary:
@@ -44,6 +38,18 @@ def seal(
             path.write_bytes(data)
         (temporary / MANIFEST).write_bytes(canonical_json(sealed))
     return open_can(folder)
+
+
+def _normal(manifest: CanManifest, content: Mapping[str, bytes]) -> CanManifest:
+    """Return the manifest with its files, as it will be read: a whole float given as int is a float."""
+    files = {
+        name: File(digest=digest_bytes(data), size=len(data))
+        for name, data in sorted(content.items())
+    }
+    try:
+        return read_manifest(canonical_json(msgspec.structs.replace(manifest, files=files)))
+    except msgspec.ValidationError as error:
+        raise CanError(f"the manifest of '{manifest.name}' can't be sealed: {error}") from error
 
 
 def _spare(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -50,7 +51,7 @@ def serve(can: Path, settings: Settings) -> int:
     from cannery.serving.logs import configure
     from cannery.serving.server import bind, run
     from cannery.serving.service import open_service
-    from cannery.serving.workers import supervise
+    from cannery.serving.workers import SIGNALS, supervise
 
     configure(settings.log_level, settings.log_format)
     listener = bind(settings.host, settings.port)
@@ -64,7 +65,20 @@ def serve(can: Path, settings: Settings) -> int:
             sys.stderr.write(f"error: {error.message}\n")
             return 1 if isinstance(error, RefusedError) else 2
 
-    return supervise(settings.workers, work)
+    def start() -> int:
+        """Fork a worker; in the child this never returns."""
+        if child := os.fork():
+            return child
+        status = 1
+        try:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            status = work()
+        finally:
+            os._exit(status)
+
+    return supervise(settings.workers, start)
 
 
 def _serve(settings: Settings, env: Mapping[str, str]) -> int:

@@ -12,13 +12,16 @@ from types import FrameType
 PAUSE = 1.0
 """Seconds before a worker that was killed is replaced, so that a crash at start is no storm."""
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""What ends the service."""
+
 _log = logging.getLogger(__name__)
 
 
-def supervise(count: int, work: Callable[[], int]) -> int:
-    """Run `work` in `count` child processes until a signal comes; return the exit status.
+def supervise(count: int, start: Callable[[], int]) -> int:
+    """Keep `count` child processes running until a signal comes; return the exit status.
 
-    A worker that ends by itself ends the service with its status; one that is killed is replaced.
+    `start` forks one and returns its process id. A worker that ends by itself ends the service with its status; one that is killed is replaced.
     """
     workers: set[int] = set()
     leaving = False
@@ -28,12 +31,12 @@ def supervise(count: int, work: Callable[[], int]) -> int:
         leaving = True
         _tell(workers, number)
 
-    former = {s: signal.signal(s, leave) for s in (signal.SIGTERM, signal.SIGINT)}
+    former = {s: signal.signal(s, leave) for s in SIGNALS}
     status = 0
     try:
         while True:
             while len(workers) < count and not leaving:
-                workers.add(_start(work))
+                workers.add(_started(start))
             if not workers:
                 return status
             ended, code = os.wait()
@@ -54,22 +57,13 @@ def supervise(count: int, work: Callable[[], int]) -> int:
             signal.signal(number, handler)
 
 
-def _start(work: Callable[[], int]) -> int:
-    """Fork a worker and return its process id; the child never returns."""
-    held = (signal.SIGTERM, signal.SIGINT)
-    signal.pthread_sigmask(signal.SIG_BLOCK, held)
-    child = os.fork()
-    if child:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
-        return child
-    status = 1
+def _started(start: Callable[[], int]) -> int:
+    """Start a worker with the signals held, so that none is lost between its birth and its name."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        for number in held:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
-        status = work()
+        return start()
     finally:
-        os._exit(status)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _tell(workers: set[int], number: int) -> None:
