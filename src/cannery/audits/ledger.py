@@ -28,7 +28,7 @@ class Ledger:
         """Spent so far, over all programs."""
         self.depth = 0
         """Programs that are open within each other."""
-        self._findings: dict[tuple[object, ...], Finding] = {}
+        self._findings: dict[tuple[str, ...], Finding] = {}
         self._worst: set[Severity] = set()
         self._reached: dict[tuple[str, str, Role], Reached] = {}
         self._seen: dict[tuple[str, str], Name] = {}
@@ -45,9 +45,16 @@ class Ledger:
     ) -> None:
         """Write down a broken rule; of the same rule on the same name only the first counts."""
         self._worst.add(severity)
-        key = (rule, self.member, name or message)
-        if key in self._findings or len(self._findings) >= self.limits.findings:
+        key: tuple[str, ...] = (rule, self.member, name or message)
+        if key in self._findings:
             return
+        if len(self._findings) >= self.limits.findings:
+            # What is no longer written down must not be lifted by a policy that trusts the rest.
+            rule, severity = "too-many-findings", "unsafe"
+            message = f"more than {self.limits.findings} findings; the rest is not listed"
+            offset = name = remedy = None
+            self._worst.add(severity)
+            key = (rule,)
         self._findings[key] = Finding(
             rule=rule,
             severity=severity,

@@ -13,7 +13,14 @@ from collections.abc import Callable
 
 from cannery.audits import calls, states
 from cannery.audits.ledger import Ledger
-from cannery.audits.opcodes import FORBIDDEN, OPCODES, BrokenProgramError, Data, Opcode
+from cannery.audits.opcodes import (  # fmt: skip
+    FORBIDDEN,
+    OPCODES,
+    BrokenProgramError,
+    Data,
+    Opcode,
+    skip_padding,
+)
 from cannery.audits.states import Raw
 from cannery.audits.values import (
     Dict,
@@ -311,22 +318,12 @@ class Machine:
         if raw.size is None:
             self._nested()
             return
-        at = self.at + self._padding(raw.alignment)
+        at = skip_padding(self.data, self.at, raw.alignment)
         if raw.size > len(self.data) - at:
             raise BrokenProgramError(
                 "truncated", f"an array of {raw.size} bytes runs past the end of the file"
             )
         self.at = at + raw.size
-
-    def _padding(self, alignment: int | None) -> int:
-        if alignment is None:
-            return 0
-        size = self.data[self.at] if self.at < len(self.data) else 0
-        if self.data[self.at + 1 : self.at + 1 + size] != b"\xff" * size or size > alignment:
-            raise BrokenProgramError(
-                "hidden-bytes", "the padding of an array is not joblib's", unsafe=True
-            )
-        return 1 + size
 
     def _nested(self) -> None:
         ledger = self.ledger

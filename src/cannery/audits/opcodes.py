@@ -261,3 +261,15 @@ FORBIDDEN: dict[str, str] = {
     "READONLY_BUFFER": "an out-of-band buffer is asked for, and there is none",
 }
 """Opcodes that no program here may hold, and why."""
+
+
+def skip_padding(data: Data, at: int, alignment: int | None) -> int:
+    """Return where an array's bytes begin behind joblib's padding; raises BrokenProgramError for another."""
+    if alignment is None:
+        return at
+    size = data[at] if at < len(data) else 0
+    if size > alignment or data[at + 1 : at + 1 + size] != b"\xff" * size:
+        raise BrokenProgramError(
+            "hidden-bytes", "the padding of an array is not joblib's", unsafe=True
+        )
+    return at + 1 + size

@@ -221,6 +221,7 @@ class _Walk:
         if not isinstance(function, str) or not function.isidentifier() or "__" in function:
             self.refuse("odd-node", f"method {dotted[:120]!r} is looked up")
             return Made()
+        self.ledger.use(Name(owner.dotted, function, -1, None), "reference")
         message = f"opening would look up method '{dotted}' and keep it"
         self.ledger.find("method", "review", message, name=dotted, remedy=remedy_for(dotted))
         return Made()

@@ -11,10 +11,8 @@ from cannery.audits.ledger import Ledger
 from cannery.audits.values import (
     Dict,
     DType,
-    List,
     Made,
     Name,
-    Opaque,
     Partial,
     Tuple,
     Value,
@@ -44,6 +42,24 @@ METHODS = frozenset(
     }
 )
 """Methods that callers call: an attribute of that name would stand in front of them."""
+
+NATIVE = (
+    "collections.deque",
+    "numpy.random.",
+    "pandas.",
+    "scipy.spatial._ckdtree.",
+    "sklearn._loss._loss.",
+    "sklearn.cluster._hdbscan._tree.",
+    "sklearn.cluster._hierarchical_fast.",
+    "sklearn.linear_model._sgd_fast.",
+    "sklearn.metrics._dist_metrics.",
+    "sklearn.neighbors._ball_tree.",
+    "sklearn.neighbors._kd_tree.",
+    "sklearn.neighbors._quad_tree.",
+    "sklearn.tree._tree.",
+    "sklearn.utils._fast_dict.",
+)
+"""Where classes begin whose compiled setters take a tuple apart by position."""
 
 TEMPLATE = "_parse_arg_template"
 """Attribute of scipy's distributions whose text scipy executes."""
@@ -138,16 +154,31 @@ _Refuse = Callable[[str, str], None]
 
 
 def _general(ledger: Ledger, target: Made, state: Value, refuse: _Refuse) -> None:
-    """A dictionary of attributes, a pair with slots, or a tuple of native state."""
-    parts = state.items if isinstance(state, Tuple) else (state,)
+    """A dictionary of attributes, or one of slots; a tuple only where native code takes it apart.
+
+    Setters call `self.__dict__.update(state)`, which takes pairs as well as dictionaries: any other
+    state could bring attributes along that are not looked at here.
+    """
+    match state:
+        case None | True:
+            return
+        case Dict():
+            parts: tuple[Value, ...] = (state,)
+        case Tuple(items=(None, Dict() as slots)):
+            parts = (slots,)
+        case Tuple() if not target.listed or target.canonical.startswith(NATIVE):
+            parts = state.items
+        case _:
+            if target.listed:
+                refuse("odd-state", f"{describe(target)} gets {describe(state)} as its state")
+            return
     for part in parts:
-        if isinstance(part, Dict):
-            part.sealed = True
-            attributes(ledger, target.canonical, part.items, refuse)
-            if part.count != len(part.items) and not isinstance(state, Tuple):
-                refuse("odd-state", f"{describe(target)} gets attributes that are no strings")
-    if isinstance(state, List | str | bytes | Opaque | Made) and target.listed:
-        refuse("odd-state", f"{describe(target)} gets {describe(state)} as its state")
+        if not isinstance(part, Dict):
+            continue
+        part.sealed = True
+        attributes(ledger, target.canonical, part.items, refuse)
+        if part.count != len(part.items) and part is state:
+            refuse("odd-state", f"{describe(target)} gets attributes that are no strings")
 
 
 def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Refuse) -> None:

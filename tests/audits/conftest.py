@@ -1,0 +1,69 @@
+"""What the tests of the audit share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cannery.audits.audit import audit
+from cannery.audits.findings import Audit
+from cannery.blobs import Blob
+from cannery.sources.source import Format, Origin, Source
+
+AuditBytes = Callable[..., Audit]
+
+
+def make_source(
+    folder: Path,
+    files: Mapping[str, bytes],
+    main: str,
+    format: Format,
+    mlmodel: Mapping[str, Any] | None = None,
+) -> Source:
+    """Write files and return the source that they are."""
+    blobs = {}
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        blobs[name] = Blob.of(path)
+    return Source(
+        origin=Origin(given=main, resolved=str(folder / main)),
+        format=format,
+        main=main,
+        files=blobs,
+        mlmodel=mlmodel,
+    )
+
+
+@pytest.fixture
+def audit_bytes(tmp_path: Path) -> AuditBytes:
+    """Audit one file of given bytes."""
+
+    def run(data: bytes, format: Format = "pickle") -> Audit:
+        folder = tmp_path / "model"
+        folder.mkdir(exist_ok=True)
+        return audit(make_source(folder, {"model.bin": data}, "model.bin", format))
+
+    return run
+
+
+@pytest.fixture
+def audit_folder(tmp_path: Path) -> AuditBytes:
+    """Audit an MLflow folder of given files."""
+
+    def run(
+        files: Mapping[str, bytes], main: str, mlmodel: Mapping[str, Any], format: Format = "pickle"
+    ) -> Audit:
+        return audit(make_source(tmp_path / "folder", files, main, format, mlmodel))
+
+    return run
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Path:
+    """Return the file that every payload would create."""
+    return tmp_path / "owned"

@@ -1,0 +1,88 @@
+"""Honest models: every scikit-learn estimator that can be fitted on a small data set, and the churn pipeline."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import make_classification
+from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils import all_estimators
+from sklearn.utils._test_common.instance_generator import _construct_instances
+
+CHURN = Path(__file__).parents[2] / "demo" / "data" / "churn.parquet"
+NUMBERS = ["tenure", "monthly_charges", "total_charges", "num_services"]
+STRINGS = ["contract", "payment_method"]
+
+TEXTS = ["the model scores", "the can is sealed", "a row in a table", "the model is a can"] * 10
+
+
+def _inputs(estimator: BaseEstimator) -> list[tuple[Any, Any]]:
+    """Return (X, y) pairs to try in turn."""
+    x, labels = make_classification(40, 6, n_informative=4, random_state=0)
+    positive = np.abs(x) + 0.1
+    several = np.column_stack([labels, 1 - labels])
+    name = type(estimator).__name__
+    if name in {"CountVectorizer", "TfidfVectorizer", "HashingVectorizer"}:
+        return [(TEXTS, labels)]
+    if name in {"DictVectorizer", "FeatureHasher"}:
+        return [([{"a": 1.0, "b": 2.0}, {"a": 3.0, "c": 1.0}] * 20, labels)]
+    if name == "PatchExtractor":
+        return [(np.zeros((4, 8, 8)), None)]
+    if name == "IsotonicRegression":
+        return [(x[:, 0], x[:, 1])]
+    if name in {"MultiLabelBinarizer"}:
+        return [([("a", "b"), ("b",)], None)]
+    if name in {"LabelEncoder", "LabelBinarizer"}:
+        return [(labels, None)]
+    return [(x, labels), (x, x[:, 0]), (positive, positive[:, 0]), (positive, several)]
+
+
+def _fit(estimator: BaseEstimator) -> BaseEstimator | None:
+    for x, y in _inputs(estimator):
+        try:
+            return estimator.fit(x, y) if y is not None else estimator.fit(x)
+        except Exception:  # noqa: S112, the next input may suit it
+            continue
+    return None
+
+
+@functools.cache
+def fitted() -> dict[str, BaseEstimator]:
+    """Fit one instance of every estimator that scikit-learn lists; what can't be fitted is left out."""
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, cls in all_estimators():
+            try:
+                instance = next(iter(_construct_instances(cls)))
+            except Exception:  # noqa: S112, needs what no generator gives
+                continue
+            model = _fit(instance)
+            if model is not None:
+                found[name] = model
+    return found
+
+
+@functools.cache
+def churn() -> Pipeline:
+    """Fit the churn pipeline of the demo."""
+    frame = pd.read_parquet(CHURN).fillna({"total_charges": 0.0})
+    columns = ColumnTransformer(
+        [
+            ("numbers", StandardScaler(), NUMBERS),
+            ("strings", OneHotEncoder(handle_unknown="ignore"), STRINGS),
+        ]
+    )
+    pipeline = Pipeline(
+        [("columns", columns), ("model", GradientBoostingClassifier(random_state=0))]
+    )
+    return pipeline.fit(frame[NUMBERS + STRINGS], frame["churn"])
