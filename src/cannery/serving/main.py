@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -75,6 +76,8 @@ def serve(can: Path, settings: Settings) -> int:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             status = work()
+        except Exception:  # the child ends here, so that nobody else would tell
+            traceback.print_exc()
         finally:
             os._exit(status)
 
