@@ -29,7 +29,7 @@ def parse_configuration(listing: str) -> dict[str, str]:
 
 
 def _unquoted(value: str) -> str:
-    """pip prints values as Python literals."""
+    """Read a value of the listing, which pip prints as a Python literal."""
     try:
         return str(ast.literal_eval(value))
     except (SyntaxError, ValueError):

@@ -255,12 +255,12 @@ def _made(
     runtime: Runtime, original: Original, study: _Study, source: Source
 ) -> tuple[Artifact, Callable[[Batch], Raw]]:
     """Return the artifact of a runtime and how it is asked."""
-    features = study.signature.features
+    features, tensors = study.signature.features, tuple(study.sample.raw)
     if runtime == "skops":
         artifact = to_skops(original)
-        return artifact, lambda batch: original.score_skops(artifact.data, batch, features)
+        return artifact, lambda batch: original.score_skops(artifact.data, batch, features, tensors)
     data, feeds = original.to_onnx(features, _graph_name(source))
-    scorer = onnx_scorer(data, study.signature, feeds, outputs=tuple(study.sample.raw))
+    scorer = onnx_scorer(data, study.signature, feeds, outputs=tensors)
     return Artifact(runtime="onnx", name="model.onnx", data=data, feeds=feeds), scorer.score
 
 

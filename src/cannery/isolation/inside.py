@@ -17,9 +17,9 @@ from cannery.errors import CanneryError, ConversionError, IsolationError, Unsafe
 from cannery.isolation import messages as m
 from cannery.isolation.describing import describe, is_text
 from cannery.isolation.hugging import hug
-from cannery.isolation.opening import open_bytes, open_skops, untrusted_types
-from cannery.serving.estimators import table_of
-from cannery.signatures import Batch, Feature, Raw, Signature
+from cannery.isolation.opening import open_bytes, untrusted_types
+from cannery.serving.estimators import EstimatorScorer, skops_scorer, table_of
+from cannery.signatures import Batch, Feature, Output, Raw, Signature
 
 
 class Model:
@@ -107,8 +107,8 @@ class Worker:
             case m.Hug():
                 return _hug(model, request)
             case m.ScoreSkops():
-                other = self._reopened(request.data)
-                return m.pack_raw(other.answer(m.unpack_rows(request.rows), request.features))
+                scorer = self._reopened(request.data, request.features, request.tensors)
+                return m.pack_raw(_scored(scorer, m.unpack_rows(request.rows)))
 
     def _open(self, request: m.Open) -> m.Opened:
         self._names = frozenset(request.names)
@@ -134,14 +134,29 @@ class Worker:
         return m.Skops(data=data, trusted=trusted)
 
     @functools.lru_cache(maxsize=1)  # noqa: B019 - the worker lives as long as its process
-    def _reopened(self, data: bytes) -> Model:
-        try:
-            estimator = open_skops(data, self._names)
-        except CanneryError:
-            raise
-        except Exception as error:  # what skops can't read back
-            raise ConversionError(f"skops can't read the model back: {error}") from error
-        return Model(estimator, describe(estimator))
+    def _reopened(
+        self, data: bytes, features: tuple[Feature, ...], tensors: tuple[str, ...]
+    ) -> EstimatorScorer:
+        """Return the scorer that would serve this skops file; raises ConversionError when it can't."""
+        if self._model is None:
+            raise IsolationError("the worker was asked before it was given a model")
+        told = self._model.description
+        asked = tuple(Output(name=tensor, type="double", tensor=tensor) for tensor in tensors)
+        return skops_scorer(
+            data,
+            Signature(features=features, outputs=asked),
+            task=told.task,
+            trusted=tuple(name for name in untrusted_types(data) if name in self._names),
+            named=told.named,
+        )
+
+
+def _scored(scorer: EstimatorScorer, batch: Batch) -> Raw:
+    """Return what the service would answer, in the types in which the original answers."""
+    return {
+        name: values if name == "label" else _floats(values)
+        for name, values in scorer.score(batch).items()
+    }
 
 
 def _to_onnx(estimator: Any, request: m.ToOnnx) -> m.Graph:

@@ -146,11 +146,13 @@ class Hug(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class ScoreSkops(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Open a skops file anew and ask it; answered by Answer."""
+    """Open a skops file anew, as the service will, and ask it; answered by Answer."""
 
     data: bytes
     rows: Rows
     features: tuple[Feature, ...]
+    tensors: tuple[str, ...]
+    """The raw outputs to ask for."""
 
 
 Request = Open | Predict | ToOnnx | ToSkops | Hug | ScoreSkops

@@ -77,9 +77,13 @@ class Original:
         request = m.Hug(rows=m.pack_rows(batch), features=features, cap=cap, seed=seed)
         return m.unpack_rows(_asked(self._channel, request, m.Rows))
 
-    def score_skops(self, data: bytes, batch: Batch, features: tuple[Feature, ...]) -> Raw:
-        """Return the raw outputs of the model in a skops file, opened anew."""
-        request = m.ScoreSkops(data=data, rows=m.pack_rows(batch), features=features)
+    def score_skops(
+        self, data: bytes, batch: Batch, features: tuple[Feature, ...], tensors: tuple[str, ...]
+    ) -> Raw:
+        """Return these raw outputs of the model in a skops file, opened anew by the service's own scorer."""
+        request = m.ScoreSkops(
+            data=data, rows=m.pack_rows(batch), features=features, tensors=tensors
+        )
         return m.unpack_raw(_asked(self._channel, request, m.Answer))
 
 
