@@ -1,0 +1,208 @@
+"""Pull a can at start: by a moving name, an address or a path; verified, cached, never a pickle."""
+
+from __future__ import annotations
+
+import logging
+import re
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from cannery.blobs import digest_bytes, hex_of, write_file, write_folder
+from cannery.cans.manifest import CanManifest, read_manifest
+from cannery.cans.open import MANIFEST, MANIFEST_LIMIT, check_names, open_can
+from cannery.errors import CanError, CanneryError, SourceError, UnreachableError
+from cannery.serving.repositories import layers_of, open_repository
+from cannery.serving.tracking import ARTIFACTS, find, open_tracking
+from cannery.serving.web import Refused
+
+log = logging.getLogger(__name__)
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+_LAST = "last"
+"""Folder of the cache that remembers, for each address, the digest of the can it last led to."""
+
+Save = Callable[[str, Path, str, int], None]
+"""Bring the file of this name to this path; it has this digest and size."""
+
+
+def fetch(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
+    """Return the folder of the can that `uri` names, every byte of it verified.
+
+    `models:/name@alias`, `models:/name/3`, `models:/name/Production`, `models:/name/latest`,
+    `models:/m-<id>` and `runs:/…` are asked of the tracking server (MLFLOW_TRACKING_URI), which knows
+    where the can lies and its digest; `oci://registry/repository[:tag|@sha256:…]`,
+    `mlflow-artifacts:/…`, `file:…` and a plain path name the can itself. What was pulled is kept in
+    `cache` under its digest; where nobody answers, the can that this address last led to is used.
+
+    Raises UnreachableError when nobody answers and nothing is cached, SourceError for an address that
+    leads to no can, CanError for a can that is not the one that was published.
+    """
+    scheme = _SCHEME.match(uri)
+    kind = scheme[1].lower() if scheme else ""
+    if kind in ("", "file"):
+        return _local(uri, kind)
+    if kind not in ("models", "runs", "oci", ARTIFACTS):
+        raise SourceError(
+            f"'{uri}' is no address of a can", hint="use models:/name@alias, oci://…, or a path"
+        )
+    try:
+        folder = _pull(uri, cache, env)
+    except UnreachableError as error:
+        return _last_good(uri, cache, error)
+    _remember(uri, cache, folder.name)
+    return folder
+
+
+def _local(uri: str, kind: str) -> Path:
+    if kind == "file":
+        parts = urllib.parse.urlsplit(uri)
+        if parts.netloc not in ("", "localhost"):
+            raise SourceError(f"'{uri}' names the host '{parts.netloc}'", hint="write file:///path")
+        uri = urllib.request.url2pathname(parts.path)
+    folder = Path(uri)
+    if folder.is_file():
+        raise CanError(
+            f"'{folder}' is a file, not a can: a model file is never opened here",
+            hint="`cannery pack` makes a can of it",
+        )
+    open_can(folder)
+    return folder
+
+
+def _pull(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
+    """Resolve `uri` and return the cached folder of its can, downloaded where it isn't there yet."""
+    expected = None
+    if uri.partition(":")[0].lower() in ("models", "runs"):
+        published = find(uri, open_tracking(env))
+        log.info("'%s' is '%s': can %s", uri, published.what, published.digest)
+        uri, expected = published.uri, published.digest
+        if (kept := _kept(cache, expected)) is not None:
+            return kept
+    kind = uri.partition(":")[0].lower()
+    if kind == "oci":
+        return _from_registry(uri, cache, env, expected)
+    if kind == ARTIFACTS:
+        return _from_artifacts(uri, cache, env, expected)
+    if kind == "file":
+        folder = _local(uri, kind)
+        _must_be(open_can(folder).digest, expected, uri)
+        return folder
+    raise SourceError(f"the can was published at '{uri}', which can't be reached from here")
+
+
+def _must_be(digest: str, expected: str | None, uri: str) -> None:
+    if expected is not None and digest != expected:
+        raise CanError(
+            f"the can at '{uri}' is {digest}, but {expected} was published",
+            hint="somebody changed it after it was published: publish it again",
+        )
+
+
+def _from_registry(uri: str, cache: Path, env: Mapping[str, str], expected: str | None) -> Path:
+    repository, target = open_repository(uri, env)
+    layers = layers_of(repository.manifest(target), uri)
+    digest = layers[MANIFEST].digest
+    _must_be(digest, expected, uri)
+    if (kept := _kept(cache, digest)) is not None:
+        return kept
+
+    def save(name: str, path: Path, file_digest: str, size: int) -> None:
+        layer = layers.get(name)
+        if layer is None or (layer.digest, layer.size) != (file_digest, size):
+            raise CanError(f"the can at '{uri}' has another '{name}' than its {MANIFEST} says")
+        repository.save(layer, path)
+
+    if layers[MANIFEST].size > MANIFEST_LIMIT:
+        raise CanError(f"the {MANIFEST} at '{uri}' has {layers[MANIFEST].size} bytes: too long")
+    return _assemble(repository.read(layers[MANIFEST]), cache, save, uri)
+
+
+def _from_artifacts(uri: str, cache: Path, env: Mapping[str, str], expected: str | None) -> Path:
+    tracking = open_tracking(env)
+
+    def address(name: str) -> str:
+        return f"{tracking.address(uri)}/{urllib.parse.quote(name)}"
+
+    def save(name: str, path: Path, digest: str, size: int) -> None:
+        tracking.web.save(address(name), tracking.headers, path, size, digest)
+
+    try:
+        data = tracking.web.document(address(MANIFEST), tracking.headers)
+        _must_be(digest_bytes(data), expected, uri)
+        return _kept(cache, digest_bytes(data)) or _assemble(data, cache, save, uri)
+    except Refused as refused:
+        raise SourceError(
+            f"the tracking server has no can at '{uri}' (status {refused.answer.status})",
+            hint="does it serve artifacts (--serve-artifacts), and may we read them?",
+        ) from refused
+
+
+def _assemble(data: bytes, cache: Path, save: Save, uri: str) -> Path:
+    """Bring every file that `can.json` names into the cache and open the can there."""
+    manifest = _manifest(data, uri)
+    target = cache / hex_of(digest_bytes(data))
+    with write_folder(target, force=True) as folder:
+        (folder / MANIFEST).write_bytes(data)
+        for name, file in sorted(manifest.files.items()):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save(name, path, file.digest, file.size)
+        open_can(folder)
+    log.info("pulled '%s' to '%s'", uri, target)
+    return target
+
+
+def _manifest(data: bytes, uri: str) -> CanManifest:
+    try:
+        manifest = read_manifest(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CanError(
+            f"the {MANIFEST} at '{uri}' can't be read: {error}",
+            hint="it was made by another version of Cannery",
+        ) from error
+    check_names(manifest)
+    if manifest.runtime == "pickle":
+        raise CanError(f"the can at '{uri}' holds a pickle, which is never opened here")
+    return manifest
+
+
+def _kept(cache: Path, digest: str) -> Path | None:
+    """Return the cached can of this digest, if there is one and every byte of it holds."""
+    folder = cache / hex_of(digest)
+    if not folder.exists():
+        return None
+    try:
+        if open_can(folder).digest == digest:
+            return folder
+    except CanError as error:
+        log.warning("the cached can %s is damaged and is pulled again: %s", digest, error)
+    return None
+
+
+def _note(uri: str, cache: Path) -> Path:
+    return cache / _LAST / hex_of(digest_bytes(uri.encode()))
+
+
+def _remember(uri: str, cache: Path, name: str) -> None:
+    try:
+        with write_file(_note(uri, cache)) as stream:
+            stream.write(name.encode())
+    except CanneryError as error:  # it is there and can be served: a restart will have to ask again
+        log.warning("can't remember what '%s' led to: %s", uri, error)
+
+
+def _last_good(uri: str, cache: Path, error: UnreachableError) -> Path:
+    """Return the can that `uri` last led to; raises `error` where there is none."""
+    try:
+        name = _note(uri, cache).read_text()
+    except OSError:
+        raise error from None
+    folder = _kept(cache, name) if re.fullmatch(r"[0-9a-f]{64}", name) else None
+    if folder is None:
+        raise error
+    log.warning("%s; serving the can that '%s' last led to: sha256:%s", error, uri, name)
+    return folder

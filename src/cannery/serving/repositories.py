@@ -1,0 +1,183 @@
+"""A can in an OCI registry: its manifest names every file of it as one layer.
+
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+https://github.com/modelpack/model-spec
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cannery.blobs import digest_bytes
+from cannery.errors import CanError, SourceError
+from cannery.serving.tracking import authority_of
+from cannery.serving.web import Refused, Trust, Web, is_loopback
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+FILEPATH = "org.cncf.model.filepath"
+
+_REFERENCE = re.compile(
+    r"oci://(?P<host>[A-Za-z0-9.\-\[\]:]+)/(?P<repository>[a-z0-9._\-/]+)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+_PARAMETER = re.compile(r'([A-Za-z_]+)="((?:[^"\\]|\\.)*)"')
+_HUB = "docker.io"
+
+
+class _Layer(msgspec.Struct, frozen=True):
+    digest: str
+    size: int
+    annotations: dict[str, str] = {}
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    layers: tuple[_Layer, ...] = ()
+
+
+@dataclass(slots=True)
+class Repository:
+    """One repository of a registry, and the header that it was last content with."""
+
+    host: str
+    name: str
+    base: str
+    web: Web = field(repr=False)
+    env: Mapping[str, str] = field(repr=False)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def manifest(self, target: str) -> bytes:
+        """Return a manifest by tag or digest, checked against the latter."""
+        url = f"{self.base}/v2/{self.name}/manifests/{target}"
+        data = self._once_more(lambda: self.web.document(url, {**self.headers, "Accept": MANIFEST}))
+        if target.startswith("sha256:") and digest_bytes(data) != target:
+            raise CanError(f"'{self.host}/{self.name}' answers {digest_bytes(data)} for {target}")
+        return bytes(data)
+
+    def read(self, layer: _Layer) -> bytes:
+        """Return a small blob; raises CanError when it is another."""
+        url = f"{self.base}/v2/{self.name}/blobs/{layer.digest}"
+        data = self._once_more(lambda: self.web.document(url, self.headers))
+        if digest_bytes(data) != layer.digest:
+            raise CanError(
+                f"'{self.host}/{self.name}' answers {digest_bytes(data)} for {layer.digest}"
+            )
+        return bytes(data)
+
+    def save(self, layer: _Layer, path: Path) -> None:
+        """Stream a blob into the new file `path`; raises CanError when it is another."""
+        url = f"{self.base}/v2/{self.name}/blobs/{layer.digest}"
+
+        def fresh() -> None:
+            path.unlink(missing_ok=True)
+            self.web.save(url, self.headers, path, layer.size, layer.digest)
+
+        self._once_more(fresh)
+
+    def _once_more(self, act: Any) -> Any:
+        """Do it, and again after the registry has asked who we are; raises SourceError for a refusal."""
+        try:
+            return act()
+        except Refused as refused:
+            if refused.answer.status != 401 or not self._answer(refused.answer.headers):
+                raise self._refusal(refused) from refused
+        try:
+            return act()
+        except Refused as refused:
+            raise self._refusal(refused) from refused
+
+    def _refusal(self, refused: Refused) -> SourceError:
+        place, status = f"{self.host}/{self.name}", refused.answer.status
+        if status in (401, 403):
+            return SourceError(
+                f"the registry refuses us '{place}' (status {status})",
+                hint="set CANNERY_REGISTRY_USERNAME and CANNERY_REGISTRY_PASSWORD, or mount a DOCKER_CONFIG",
+            )
+        if status == 404:
+            return SourceError(f"the registry has no such can in '{place}'")
+        return SourceError(f"the registry answers for '{place}' with status {status}")
+
+    def _answer(self, headers: Mapping[str, str]) -> bool:
+        """Answer the registry's challenge; tell whether there is something new to try."""
+        asked = next((v for k, v in headers.items() if k.lower() == "www-authenticate"), "")
+        login = _login(self.host, self.env)
+        kind, _, rest = asked.partition(" ")
+        if kind.lower() == "basic" and login:
+            self.headers["Authorization"] = login
+            return True
+        if kind.lower() != "bearer":
+            return False
+        words = dict(_PARAMETER.findall(rest))
+        realm = urllib.parse.urlsplit(words.get("realm", ""))
+        if realm.scheme != "https" and not is_loopback(realm.hostname or ""):
+            raise SourceError(f"the registry '{self.host}' sends logins where nothing is encrypted")
+        query = {k: words[k] for k in ("service", "scope") if k in words}
+        query.setdefault("scope", f"repository:{self.name}:pull")
+        url = f"{words['realm']}?{urllib.parse.urlencode(query)}"
+        token = self.web.json(url, {"Authorization": login} if login else {})
+        value = token.get("token") or token.get("access_token") if isinstance(token, dict) else None
+        self.headers["Authorization"] = f"Bearer {value}"
+        return value is not None
+
+
+def open_repository(uri: str, env: Mapping[str, str]) -> tuple[Repository, str]:
+    """Return the repository that `oci://registry/repository[:tag][@digest]` names, and what to ask it for.
+
+    Raises SourceError for an address that can't be meant.
+    """
+    match = _REFERENCE.fullmatch(uri)
+    if match is None:
+        raise SourceError(
+            f"'{uri}' is no address in a registry", hint="write oci://registry/repository@sha256:…"
+        )
+    host = match["host"]
+    insecure = (env.get("CANNERY_INSECURE_REGISTRY") or "").lower()
+    bare_host = urllib.parse.urlsplit(f"//{host}").hostname or ""
+    plain = is_loopback(bare_host) or insecure in ("1", "true", host)
+    server = f"registry-1.{_HUB}" if host == _HUB else host
+    repository = Repository(
+        host=host,
+        name=match["repository"],
+        base=f"{'http' if plain else 'https'}://{server}",
+        web=Web(trust=Trust(authority=authority_of(env))),
+        env=env,
+    )
+    return repository, match["digest"] or match["tag"] or "latest"
+
+
+def layers_of(data: bytes, place: str) -> dict[str, _Layer]:
+    """Return the files in a manifest by their path in the can; raises CanError when it holds no can."""
+    try:
+        manifest = msgspec.json.decode(data, type=_Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CanError(f"the manifest of '{place}' can't be read: {error}") from error
+    layers = {layer.annotations.get(FILEPATH, ""): layer for layer in manifest.layers}
+    if "can.json" not in layers:
+        raise CanError(f"'{place}' holds no can", hint="`cannery publish` puts one there")
+    return layers
+
+
+def _login(host: str, env: Mapping[str, str]) -> str | None:
+    """Return the basic login for a registry from the environment, else from Docker's config.json."""
+    name, password = env.get("CANNERY_REGISTRY_USERNAME"), env.get("CANNERY_REGISTRY_PASSWORD")
+    if name and password is not None:
+        return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+    folder = env.get("DOCKER_CONFIG") or (f"{env['HOME']}/.docker" if env.get("HOME") else None)
+    if folder is None:
+        return None
+    try:
+        document = msgspec.json.decode(Path(folder, "config.json").read_bytes())
+        entry = next(
+            (document["auths"][k] for k in (host, f"https://{host}") if k in document["auths"]), {}
+        )
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, AttributeError):
+        return None
+    auth = entry.get("auth") if isinstance(entry, dict) else None
+    return f"Basic {auth}" if isinstance(auth, str) and auth else None
