@@ -7,7 +7,7 @@ import struct
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from threading import Lock as Mutex
 
@@ -22,7 +22,7 @@ from cannery.images.recipe import (
     TRIPLETS,
 )
 from cannery.images.store import Store
-from cannery.images.trees import Entry, Tree
+from cannery.images.trees import Entry, LeftOut, Tree
 from cannery.oci.descriptors import Architecture
 from cannery.processes import run
 
@@ -61,6 +61,25 @@ class Compiler:
         }
         compiled = self._compile(sources)
         return {**tree, **{_cached(path): Entry(data=data) for path, data in compiled.items()}}
+
+    def as_bytecode(self, tree: Tree) -> tuple[Tree, LeftOut]:
+        """Return the tree with each `.py` that compiles replaced by a `.pyc` in its place, and what that took away.
+
+        Tracebacks still name file and line; the text of the line is what they lose.
+        """
+        sources = {p: e.data for p, e in sorted(tree.items()) if p.endswith(".py") and e.data}
+        compiled = self._compile(sources)
+        made: Tree = {}
+        for path, entry in tree.items():
+            if path in compiled:
+                made[f"{path}c"] = Entry(data=compiled[path])
+            elif path.endswith(".py") and entry.target is not None and entry.target.endswith(".py"):
+                made[f"{path}c"] = replace(entry, target=f"{entry.target}c")
+            else:
+                made[path] = entry
+        size = sum(len(sources[path]) for path in compiled)
+        reason = "sources of the standard library: its bytecode is inside"
+        return made, LeftOut(pattern="*.py", reason=reason, files=len(compiled), bytes=size)
 
     def _compile(self, sources: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return path of the source → content of its `.pyc`; what is not valid Python is missing."""

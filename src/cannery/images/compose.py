@@ -140,7 +140,8 @@ def _recipes(plan: Plan, platform: Platform, store: Store, stack: ExitStack) -> 
 
     def of_python() -> tuple[Tree, list[LeftOut]]:
         tree, left_out = python_tree(python, store, cuts)
-        return compiler.with_bytecode(tree), left_out
+        lighter, sources = compiler.as_bytecode(tree)
+        return lighter, [*left_out, sources]
 
     def of_serving() -> tuple[Tree, list[LeftOut]]:
         return compiler.with_bytecode(serving_tree()), []

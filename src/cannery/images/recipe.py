@@ -137,6 +137,8 @@ PYTHON_CUTS = (
     Cut(pattern="usr/lib/python3.13/_pyio.py", reason="twins of compiled modules"),
     Cut(pattern="usr/lib/python3.13/sqlite3/*", reason="no database inside"),
     Cut(pattern="usr/lib/python3.13/lib-dynload/_sqlite3.*", reason="no database inside"),
+    Cut(pattern="usr/lib/python3.13/sitecustomize.py", reason="a hook for desktops"),
+    Cut(pattern="etc/python3.13/*", reason="a hook for desktops"),
     Cut(pattern="usr/lib/valgrind/*", reason="debugger helpers"),
     Cut(pattern="usr/share/doc/*/gdbinit*", reason="debugger helpers"),
     Cut(pattern="usr/share/python3/*", reason="for building packages"),
@@ -192,6 +194,11 @@ WHEEL_CUTS = (
 )
 
 LEAN_WHEEL_CUTS = (
+    Cut(pattern="numpy/random/*", reason="serving draws no random numbers"),
+    Cut(pattern="numpy/fft/*", reason="a graph has operators of its own"),
+    Cut(pattern="numpy/ma/*", reason="a graph has operators of its own"),
+    Cut(pattern="numpy/polynomial/*", reason="a graph has operators of its own"),
+    Cut(pattern="numpy/testing/*", reason="tests"),
     Cut(pattern="numpy/f2py/*", reason="a Fortran compiler's front end"),
     Cut(pattern="numpy/_core/_simd.*.so", reason="tests"),
     Cut(pattern="numpy/_core/_*_tests.*.so", reason="tests"),
