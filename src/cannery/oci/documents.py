@@ -55,7 +55,6 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     """Where a layer comes from."""
 
     created_by: str = ""
-    comment: str = ""
     empty_layer: bool = False
 
 

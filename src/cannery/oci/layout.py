@@ -32,6 +32,8 @@ from cannery.oci.references import Reference
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 NAME = "org.opencontainers.image.ref.name"
+OURS = "cannery: "
+"""What stands before a layer's name in the history of an image that Cannery composed."""
 
 
 def index_of(image: Image, reference: Reference | None) -> bytes:
@@ -92,7 +94,7 @@ def image_of(manifest: bytes, config: bytes, where: Callable[[Descriptor], Path]
         raise ImageError(
             f"the manifest names {len(document.layers)} layers, the config {len(facts.rootfs.diff_ids)}"
         )
-    notes = [h.comment or h.created_by for h in facts.history if not h.empty_layer]
+    notes = [h.created_by.removeprefix(OURS) for h in facts.history if not h.empty_layer]
     if len(notes) != len(document.layers):
         notes = [""] * len(document.layers)
     return Image(

@@ -1,0 +1,166 @@
+"""Start a finished image, locked up as a platform would, and try all that it must do."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from cannery.cans.manifest import CanManifest
+from cannery.engines.engine import Container, Engine, Mount, StartOptions
+from cannery.errors import CanneryError, EngineError, ProofError
+from cannery.proofs import trials
+from cannery.proofs.nouns import Check, Proof
+from cannery.signatures import Canary
+
+ANYONE = "1234567:0"
+"""A user that no image knows: some platforms start everything as such a one."""
+
+Note = Callable[[str], None]
+Trial = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofOptions:
+    """What is lent to the image, and what is asked of it."""
+
+    mounts: tuple[Mount, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    offline: bool = True
+    """Whether `smoke` must work without network, as it must where the can is inside."""
+    host_network: bool = False
+    """Whether it sees this machine's loopback, where a pulled can may come from."""
+    shell: bool = False
+    """Whether a shell in it is allowed, as in an image on somebody else's base."""
+    timeout: float = 60.0
+    """Seconds until it must be healthy."""
+
+
+def prove(
+    engine: Engine,
+    subject: str,
+    canary: Canary,
+    manifest: CanManifest,
+    options: ProofOptions | None = None,
+    *,
+    digest: str | None = None,
+    note: Note = lambda _: None,
+) -> Proof:
+    """Try the image `subject` (an id or name that `engine` knows) and return what was seen.
+
+    The root is read-only, there are no capabilities and no new privileges. `digest` is the can's,
+    where it is not that of `manifest`. Nothing runs any more when this returns or raises; a check
+    that fails raises nothing (see `require`), an engine that fails raises EngineError.
+    """
+    options = options or ProofOptions()
+    trial = _Trial(
+        engine=engine,
+        subject=subject,
+        canary=canary,
+        manifest=manifest,
+        options=options,
+        digest=digest or manifest.digest,
+        note=note,
+    )
+    return trial.run()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Trial:
+    """The proof while it is being made."""
+
+    engine: Engine
+    subject: str
+    canary: Canary
+    manifest: CanManifest
+    options: ProofOptions
+    digest: str
+    note: Note
+    checks: list[Check] = field(default_factory=list)
+    cold_start: float | None = None
+    first_prediction: float | None = None
+    memory: int | None = None
+
+    def run(self) -> Proof:
+        settings = self.engine.settings(self.subject)
+        self._try("user", lambda: trials.user(settings))
+        # The others start when this one is up, so that its start is timed alone.
+        with ThreadPoolExecutor(2) as pool:
+            beside: list[Callable[[], Check]] = []
+            with self.engine.start(self.subject, self._start_options()) as container:
+                if self._try("starts", lambda: self._healthy(container)):
+                    trials_beside = (("any user", self._anyone), ("smoke", self._smoke))
+                    beside = [
+                        pool.submit(_checked, name, trial).result for name, trial in trials_beside
+                    ]
+                    self._inside(container)
+            self.checks += [result() for result in beside]
+        return Proof(
+            image=self.subject,
+            engine=self.engine.name,
+            can=self.digest,
+            checks=tuple(self.checks),
+            cold_start=self.cold_start,
+            first_prediction=self.first_prediction,
+            memory=self.memory,
+        )
+
+    def _inside(self, container: Container) -> None:
+        self._try("canary", lambda: trials.canary(container, self.canary, self.manifest))
+        self._try(
+            "wrong records", lambda: trials.wrong_records(container, self.canary, self.manifest)
+        )
+        self._try("version", lambda: trials.version(container, self.digest))
+        with contextlib.suppress(EngineError):
+            self.memory = container.memory()
+        self._try("health program", lambda: trials.health_program(container))
+        if not self.options.shell:
+            self._try("shell", lambda: trials.shell(container))
+        self._try("SIGTERM", lambda: trials.drain(container))
+
+    def _try(self, name: str, trial: Trial) -> bool:
+        self.note(name)
+        self.checks.append(_checked(name, trial))
+        return self.checks[-1].passed
+
+    def _start_options(self) -> StartOptions:
+        return StartOptions(
+            mounts=self.options.mounts,
+            environment=self.options.environment,
+            network="host" if self.options.host_network else "bridge",
+        )
+
+    def _healthy(self, container: Container) -> str:
+        self.cold_start = container.wait_healthy(self.options.timeout)
+        began = time.monotonic()
+        with contextlib.suppress(ProofError):  # the canary's own check says what is wrong
+            trials.predict(container, self.canary.records[0])
+            self.first_prediction = self.cold_start + time.monotonic() - began
+        return f"healthy after {self.cold_start:.2f} s, read-only, without capabilities"
+
+    def _anyone(self) -> str:
+        options = replace(self._start_options(), user=ANYONE)
+        with self.engine.start(self.subject, options) as container:
+            container.wait_healthy(self.options.timeout)
+            trials.canary(container, self.canary, self.manifest)
+        return f"serves as {ANYONE}"
+
+    def _smoke(self) -> str:
+        options = replace(self._start_options(), command=("smoke",))
+        if self.options.offline:
+            options = replace(options, network="none")
+        with self.engine.start(self.subject, options) as container:
+            return trials.smoke(container)
+
+
+def _checked(name: str, trial: Trial) -> Check:
+    began = time.monotonic()
+    try:
+        detail, passed = trial(), True
+    except CanneryError as error:
+        detail, passed = error.message, False
+    return Check(
+        name=name, passed=passed, detail=detail, seconds=round(time.monotonic() - began, 3)
+    )

@@ -1,0 +1,115 @@
+"""A toy that can be proven, and a real image composed from the packages of this machine's mirrors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent / name) for name in ("oci", "engines", "serving")]
+
+from churn_cans import RECORDS, expected, make_graph, make_manifest  # noqa: E402
+from toy_images import toy_image  # noqa: E402
+
+from cannery.blobs import canonical_json  # noqa: E402
+from cannery.cans.manifest import AuditSummary, CanManifest, CanSource  # noqa: E402
+from cannery.cans.open import Can  # noqa: E402
+from cannery.cans.seal import seal  # noqa: E402
+from cannery.engines.sandbox import Sandbox  # noqa: E402
+from cannery.images.compose import compose  # noqa: E402
+from cannery.images.labels import labels_of  # noqa: E402
+from cannery.images.lock import LockRequest, resolve  # noqa: E402
+from cannery.images.plan import Plan  # noqa: E402
+from cannery.images.store import Store  # noqa: E402
+from cannery.oci.descriptors import Image  # noqa: E402
+from cannery.proofs.nouns import Proof  # noqa: E402
+from cannery.proofs.prove import ProofOptions, prove  # noqa: E402
+from cannery.signatures import Canary, Feature, Output, Signature  # noqa: E402
+
+USER_CACHE = os.environ.get("CANNERY_CACHE")
+ZERO = "sha256:" + "0" * 64
+TOY = CanManifest(
+    name="toy",
+    version="1",
+    source=CanSource(given="toy", resolved="toy", digest=ZERO, format="onnx"),
+    runtime="onnx",
+    model="model.onnx",
+    task="regressor",
+    signature=Signature(
+        features=(Feature(name="a", type="double"), Feature(name="b", type="double")),
+        outputs=(Output(name="score", type="double", tensor="prediction"),),
+    ),
+    files={},
+    audit=AuditSummary(verdict="safe", names=0, policy=ZERO, sandbox="none"),
+)
+CANARY = Canary(
+    records=({"a": 1, "b": 0}, {"a": 2, "b": 0}), outputs=({"score": 0.25}, {"score": 0.5})
+)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep unpacked images out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CANNERY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder with the layers of all toys."""
+    return tmp_path_factory.mktemp("toys")
+
+
+@dataclass
+class Toy:
+    """Proves toys in the sandbox."""
+
+    store: Path
+
+    def prove(self, behaviour: str, digest: str = TOY.digest, **settings: object) -> Proof:
+        """Return the proof of a toy that behaves like this."""
+        engine = Sandbox()
+        subject = engine.load(toy_image(self.store, behaviour, **settings))
+        version = msgspec.json.encode({"digest": digest}).decode()
+        options = ProofOptions(environment={"VERSION": version}, timeout=5.0)
+        return prove(engine, subject, CANARY, TOY, options)
+
+
+@pytest.fixture
+def toy(toy_store: Path) -> Toy:
+    """Return the prover of toys."""
+    return Toy(toy_store)
+
+
+@pytest.fixture(scope="session")
+def can(tmp_path_factory: pytest.TempPathFactory) -> Can:
+    """Return a sealed can around a small graph."""
+    canary = Canary(records=RECORDS, outputs=tuple(expected(record) for record in RECORDS))
+    files = {"model.onnx": make_graph(), "canary.json": canonical_json(canary)}
+    manifest = msgspec.json.decode(msgspec.json.encode(make_manifest()), type=CanManifest)
+    return seal(manifest, files, tmp_path_factory.mktemp("cans") / "churn.can")
+
+
+@pytest.fixture(scope="session")
+def image(can: Can) -> Image:
+    """Return the real image of that can; packages come from the user's cache and mirrors."""
+    with pytest.MonkeyPatch.context() as patch:
+        if USER_CACHE is None:
+            patch.delenv("CANNERY_CACHE")
+        else:
+            patch.setenv("CANNERY_CACHE", USER_CACHE)
+        store = Store()
+    plan = Plan(
+        lock=resolve(LockRequest(), store),
+        can=can.folder,
+        manifest=can.manifest,
+        labels=labels_of(can.manifest),
+    )
+    return compose(plan, store)
