@@ -49,11 +49,13 @@ def fetch(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
         raise SourceError(
             f"'{uri}' is no address of a can", hint="use models:/name@alias, oci://…, or a path"
         )
+    note = _note(uri if kind == "oci" else f"{open_tracking(env).base} {uri}", cache)
     try:
         folder = _pull(uri, cache, env)
     except UnreachableError as error:
-        return _last_good(uri, cache, error)
-    _remember(uri, cache, folder.name)
+        return _last_good(note, uri, cache, error)
+    if folder.parent == cache:
+        _remember(note, folder.name)
     return folder
 
 
@@ -183,22 +185,23 @@ def _kept(cache: Path, digest: str) -> Path | None:
     return None
 
 
-def _note(uri: str, cache: Path) -> Path:
-    return cache / _LAST / hex_of(digest_bytes(uri.encode()))
+def _note(words: str, cache: Path) -> Path:
+    """Return the file that remembers where an address, asked of one server, led to."""
+    return cache / _LAST / hex_of(digest_bytes(words.encode()))
 
 
-def _remember(uri: str, cache: Path, name: str) -> None:
+def _remember(note: Path, name: str) -> None:
     try:
-        with write_file(_note(uri, cache)) as stream:
+        with write_file(note) as stream:
             stream.write(name.encode())
-    except CanneryError as error:  # it is there and can be served: a restart will have to ask again
-        log.warning("can't remember what '%s' led to: %s", uri, error)
+    except CanneryError as error:  # the can is there and can be served: a restart will have to ask
+        log.warning("can't remember what was pulled: %s", error)
 
 
-def _last_good(uri: str, cache: Path, error: UnreachableError) -> Path:
+def _last_good(note: Path, uri: str, cache: Path, error: UnreachableError) -> Path:
     """Return the can that `uri` last led to; raises `error` where there is none."""
     try:
-        name = _note(uri, cache).read_text()
+        name = note.read_text()
     except OSError:
         raise error from None
     folder = _kept(cache, name) if re.fullmatch(r"[0-9a-f]{64}", name) else None

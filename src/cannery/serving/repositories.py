@@ -174,10 +174,9 @@ def _login(host: str, env: Mapping[str, str]) -> str | None:
         return None
     try:
         document = msgspec.json.decode(Path(folder, "config.json").read_bytes())
-        entry = next(
-            (document["auths"][k] for k in (host, f"https://{host}") if k in document["auths"]), {}
-        )
+        auths = document["auths"]
+        entry = auths.get(host) or auths.get(f"https://{host}") or {}
+        auth = entry.get("auth")
     except (OSError, msgspec.DecodeError, KeyError, TypeError, AttributeError):
-        return None
-    auth = entry.get("auth") if isinstance(entry, dict) else None
+        return None  # no login there: the registry may need none
     return f"Basic {auth}" if isinstance(auth, str) and auth else None
