@@ -65,9 +65,15 @@ def test_an_array_is_a_batch_and_may_be_empty() -> None:
     assert batch.numbers.shape == (0, 4)
 
 
-def test_null_and_absence_are_null_only_where_the_schema_says_so() -> None:
-    """A nullable field may be null or left out; the batch holds NaN or the null text."""
-    record = {"age": 3, "plan": "a", "city": None, "member": False, "grade": None}
+def test_a_nullable_field_must_still_be_there() -> None:
+    """A field that is left out is an issue even where null would be taken."""
+    record = {name: value for name, value in WHOLE.items() if name != "city"}
+    assert [issue.path for issue in issues(record)] == ["city"]
+
+
+def test_null_is_null_only_where_the_schema_says_so() -> None:
+    """A nullable field may be null; the batch holds NaN or the null text."""
+    record = {**WHOLE, "height in m": None, "city": None, "grade": None}
     batch, _ = Schema(EVERYTHING).decode(msgspec.json.encode(record))
     assert np.isnan(batch.numbers[0, [1, 3]]).all()
     assert batch.strings[0, 1] == NULL_STRING

@@ -17,7 +17,7 @@ def record_schema(signature: Signature) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {f.name: _feature(f) for f in signature.features},
-        "required": [f.name for f in signature.features if not f.nullable],
+        "required": [f.name for f in signature.features],
         "additionalProperties": False,
     }
 

@@ -29,16 +29,27 @@ def records_of_json(body: bytes, signature: Signature) -> list[Any]:
         )
     if document.get("params"):
         raise MalformedError("the model takes no 'params'")
-    value = document[forms[0]]
-    match forms[0]:
+    return _with_nulls(_records(forms[0], document[forms[0]], signature), signature)
+
+
+def _records(form: str, value: Any, signature: Signature) -> list[Any]:
+    match form:
         case "dataframe_split":
             return _split(value)
         case "dataframe_records":
             return _listed(value, "dataframe_records")
         case "inputs" if isinstance(value, dict):
             return _columns(value)
-        case form:
+        case _:
             return _positional(_listed(value, form), signature)
+
+
+def _with_nulls(records: list[Any], signature: Signature) -> list[Any]:
+    """Return the records with null for each absent field that may be null: MLflow's optional columns."""
+    absent = {f.name: None for f in signature.features if f.nullable}
+    if not absent:
+        return records
+    return [{**absent, **row} if isinstance(row, dict) else row for row in records]
 
 
 def records_of_csv(body: bytes, signature: Signature) -> list[Record]:
@@ -60,10 +71,11 @@ def records_of_csv(body: bytes, signature: Signature) -> list[Record]:
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(names):
             raise MalformedError(f"row {number} has {len(line)} cells, the header {len(names)}")
-    return [
+    records = [
         {name: _cell(cell, known.get(name)) for name, cell in zip(names, line, strict=True)}
         for line in lines[1:]
     ]
+    return _with_nulls(records, signature)
 
 
 def _listed(value: Any, form: str) -> list[Any]:

@@ -39,7 +39,7 @@ def explain(records: Sequence[Any], signature: Signature, *, single: bool = Fals
 
     Paths read `[2].tenure`, or `tenure` for a `single` record. A `long` takes whole floats (2.0),
     since JSON has one type of number; booleans are never numbers, numbers never booleans or text.
-    A nullable field may be left out.
+    No field may be left out: a value that is missing is said, as null, where the schema allows it.
     """
     found = _Found()
     known = {f.name: f for f in signature.features}
@@ -116,8 +116,6 @@ def _row(record: Any, known: dict[str, Feature], found: _Found, path: str) -> di
                 row[name] = _value(record[name], feature)
             except _Wrong as wrong:
                 found.add(_at(path, name), wrong.expected, show(record[name]))
-        elif feature.nullable:
-            row[name] = _value(None, feature)
         else:
             found.add(_at(path, name), describe(feature), "nothing")
     return row
