@@ -10,7 +10,7 @@ import numpy as np
 from cannery.conversions.onnx.builder import CODES, Graph
 from cannery.conversions.onnx.columns import Block, Column, join
 from cannery.conversions.onnx.emitter import Emit, Emitter
-from cannery.conversions.onnx.maps import Fill, Is, Missing, Replace, Table
+from cannery.conversions.onnx.maps import Fill, Is, Map, Missing, Replace, Table
 from cannery.errors import ConversionError
 from cannery.signatures import NULL_STRING
 
@@ -88,8 +88,13 @@ def _indicators(graph: Graph, estimator: Any, i: int, column: Column) -> list[Co
             outside = tuple(k for k in keys if k not in inside)
             result.append(coded.then(Table(outside, (0.0,) * len(outside), 1.0)))
         else:
-            result.append(coded.then(Is(inside)))
+            result.append(coded.then(_among(inside)))
     return result
+
+
+def _among(keys: tuple[float, ...]) -> Map:
+    """Return the map that answers 1 for these keys."""
+    return Missing() if len(keys) == 1 and keys[0] != keys[0] else Is(keys)
 
 
 def _groups(estimator: Any, i: int) -> tuple[list[int], int | None]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cannery.conversions.onnx.columns import Column
 from cannery.conversions.onnx.maps import (
     Arithmetic,
     Clip,
@@ -31,8 +30,13 @@ from cannery.conversions.onnx.maps import (
 Numbers = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-LEQ, EQ, MEMBER = 0, 4, 6
-"""Modes of a node of the operator TreeEnsemble."""
+LEQ, NEQ, MEMBER = 0, 5, 6
+"""Modes of a node of the operator TreeEnsemble.
+
+Equality is asked as inequality, and sets only in trees of one target: ONNX Runtime (seen in 1.32)
+merges neighbouring questions for equality whose leaves have one weight, and forgets that the leaves
+may have different targets.
+"""
 
 _SIGN = np.int64(-0x8000000000000000)
 _LOWEST = np.int64(-0x7FF0000000000000)
@@ -54,55 +58,18 @@ class Splits:
     """Whether x goes right when the node's question is answered with yes."""
 
 
-def can_fold(column: Column, *, refuses_missing: bool) -> bool:
-    """Tell whether `fold` can answer for this column.
+def ascends(maps: tuple[Map, ...], *, refuses_missing: bool) -> bool:
+    """Tell whether one threshold per split stands for the maps.
 
     With `refuses_missing` the original answers no row in which a map gave NaN, so that maps which
     are not defined everywhere (log, sqrt) may be folded too.
     """
-    maps = column.maps
-    ascending = all(is_ascending(m) for m in maps)
-    if ascending and (_keeps_missing(maps) if refuses_missing else all(map(is_total, maps))):
-        return True
-    return _keys(maps) is not None
+    if not all(is_ascending(m) for m in maps):
+        return False
+    return _keeps_missing(maps) if refuses_missing else all(map(is_total, maps))
 
 
-def fold(
-    maps: tuple[Map, ...], thresholds: Numbers, missing_left: Bools, *, single: bool
-) -> Splits:
-    """Return the splits `cast(f(x)) <= threshold` in terms of x; `single`: the cast is to float32."""
-    keys, count = _keys(maps), len(thresholds)
-    left = _goes_left(_value(maps, np.array([np.nan]), single), thresholds, missing_left)[0]
-    if keys is None:
-        return Splits(
-            modes=np.full(count, LEQ, np.uint8),
-            values=_bisect(maps, thresholds, single),
-            members=((),) * count,
-            missing_left=left,
-            swapped=np.zeros(count, bool),
-        )
-    listed = np.array([*keys, _no_key(keys)])
-    answers = _goes_left(_value(maps, listed, single), thresholds, missing_left)
-    sets = [listed[:-1][row] for row in (answers[:-1] != answers[-1]).T]
-    sizes = np.array([len(s) for s in sets], dtype=int)
-    return Splits(
-        modes=np.where(sizes > 1, MEMBER, EQ).astype(np.uint8),
-        values=np.array([s[0] if len(s) == 1 else 0.0 if len(s) else np.nan for s in sets]),
-        members=tuple(tuple(s.tolist()) if len(s) > 1 else () for s in sets),
-        missing_left=left,
-        swapped=answers[-1],
-    )
-
-
-def _keeps_missing(maps: tuple[Map, ...]) -> bool:
-    """Tell whether NaN that a map gives outside its domain is still NaN at the end."""
-    partial = [i for i, m in enumerate(maps) if not is_total(m)]
-    return not partial or all(
-        isinstance(m, Arithmetic | Clip | Function) for m in maps[partial[0] :]
-    )
-
-
-def _keys(maps: tuple[Map, ...]) -> tuple[float, ...] | None:
+def told_apart(maps: tuple[Map, ...]) -> tuple[float, ...] | None:
     """Return the numbers that the maps tell from all others, where these are few; else None."""
     for step in maps:
         match step:
@@ -117,9 +84,47 @@ def _keys(maps: tuple[Map, ...]) -> tuple[float, ...] | None:
     return None
 
 
-def _no_key(keys: tuple[float, ...]) -> float:
+def another(keys: tuple[float, ...]) -> float:
     """Return a number that is none of the keys."""
     return max((abs(k) for k in keys), default=0.0) * 2.0 + 1.0
+
+
+def fold(
+    maps: tuple[Map, ...], thresholds: Numbers, missing_left: Bools, *, single: bool
+) -> Splits:
+    """Return the splits `cast(f(x)) <= threshold` in terms of x; `single`: the cast is to float32.
+
+    Where the maps tell values apart, NaN must be told from none but these (see `told_apart`).
+    """
+    keys, count = told_apart(maps), len(thresholds)
+    if keys is None:
+        at_missing = _value(maps, np.array([np.nan]), single)
+        return Splits(
+            modes=np.full(count, LEQ, np.uint8),
+            values=_bisect(maps, thresholds, single),
+            members=((),) * count,
+            missing_left=_goes_left(at_missing, thresholds, missing_left)[0],
+            swapped=np.zeros(count, bool),
+        )
+    listed = np.array([*keys, another(keys)])
+    answers = _goes_left(_value(maps, listed, single), thresholds, missing_left)
+    sets = [listed[:-1][row] for row in (answers[:-1] != answers[-1]).T]
+    several = np.array([len(s) > 1 for s in sets], dtype=bool)
+    return Splits(
+        modes=np.where(several, MEMBER, NEQ).astype(np.uint8),
+        values=np.array([s[0] if len(s) == 1 else 0.0 if len(s) else np.nan for s in sets]),
+        members=tuple(tuple(s.tolist()) if len(s) > 1 else () for s in sets),
+        missing_left=answers[-1],
+        swapped=np.where(several, answers[-1], ~answers[-1]),
+    )
+
+
+def _keeps_missing(maps: tuple[Map, ...]) -> bool:
+    """Tell whether NaN that a map gives outside its domain is still NaN at the end."""
+    partial = [i for i, m in enumerate(maps) if not is_total(m)]
+    return not partial or all(
+        isinstance(m, Arithmetic | Clip | Function) for m in maps[partial[0] :]
+    )
 
 
 def _goes_left(y: Numbers, thresholds: Numbers, missing_left: Bools) -> Bools:

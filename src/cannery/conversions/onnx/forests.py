@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cannery.conversions.onnx.builder import ML, Graph
-from cannery.conversions.onnx.columns import Block, Column, materialise
-from cannery.conversions.onnx.folds import LEQ, MEMBER, can_fold, fold
+from cannery.conversions.onnx.columns import Block, Column
+from cannery.conversions.onnx.folds import LEQ, MEMBER, fold
+from cannery.conversions.onnx.roots import settle
 
 _SUM = 1
 Ints = NDArray[np.int64]
@@ -81,7 +82,10 @@ def emit_trees(
     original answers no row with NaN.
     """
     forest = _stack(trees)
-    questions = _ask(graph, block, forest, single=single, refuses_missing=refuses_missing)
+    used = sorted(set(forest.feature[~forest.leaf].tolist()))
+    sets = all((t.values[t.left < 0] != 0).any(axis=0).sum() <= 1 for t in trees)
+    columns = settle(graph, block.numeric(), used, sets=sets, refuses_missing=refuses_missing)
+    questions = _ask(graph, forest, columns, single=single)
     attributes = _attributes(forest, questions)
     return graph.node("TreeEnsemble", [questions.wire], domain=ML, **attributes)
 
@@ -109,12 +113,8 @@ def _stack(trees: Sequence[Tree]) -> _Forest:
     )
 
 
-def _ask(
-    graph: Graph, block: Block, forest: _Forest, *, single: bool, refuses_missing: bool
-) -> _Questions:
-    """Ask of the roots of columns where their maps fold into the splits, else of computed columns."""
-    used = sorted(set(forest.feature[~forest.leaf].tolist()))
-    columns = _settle(graph, block.numeric(), used, refuses_missing)
+def _ask(graph: Graph, forest: _Forest, columns: dict[int, Column], *, single: bool) -> _Questions:
+    """Fold the maps of the columns into the splits."""
     wires = list(dict.fromkeys(c.wire for c in columns.values()))
     starts = dict(zip(wires, np.cumsum([0, *(graph.widths[w] for w in wires)]), strict=False))
     n = len(forest.feature)
@@ -149,20 +149,6 @@ def _nodes_by_feature(forest: _Forest) -> Iterator[tuple[int, Ints]]:
     yield from zip(features.tolist(), np.split(inner, starts[1:]), strict=False)
 
 
-def _settle(
-    graph: Graph, block: Block, used: Sequence[int], refuses_missing: bool
-) -> dict[int, Column]:
-    """Return the used columns; those whose maps can't be folded are computed and have none left."""
-    rest = [i for i in used if not can_fold(block.columns[i], refuses_missing=refuses_missing)]
-    settled = {i: block.columns[i] for i in used if i not in set(rest)}
-    if rest:
-        wire = materialise(graph, block.take(rest))
-        settled |= {i: Column(wire=wire, index=j) for j, i in enumerate(rest)}
-    if not used:  # no tree has a split: any wire will do for the number of rows
-        settled[0] = Column(wire=materialise(graph, block.take([0])), index=0)
-    return settled
-
-
 def _attributes(forest: _Forest, questions: _Questions) -> dict[str, Any]:
     """Lay the trees out as the operator wants them: inner nodes and leaves in arrays of their own."""
     nonzero = forest.values != 0
@@ -186,12 +172,33 @@ def _attributes(forest: _Forest, questions: _Questions) -> dict[str, Any]:
             np.concatenate([each.trees for each in passes]),
         )
     )
+    roots = np.concatenate([each.roots for each in passes])[order]
     return {
-        **merged,
-        "tree_roots": np.concatenate([each.roots for each in passes])[order],
+        **_apart(merged, roots),
+        "tree_roots": roots,
         "n_targets": forest.values.shape[1],
         "aggregate_function": _SUM,
         "post_transform": 0,
+    }
+
+
+def _apart(arrays: dict[str, NDArray[Any]], roots: Ints) -> dict[str, NDArray[Any]]:
+    """Shift the leaves until no root has a leaf and a node of one number as its children.
+
+    ONNX Runtime takes such a root for a leaf (https://github.com/microsoft/onnxruntime/issues/24679).
+    """
+    leaf, other = arrays["nodes_trueleafs"] == 1, arrays["nodes_falseleafs"] == 1
+    true, false = arrays["nodes_truenodeids"], arrays["nodes_falsenodeids"]
+    mixed = roots[leaf[roots] != other[roots]]
+    away = np.where(leaf[mixed], false[mixed] - true[mixed], true[mixed] - false[mixed])
+    taken = set(away.tolist())
+    shift = next(s for s in range(len(taken) + 1) if s not in taken)
+    return {
+        **arrays,
+        "nodes_truenodeids": true + shift * leaf,
+        "nodes_falsenodeids": false + shift * other,
+        "leaf_targetids": np.concatenate([np.zeros(shift, np.int64), arrays["leaf_targetids"]]),
+        "leaf_weights": np.concatenate([np.zeros(shift), arrays["leaf_weights"]]),
     }
 
 

@@ -209,9 +209,10 @@ def emit(graph: Graph, wire: str, steps: tuple[Any, ...]) -> str:
             row = _row(graph, [s.values[0] for s in steps])
             return as_numbers(graph, graph.node("Equal", [wire, row]))
         case Is(values):
-            return graph.lookup(wire, dict.fromkeys(values, 1.0), 0.0)
+            return graph.lookup(wire, dict.fromkeys(values, 1.0) or {np.nan: 0.0}, 0.0)
         case Table(keys, values, default):
-            return graph.lookup(wire, dict(zip(keys, values, strict=True)), default)
+            table = dict(zip(keys, values, strict=True)) or {np.nan: default}
+            return graph.lookup(wire, table, default)
 
 
 def as_numbers(graph: Graph, wire: str) -> str:
