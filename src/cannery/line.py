@@ -26,16 +26,20 @@ from cannery.conversions.choose import ConvertOptions, convert
 from cannery.conversions.nouns import Conversion
 from cannery.deliveries import FORMS, deliver, destinations_of
 from cannery.engines.choose import detect
+from cannery.engines.engine import Mount
 from cannery.errors import UsageError
 from cannery.images.compose import compose
 from cannery.images.labels import labels_of
 from cannery.images.lock import Lock, LockRequest, covers, read_lock, resolve, write_lock
 from cannery.images.plan import Mode, Plan
+from cannery.images.recipe import CAN
 from cannery.images.store import Store
 from cannery.oci.descriptors import Image, Media
 from cannery.oci.references import Reference, parse
 from cannery.options import option
 from cannery.progress import Event, Progress, quiet, station
+from cannery.proofs.nouns import Proof, require
+from cannery.proofs.prove import ProofOptions, prove
 from cannery.sources.fetch import fetch
 from cannery.sources.memory import of_object
 from cannery.sources.source import Source
@@ -65,7 +69,7 @@ class PackOptions:
         metadata=option("Open the model even where only resource limits can hold it."),
     )
     force: bool = field(default=False, metadata=option("Replace an output that exists."))
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """The `[outputs]` table: name of an answered field → what it shows."""
 
@@ -292,6 +296,11 @@ def lock_for(can: Can, path: Path, mirror: str | None, store: Store, progress: P
     return lock
 
 
+def _proved(proof: Proof) -> str:
+    start = f", healthy after {proof.cold_start:.2f} s" if proof.cold_start else ""
+    return f"{len(proof.checks)} checks in {proof.engine}{start}"
+
+
 def build(
     model: object,
     *,
@@ -329,9 +338,20 @@ def build(
         image = compose(plan, store, progress)
         with station("prove", progress) as work:
             work.note(f"in {engine.name}")
-            proof, loaded = prove(image, engine, can)
+            loaded = engine.load(image)
+            proof = prove(
+                engine,
+                loaded,
+                can.canary(),
+                can.manifest,
+                ProofOptions(mounts=() if baked else (Mount(source=can.folder, target=f"/{CAN}"),)),
+                digest=can.digest,
+                note=work.note,
+            )
+            if not proof.passed:
+                engine.remove_image(loaded)
             require(proof)
-            work.result(proof_line(proof))
+            work.result(_proved(proof))
         with station("deliver", progress) as work:
             delivered = tuple(
                 deliver(

@@ -171,11 +171,16 @@ def with_ranges(features: Sequence[Feature], table: pa.Table) -> tuple[Feature, 
 
 
 def probe(
-    ask: Ask, row: Batch, features: tuple[Feature, ...]
+    ask: Ask,
+    row: Batch,
+    features: tuple[Feature, ...],
+    required: frozenset[str] = frozenset(),
 ) -> tuple[tuple[Feature, ...], tuple[str, ...]]:
     """Learn from the original, by trying, which features may be null or outside their categories.
 
-    `row` is a single row that it answers. Returns the features, and what it refuses in words.
+    `row` is a single row that it answers; `required` are the features that a recorded signature
+    does not allow to be null, whatever the original would do. Returns the features, and what the
+    original refuses in words.
     """
     refused: list[str] = []
     learned: list[Feature] = []
@@ -183,6 +188,7 @@ def probe(
         nullable = _answers(ask, with_cell(row, features, index, [null_of(feature)]), features)
         if not nullable:
             refused.append(f"null in '{feature.name}'")
+        nullable = nullable and feature.name not in required
         unseen = feature.unseen
         if feature.categories is not None:
             value = UNSEEN if feature.type == "string" else _outside(feature)

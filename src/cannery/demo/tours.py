@@ -31,7 +31,7 @@ def tour(work: Path, engine: str | None = None) -> None:
     """Walk through the line in the folder `work`; raises CanneryError when a step fails."""
     _prepare(work)
     walk = Tour(work=work, engine=engine)
-    walk.title("Train on 7,043 real customers, register with MLflow as churn-classifier@champion")
+    walk.title("Train on 7,043 real customers and register with MLflow")
     _trained(walk, walk.train(1))
     walk.title(
         "Build: resolve, audit, open in a sandbox, convert, prove, seal, compose, try, deliver"
@@ -39,7 +39,7 @@ def tour(work: Path, engine: str | None = None) -> None:
     first = walk.build("churn-model:v1")
     walk.title("Run the image")
     seen = visit(walk, first)
-    walk.title("Attack: a pickle that looks like a model and would run a program")
+    walk.title("Attack: a pickle that looks like a model")
     attack(walk)
     walk.title("A second version: one changed layer")
     _trained(walk, walk.train(2))

@@ -1,0 +1,104 @@
+"""`cannery verify`: start a finished image and try it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+
+from cannery.cans.open import Can, open_can
+from cannery.cli.main import print_json, talks
+from cannery.engines.choose import detect
+from cannery.engines.engine import Engine, Mount
+from cannery.errors import CanneryError, UsageError
+from cannery.images.recipe import CAN
+from cannery.oci.layout import read_layout
+from cannery.progress import station
+from cannery.proofs.nouns import Proof, require
+from cannery.proofs.prove import ProofOptions, prove
+from cannery.reports.text import ticker
+
+
+@click.command("verify")
+@click.argument("image", metavar="IMAGE|oci:FOLDER")
+@click.option(
+    "--can",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="For an image without a can inside: the can to lend it.",
+)
+@click.option("--engine", metavar="NAME", help="docker, podman or sandbox.")
+@click.option("--shell", is_flag=True, help="Allow a shell in it, as on somebody else's base.")
+@click.option("--json", "as_json", is_flag=True, help="Print the proof as JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    image: str,
+    can: Path | None,
+    engine: str | None,
+    shell: bool,
+    as_json: bool,
+) -> None:
+    """Start a finished image, locked up as a platform would, and try all that it must do.
+
+    Exit code 0: everything passed. 1: something did not.
+    """
+    runner = detect(engine)
+    with tempfile.TemporaryDirectory(prefix="cannery-") as scratch:
+        subject = _subject(image, runner)
+        sealed = open_can(can) if can else _can_inside(runner, subject, Path(scratch))
+        mounts = (Mount(source=can.resolve(), target=f"/{CAN}"),) if can else ()
+        options = ProofOptions(mounts=mounts, shell=shell)
+        with (
+            ticker(silent=not talks(ctx) or as_json) as progress,
+            station("prove", progress) as work,
+        ):
+            proof = prove(
+                runner,
+                subject,
+                sealed.canary(),
+                sealed.manifest,
+                options,
+                digest=sealed.digest,
+                note=work.note,
+            )
+            work.result(f"{image} in {runner.name}")
+    if as_json:
+        print_json(msgspec.to_builtins(proof))
+    else:
+        _show(proof)
+    require(proof)
+
+
+def _subject(image: str, engine: Engine) -> str:
+    """Return the id or name under which the engine has the image."""
+    if image.startswith("oci:"):
+        return engine.load(read_layout(Path(image.removeprefix("oci:"))))
+    if engine.name == "sandbox":
+        raise UsageError(f"'{image}' is known to no engine here", hint="name a layout: oci:FOLDER")
+    return image
+
+
+def _can_inside(engine: Engine, subject: str, scratch: Path) -> Can:
+    try:
+        return open_can(engine.extract(subject, CAN, scratch / "can"))
+    except CanneryError as error:
+        raise UsageError(
+            f"'{subject}' has no can inside: {error.message}",
+            hint="lend it one with --can, if it is an image for pull mode",
+        ) from error
+
+
+def _show(proof: Proof) -> None:
+    screen = Console(highlight=False, soft_wrap=True)
+    for check in proof.checks:
+        mark = "[green]✓[/]" if check.passed else "[red]✗[/]"
+        screen.print(
+            f"{mark} {check.name:<15} {escape(check.detail)} [dim]{check.seconds:.2f} s[/]"
+        )
+    if proof.cold_start is not None:
+        memory = f", {proof.memory / 1e6:.0f} MB resident" if proof.memory else ""
+        screen.print(f"  healthy {proof.cold_start:.2f} s after start{memory}")
