@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import tarfile
@@ -104,18 +105,18 @@ def root(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def run_in(root: Path, image: Image, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in an unpacked image: read-only, no network, as user 12345."""
+    sandbox = ["bwrap", "--ro-bind", str(root), "/", "--tmpfs", "/tmp", "--proc", "/proc"]
+    sandbox += ["--dev", "/dev", "--unshare-all", "--uid", "12345", "--gid", "0", "--clearenv"]
+    for setting in json.loads(image.config)["config"]["Env"]:
+        sandbox += ["--setenv", *setting.split("=", 1)]
+    return subprocess.run(
+        [*sandbox, *words], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
 @pytest.fixture(scope="session")
 def run_inside(image: Image, root: Path) -> Run:
-    """Return a function that runs a program in the image: read-only, no network, as user 12345."""
-    config = json.loads(image.config)["config"]
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        sandbox = ["bwrap", "--ro-bind", str(root), "/", "--tmpfs", "/tmp", "--proc", "/proc"]
-        sandbox += ["--dev", "/dev", "--unshare-all", "--uid", "12345", "--gid", "0", "--clearenv"]
-        for setting in config["Env"]:
-            sandbox += ["--setenv", *setting.split("=", 1)]
-        return subprocess.run(
-            [*sandbox, *words], capture_output=True, text=True, timeout=60, check=False
-        )
-
-    return run
+    """Return a function that runs a program in the image."""
+    return functools.partial(run_in, root, image)

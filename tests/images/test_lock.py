@@ -14,6 +14,7 @@ from cannery.errors import ImageError, UnreachableError
 from cannery.images.lock import Lock, LockRequest, covers, read_lock, resolve, write_lock
 from cannery.images.packages import DebianPackage, Platform, Wheel
 from cannery.images.store import Store
+from cannery.images.wheels import resolve_wheels
 
 SMALL = Lock(
     created="2026-11-21T02:10:46Z",
@@ -99,9 +100,24 @@ def test_a_mirror_that_went_away_does_not_stop_a_build(user_store: Store, lock: 
 
 
 @pytest.mark.network
-def test_a_version_without_wheels_is_named(user_store: Store) -> None:
+def test_a_version_without_wheels_is_named(store: Store) -> None:
     """What has no wheel for the image's Python is told by name."""
-    request = LockRequest(runtime="skops", requirements=("scikit-learn==0.24.2", "numpy==1.19.5"))
     with pytest.raises(ImageError, match="no wheels for Python") as caught:
-        resolve(request, user_store)
-    assert "1.19.5" in str(caught.value) or "0.24.2" in str(caught.value)
+        resolve_wheels(["httptools==0.1.1"], "amd64", store, alone=True)
+    assert "httptools" in str(caught.value)
+
+
+def test_an_unreachable_index_is_a_clear_error(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index that does not answer is an UnreachableError."""
+    for name, value in {
+        "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple",
+        "UV_INDEX": "",
+        "UV_FIND_LINKS": "",
+        "UV_HTTP_RETRIES": "0",
+        "UV_NO_CACHE": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UnreachableError, match="the package index does not answer"):
+        resolve_wheels(["httptools"], "amd64", store, alone=True)

@@ -54,12 +54,7 @@ class Compiler:
 
     def with_bytecode(self, tree: Tree) -> Tree:
         """Return the tree with a `.pyc` beside each `.py` that compiles."""
-        sources = {
-            path: entry.data
-            for path, entry in sorted(tree.items())
-            if path.endswith(".py") and entry.data is not None
-        }
-        compiled = self._compile(sources)
+        compiled = self._compile(_sources(tree))
         return {**tree, **{_cached(path): Entry(data=data) for path, data in compiled.items()}}
 
     def as_bytecode(self, tree: Tree) -> tuple[Tree, LeftOut]:
@@ -67,7 +62,7 @@ class Compiler:
 
         Tracebacks still name file and line; the text of the line is what they lose.
         """
-        sources = {p: e.data for p, e in sorted(tree.items()) if p.endswith(".py") and e.data}
+        sources = _sources(tree)
         compiled = self._compile(sources)
         made: Tree = {}
         for path, entry in tree.items():
@@ -114,6 +109,15 @@ class Compiler:
                 self._root = Path(name)
                 write_tree({**base, **python}, self._root)
             return self._root
+
+
+def _sources(tree: Tree) -> dict[str, bytes]:
+    """Return every module's source by path, sorted."""
+    return {
+        path: entry.data
+        for path, entry in sorted(tree.items())
+        if path.endswith(".py") and entry.data is not None
+    }
 
 
 def _parse(output: bytes, sources: Iterable[str]) -> Iterable[tuple[str, bytes]]:

@@ -101,7 +101,6 @@ def _shared_layers(plan: Plan, store: Store, work: Station) -> list[tuple[Layer,
         recipes = _recipes(plan, platform, store, stack) if platform else []
         found = [find_layer(recipe, store) for recipe in recipes]
         if platform is None or None in found:
-            work.note("waiting for another build")
             stack.enter_context(store.locked("layers"))
             work.note("fetching packages")
             fetch(plan.lock, plan.architecture, store, mirror=plan.mirror)
