@@ -204,7 +204,7 @@ def sklearn_table() -> dict[str, Any]:
 # numpy
 
 NUMPY_CLASSES = {
-    "numpy": ("ndarray", "matrix", "recarray", "record"),
+    "numpy": ("matrix", "ndarray", "recarray", "record", "vectorize"),
     "numpy.rec": ("recarray", "record"),
     "numpy.ma": ("MaskedArray",),
     "numpy.ma.core": ("MaskedArray",),
@@ -319,7 +319,10 @@ def scipy_table() -> dict[str, Any]:
 # pandas
 
 PANDAS_CLASSES = {
-    "pandas": ("DataFrame", "Series", "Index", "MultiIndex", "RangeIndex", "CategoricalIndex"),
+    "pandas": (
+        "BooleanDtype", "Categorical", "CategoricalDtype", "CategoricalIndex", "DataFrame",
+        "DatetimeIndex", "Index", "MultiIndex", "RangeIndex", "Series", "TimedeltaIndex",
+    ),
     "pandas.core.frame": ("DataFrame",),
     "pandas.core.series": ("Series",),
     "pandas.core.flags": ("Flags",),
@@ -359,10 +362,13 @@ PANDAS_FUNCTIONS = {
     "pandas.core.internals.managers": ("BlockManager", "SingleBlockManager"),
     "pandas.core.dtypes.dtypes": ("CategoricalDtype", "DatetimeTZDtype"),
     "pandas.core.arrays.string_": ("StringDtype",),
-    "pandas": ("StringDtype", "CategoricalDtype", "DatetimeTZDtype"),
+    "pandas": ("CategoricalDtype", "DatetimeTZDtype", "StringDtype"),
 }
 PANDAS_REFERENCES = {
-    "pandas": ("isna", "isnull", "notna", "notnull", "Index", "RangeIndex", "Series", "DataFrame"),
+    "pandas": (
+        "Categorical", "CategoricalIndex", "DataFrame", "DatetimeIndex", "Index", "MultiIndex", "NA",
+        "RangeIndex", "Series", "TimedeltaIndex", "isna", "isnull", "notna", "notnull",
+    ),
     "pandas.core.dtypes.missing": ("isna", "notna"),
     "pandas.core.indexes.base": ("Index",),
     "pandas.core.indexes.range": ("RangeIndex",),
@@ -371,7 +377,7 @@ PANDAS_REFERENCES = {
     "pandas.core.arrays.datetimes": ("DatetimeArray",),
     "pandas.arrays": ("DatetimeArray", "StringArray", "Categorical"),
     "pandas._libs.missing": ("NA",),
-}
+}  # fmt: skip
 
 
 def pandas_table() -> dict[str, Any]:
@@ -391,7 +397,7 @@ PYTHON_CLASSES = {
 PYTHON_FUNCTIONS = {
     "_codecs": ("encode",),
     "builtins": (
-        "bytearray", "bytes", "complex", "dict", "frozenset", "list", "range", "set", "slice",
+        "bytearray", "bytes", "complex", "dict", "frozenset", "getattr", "list", "range", "set", "slice",
         "tuple",
     ),
     "collections": ("Counter", "OrderedDict", "defaultdict", "deque"),

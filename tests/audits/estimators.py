@@ -50,7 +50,7 @@ def _fit(estimator: BaseEstimator) -> BaseEstimator | None:
     for x, y in _inputs(estimator):
         try:
             return estimator.fit(x, y) if y is not None else estimator.fit(x)
-        except Exception:  # noqa: S112, the next input may suit it
+        except Exception:
             continue
     return None
 
@@ -64,7 +64,7 @@ def fitted() -> dict[str, BaseEstimator]:
         for name, cls in all_estimators():
             try:
                 instance = next(iter(_construct_instances(cls)))
-            except Exception:  # noqa: S112, needs what no generator gives
+            except Exception:
                 continue
             model = _fit(instance)
             if model is not None:

@@ -30,7 +30,7 @@ def test_a_hostile_pickle_is_not_safe_and_does_not_run(
 def test_a_hostile_pickle_inside_a_joblib_file_is_not_safe(
     case: hostile.Case, audit_bytes: AuditBytes, marker: Path
 ) -> None:
-    """joblib's reading of the same bytes is judged as strictly."""
+    """Joblib's reading of the same bytes is judged as strictly."""
     assert audit_bytes(case[1](marker), "joblib").verdict != "safe"
     assert not marker.exists()
 
@@ -43,7 +43,16 @@ def test_there_are_enough_kinds_of_attack() -> None:
 
 def test_the_payloads_are_real(tmp_path: Path) -> None:
     """Opened in a process of its own, the payloads of several classes do create their files."""
-    wanted = {"shell:os", "python:builtins", "pickled:4", "inst", "obj", "scipy-template", "state-of-pairs", "state-of-keys"}
+    wanted = {
+        "shell:os",
+        "python:builtins",
+        "pickled:4",
+        "inst",
+        "obj",
+        "scipy-template",
+        "state-of-pairs",
+        "state-of-keys",
+    }
     wanted |= {"stray-pop", "memo-overwrite"}
     script = (
         "import sys, pickle, io\n"
@@ -74,7 +83,11 @@ def test_a_dangerous_name_is_unsafe_and_names_its_offset(audit_bytes: AuditBytes
     """os.system is found with its name, its place and the worst severity."""
     found = audit_bytes(p.make_pickle(hostile.payload(Path("x"))))
     finding = found.findings[0]
-    assert (finding.rule, finding.severity, finding.name) == ("dangerous-name", "unsafe", "os.system")
+    assert (finding.rule, finding.severity, finding.name) == (
+        "dangerous-name",
+        "unsafe",
+        "os.system",
+    )
     assert finding.offset == 2
     assert [(n.name, n.role, n.listed) for n in found.names] == [("os.system", "function", False)]
 

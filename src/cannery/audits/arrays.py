@@ -129,7 +129,9 @@ def dtype_problem(made: DType, state: Value) -> str | None:
 
 def _is_unit(meta: Value) -> bool:
     match meta:
-        case Tuple(items=(Dict(count=0), Tuple(items=(str() | bytes(), int(), int(), int())))):
+        case Tuple(
+            items=(None | Dict(count=0), Tuple(items=(str() | bytes(), int(), int(), int())))
+        ):
             return True
     return meta is None
 

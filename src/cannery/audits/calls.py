@@ -223,6 +223,19 @@ def _regex(c: Call) -> Value:
     return c.refuse("with something else than a pattern and flags")
 
 
+_METHODS = {"scipy.stats._discrete_distns.": frozenset({"_entropy"})}
+"""Where classes begin → the methods of their objects that may be looked up: scipy keeps one in its state."""
+
+
+def _getattr(c: Call) -> Value:
+    match c.items:
+        case (Made() as owner, str() as method):
+            for prefix, methods in _METHODS.items():
+                if owner.canonical.startswith(prefix) and method in methods:
+                    return Made(c.name)
+    return c.refuse(f"with {', '.join(map(describe, c.items))[:200]}")
+
+
 def _ufunc(c: Call) -> Value:
     match c.items:
         case (str() as module, str() as qualname):
@@ -273,6 +286,7 @@ RULES: dict[str, Rule] = {
     "builtins.complex": _numbers,
     "builtins.dict": _container,
     "builtins.frozenset": _container,
+    "builtins.getattr": _getattr,
     "builtins.list": _container,
     "builtins.range": _numbers,
     "builtins.set": _container,

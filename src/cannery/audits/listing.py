@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+
+# A table of names and no code: how Python 3 reads the names of Python 2.
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -109,3 +112,9 @@ def _roles(table: Table) -> tuple[tuple[Role, dict[str, tuple[str, ...]]], ...]:
         ("function", table.functions),
         ("reference", table.references),
     )
+
+
+def modern(module: str, qualname: str) -> tuple[str, str]:
+    """Return what an unpickler reads instead of a name of Python 2, in protocols 0 to 2."""
+    old = (module, qualname)
+    return NAME_MAPPING.get(old) or (IMPORT_MAPPING.get(module, module), qualname)

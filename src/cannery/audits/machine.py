@@ -7,12 +7,11 @@ own pickler never writes is refused, even where it would be harmless.
 
 from __future__ import annotations
 
-# A table of names and no code: how Python 3 reads the names of Python 2.
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable
 
 from cannery.audits import calls, states
 from cannery.audits.ledger import Ledger
+from cannery.audits.listing import modern
 from cannery.audits.opcodes import (  # fmt: skip
     FORBIDDEN,
     OPCODES,
@@ -216,9 +215,6 @@ class Machine:
 
     def _set_items(self, items: list[Value]) -> None:
         target = self._top()
-        self._fill(target, items)
-
-    def _fill(self, target: Value, items: list[Value]) -> None:
         if len(items) % 2:
             raise BrokenProgramError("odd-items", "a dictionary gets a key without a value")
         if not isinstance(target, Dict):
@@ -263,12 +259,7 @@ class Machine:
             self._refuse("computed-name", "a global's name is not a literal string")
             self.stack.append(Made())
             return
-        actual = (module, qualname)
-        if self.protocol < 3:
-            if actual in NAME_MAPPING:
-                actual = NAME_MAPPING[actual]
-            else:
-                actual = (IMPORT_MAPPING.get(module, module), qualname)
+        actual = modern(module, qualname) if self.protocol < 3 else (module, qualname)
         if "." in qualname and self.protocol < 4:
             self._refuse("dotted-name", f"a dotted name, '{qualname[:80]}', before protocol 4")
         entry = self.ledger.listing.find(*actual)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from cannery.audits.ledger import Ledger, remedy_for
 from cannery.blobs import Blob
 from cannery.errors import SourceError
+from cannery.sources.sniff import sniff
 from cannery.sources.source import Format, Source
 
 LOADERS = frozenset(
@@ -143,25 +144,8 @@ def _is_text(blob: Blob) -> bool:
     return "\x00" not in text
 
 
-_HEADS: tuple[tuple[bytes, Format], ...] = (
-    (b"\x80", "pickle"),
-    (b"PK\x03\x04", "skops"),
-    (b"x", "joblib"),
-    (b"\x1f\x8b", "joblib"),
-    (b"BZ", "joblib"),
-    (b"\xfd7zXZ", "joblib"),
-    (b"\x5d\x00", "joblib"),
-    (b"\x04\x22\x4d\x18", "joblib"),
-    (b"\x08", "onnx"),
-)
-
-
 def _sniff(blob: Blob) -> Format | None:
-    head = _head(blob, 1 << 16)
-    for magic, kind in _HEADS:
-        if head.startswith(magic):
-            if kind == "pickle" and b"NumpyArrayWrapper" in head:
-                return "joblib"
-            return kind
-    # What is left could still be a pickle of protocol 0 or 1.
-    return "pickle" if head[:1] in b"(]}c" and head[:1] else None
+    try:
+        return sniff(blob.path)
+    except SourceError:
+        return None

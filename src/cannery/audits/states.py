@@ -13,6 +13,7 @@ from cannery.audits.values import (
     DType,
     Made,
     Name,
+    Opaque,
     Partial,
     Tuple,
     Value,
@@ -61,6 +62,9 @@ NATIVE = (
 )
 """Where classes begin whose compiled setters take a tuple apart by position."""
 
+_HARMLESS = frozenset({"__doc__", "__name__"})
+"""Dunder attributes that may be text."""
+
 TEMPLATE = "_parse_arg_template"
 """Attribute of scipy's distributions whose text scipy executes."""
 
@@ -98,6 +102,8 @@ def build(ledger: Ledger, target: Value, state: Value, offset: int) -> Raw | Non
     ledger.refer(state)
     if problem := _special(target, state):
         refuse("hostile-state", problem)
+    elif isinstance(target, Partial):
+        _attributes_of_partial(ledger, state, refuse)
     elif not _is_array(target) and not isinstance(target, DType):
         _general(ledger, target, state, refuse)
     return None
@@ -153,6 +159,13 @@ def _partial_problem(target: Partial, state: Value) -> str | None:
 _Refuse = Callable[[str, str], None]
 
 
+def _attributes_of_partial(ledger: Ledger, state: Value, refuse: _Refuse) -> None:
+    for part in state.items[2:] if isinstance(state, Tuple) else ():
+        if isinstance(part, Dict):
+            part.sealed = True
+            attributes(ledger, "functools.partial", part.items, refuse)
+
+
 def _general(ledger: Ledger, target: Made, state: Value, refuse: _Refuse) -> None:
     """A dictionary of attributes, or one of slots; a tuple only where native code takes it apart.
 
@@ -185,6 +198,8 @@ def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Ref
     """Judge the attributes that an object of class `owner` is given."""
     for key, value in items.items():
         if key.startswith("__") and key.endswith("__"):
+            if key in _HARMLESS and (value is None or isinstance(value, str | Opaque)):
+                continue
             refuse("dunder-state", f"attribute '{key[:80]}' is set on an object of '{owner}'")
         elif key in METHODS and not is_data(value):
             refuse("method-override", f"method '{key}' of an object of '{owner}' is replaced")

@@ -1,0 +1,176 @@
+"""Every honest model passes: each estimator of scikit-learn, in each form in which it is saved."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import pickle
+import warnings
+from collections import Counter, OrderedDict, defaultdict, deque
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import scipy.stats
+import skops.io
+from conftest import AuditBytes
+from estimators import churn, fitted
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, make_scorer
+from sklearn.model_selection import RandomizedSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from skops.io.exceptions import UnsupportedTypeException
+
+COMPRESSORS = ("zlib", "gzip", "bz2", "lzma", "xz", "lz4")
+MODELS = fitted()
+
+
+def joblib_bytes(value: Any, compress: Any = 0) -> bytes:
+    """Save by joblib into memory."""
+    stream = io.BytesIO()
+    joblib.dump(value, stream, compress=compress)
+    return stream.getvalue()
+
+
+def test_the_corpus_is_large_enough() -> None:
+    """At least eighty estimators can be fitted."""
+    assert len(MODELS) >= 80
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_fitted_estimator_is_safe_as_a_pickle(name: str, audit_bytes: AuditBytes) -> None:
+    """Protocols 0 to 5 and cloudpickle, in the C pickler's and the Python pickler's way."""
+    for protocol in range(6):
+        found = audit_bytes(pickle.dumps(MODELS[name], protocol))
+        assert (protocol, found.verdict, found.findings) == (protocol, "safe", ())
+    assert audit_bytes(cloudpickle.dumps(MODELS[name])).verdict == "safe"
+    assert audit_bytes(pickle._dumps(MODELS[name], 4)).verdict == "safe"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_fitted_estimator_is_safe_as_joblib(name: str, audit_bytes: AuditBytes) -> None:
+    """Plain and with each of joblib's compressors."""
+    for compress in (0, *((method, 3) for method in COMPRESSORS)):
+        found = audit_bytes(joblib_bytes(MODELS[name], compress), "joblib")
+        assert (compress, found.verdict, found.findings) == (compress, "safe", ())
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_fitted_estimator_is_safe_as_skops(name: str, audit_bytes: AuditBytes) -> None:
+    """The skops form, where skops can write it."""
+    try:
+        data = skops.io.dumps(MODELS[name])
+    except UnsupportedTypeException:
+        return
+    found = audit_bytes(data, "skops")
+    assert (found.verdict, found.findings) == ("safe", ())
+
+
+def test_the_churn_pipeline_is_safe_and_tells_its_version(audit_bytes: AuditBytes) -> None:
+    """The demo's pipeline passes in every form, with the version of scikit-learn found statically."""
+    import sklearn
+
+    forms = [("pickle", pickle.dumps(churn(), n)) for n in range(2, 6)]
+    forms += [("joblib", joblib_bytes(churn(), c)) for c in (0, ("zlib", 3), ("xz", 3))]
+    forms += [("skops", skops.io.dumps(churn()))]
+    for form, data in forms:
+        found = audit_bytes(data, form)
+        assert (form, found.verdict) == (form, "safe")
+        assert found.versions == {"scikit-learn": sklearn.__version__}
+        assert all(name.listed for name in found.names)
+        assert ("sklearn.tree._tree.Tree", True) in {(n.name, n.listed) for n in found.names}
+
+
+TEXTS = np.array(["a", "b"], dtype=object)
+"""pandas keeps columns of text in pyarrow's memory where it can; no table lists that."""
+
+VALUES: dict[str, Any] = {
+    "arrays": [
+        np.arange(3), np.zeros((2, 3), order="F"), np.array(["a", None], dtype=object),
+        np.array(["ab", "c"]), np.array([b"ab"]), np.array(["2026-01-01"], dtype="datetime64[ns]"),
+        np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]), np.float32(1), np.array(5),
+        np.ma.masked_array([1.0, 2.0], mask=[True, False]), np.zeros(0), np.array([True]),
+        np.array([1 + 2j]), np.array([("x", [1, 2])], dtype=[("s", "U3"), ("v", "i2", (2,))]),
+        np.dtype("f4"), np.array([1], dtype=">i8"), np.array([np.timedelta64(1, "D")]),
+    ],
+    "randomness": [np.random.RandomState(1), np.random.default_rng(1), np.random.MT19937(2)],
+    "containers": [
+        OrderedDict(a=1), defaultdict(list, a=[1]), deque([1], maxlen=3), Counter("aab"),
+        {1, 2}, frozenset({1}), range(3), slice(1, 2), bytearray(b"a"), 1j, b"x" * 70_000,
+        2**100, -(2**70), 1.5, True, "é" * 70_000, (1, (2, (3,))), datetime.date(2026, 1, 1),
+        datetime.timedelta(1), datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    ],
+    "functions": [
+        FunctionTransformer(np.log1p), FunctionTransformer(partial(np.clip, a_min=0, a_max=1)),
+        make_scorer(f1_score, average="macro"), FunctionTransformer(scipy.special.expit),
+    ],
+    "pandas": [
+        pd.DataFrame({0: [1, 2], 1: pd.Series(TEXTS, dtype=object), 2: [1.5, None]}), pd.Series([1, 2]),
+        pd.Index(TEXTS, dtype=object), pd.RangeIndex(3), pd.Categorical([1, 2]), pd.Timestamp("2026-01-01"),
+        pd.DataFrame({0: pd.Categorical([1, 2])}), pd.DataFrame({0: pd.to_datetime(["2026"])}),
+        pd.MultiIndex.from_tuples([(2, 1)]), pd.Timedelta("1D"), pd.NaT, pd.CategoricalDtype([1]),
+        pd.array([1, None], dtype="Int64"), pd.array([True, None], dtype="boolean"),
+        pd.StringDtype("python"), pd.array([1.5], dtype="Float64"), pd.DatetimeIndex(["2026"]),
+    ],
+    "sparse": [scipy.sparse.eye(3).tocsr(), scipy.sparse.csc_array(np.eye(2)), scipy.sparse.eye(2).tocoo()],
+    "distributions": [
+        scipy.stats.uniform(0, 1), scipy.stats.randint(1, 5), scipy.stats.loguniform(1e-3, 1),
+        scipy.stats.norm(), scipy.stats.beta(1, 2), scipy.stats.norm,
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(VALUES))
+def test_what_models_carry_along_is_safe(kind: str, audit_bytes: AuditBytes) -> None:
+    """Arrays, frames, containers, distributions: each in every protocol and by joblib."""
+    for value in VALUES[kind]:
+        for protocol in range(6):
+            found = audit_bytes(pickle.dumps([value, value], protocol))
+            assert found.findings == (), f"{value!r:.60} at protocol {protocol}: {found.findings}"
+        found = audit_bytes(joblib_bytes([value, np.zeros(3), value]), "joblib")
+        assert found.findings == (), f"{value!r:.60} by joblib: {found.findings}"
+
+
+def test_recursive_objects_are_safe(audit_bytes: AuditBytes) -> None:
+    """Tuples and objects that hold themselves are written with POP, which is allowed there."""
+    inner: list[Any] = []
+    holding = (inner, 1)
+    inner.append(holding)
+    four = (inner, 1, 2, 3)
+    inner.append(four)
+    for protocol in range(6):
+        assert audit_bytes(pickle.dumps(holding, protocol)).findings == ()
+        assert audit_bytes(pickle.dumps([four, inner], protocol)).findings == ()
+
+
+def test_a_search_over_distributions_is_safe(audit_bytes: AuditBytes) -> None:
+    """A fitted random search with scipy's distributions in it."""
+    x, y = np.random.RandomState(0).rand(30, 2), np.arange(30) % 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = RandomizedSearchCV(
+            Pipeline([("s", StandardScaler()), ("m", LogisticRegression())]),
+            {"m__C": scipy.stats.loguniform(0.1, 1)},
+            n_iter=2,
+            cv=2,
+        ).fit(x, y)
+    for protocol in (2, 4, 5):
+        assert audit_bytes(pickle.dumps(model, protocol)).findings == ()
+
+
+def test_a_large_forest_is_audited_in_little_time_and_memory(
+    audit_bytes: AuditBytes, tmp_path: Path
+) -> None:
+    """Array bytes are stepped over: the opcodes of a file grow with its objects, not its bytes."""
+    big = {"x": np.zeros(3_000_000), "model": RandomForestClassifier(n_estimators=5)}
+    data = joblib_bytes(big)
+    assert len(data) > 20_000_000
+    assert audit_bytes(data, "joblib").duration < 5
