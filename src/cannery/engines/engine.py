@@ -17,6 +17,8 @@ from cannery.processes import Finished
 LABEL = "dev.cannery.proof"
 """On every container that an engine starts; its value is the container's name."""
 
+Network = Literal["bridge", "host", "none"]
+
 STOP = 10.0
 """Seconds that a container has between SIGTERM and SIGKILL."""
 
@@ -46,7 +48,7 @@ class StartOptions:
     """Whether everything but `/tmp` is read-only."""
     hardened: bool = True
     """Without capabilities and without new privileges."""
-    network: Literal["bridge", "host", "none"] = "bridge"
+    network: Network = "bridge"
     """`host`: it sees what listens on this machine's loopback; its own port is told by PORT."""
 
     def __post_init__(self) -> None:

@@ -8,35 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from cannery.blobs import digest_bytes, hex_of
+from cannery.blobs import digest_bytes
 from cannery.caches import cache_folder
 from cannery.engines.asking import free_port
 from cannery.engines.engine import Mount, StartOptions
 from cannery.engines.jailed import Cell, JailedContainer
+from cannery.engines.roots import LENT, place_of, prepare, unpack_once
 from cannery.errors import CanneryError, EngineError
 from cannery.oci.descriptors import Image
 from cannery.oci.documents import Config, Settings, decode
 from cannery.oci.references import Reference, parse
-from cannery.oci.unpack import unpack
 from cannery.processes import run
-
-_KEPT = 6
-"""Unpacked images that stay; the longest unused goes first."""
-_IN_USE = 3600.0
-"""Seconds after its last start during which an unpacked image stays anyhow."""
-_HOST = ("/etc/resolv.conf", "/etc/hosts")
-"""What every engine lends a container so that it finds other hosts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,21 +48,7 @@ class Sandbox:
 
     def load(self, image: Image, reference: Reference | None = None) -> str:
         """Unpack an image into the cache, unless it is there."""
-        place = _images() / hex_of(image.id)
-        if not place.is_dir():
-            temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
-            try:
-                unpack(image, temporary / "root")
-                _prepare(temporary / "root")
-                (temporary / "config.json").write_bytes(image.config)
-                temporary.rename(place)
-            except OSError as error:
-                if not place.is_dir():  # where it is one, another build was quicker
-                    raise EngineError(f"can't unpack the image: {error}") from error
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-        os.utime(place)
-        _forget_old(place)
+        unpack_once(image)
         if reference is not None:
             self.tag(image.id, reference)
         return image.id
@@ -136,7 +113,7 @@ class Sandbox:
         if not subject.startswith("sha256:"):
             name = cache_folder("sandbox", "names") / _file_name(parse(subject))
             digest = name.read_text() if name.is_file() else "missing"
-        place = _images() / hex_of(digest)
+        place = place_of(digest)
         if not (place / "config.json").is_file():
             raise EngineError(f"the sandbox has no image '{subject}'", hint="build it first")
         return place
@@ -153,7 +130,7 @@ class Sandbox:
         uid, gid = _ids(user, root)
         for mount in options.mounts:
             _mount_point(root, mount)
-        binds = [(p, p) for p in _HOST if Path(p).is_file()]
+        binds = [(p, p) for p in LENT if Path(p).is_file()]
         binds += [(str(m.source.resolve()), m.target) for m in options.mounts]
         return Cell(
             bubblewrap=self._bubblewrap(),
@@ -175,26 +152,8 @@ def digest_of(place: Path) -> str:
     return digest_bytes((place / "config.json").read_bytes())
 
 
-def _images() -> Path:
-    return cache_folder("sandbox", "images")
-
-
 def _file_name(reference: Reference) -> str:
     return quote(str(reference), safe="")
-
-
-def _prepare(root: Path) -> None:
-    """Make the places on which a container's own file systems are mounted."""
-    for name in ("proc", "dev", "tmp", "etc"):
-        folder = root / name
-        if folder.is_symlink() or not folder.is_dir():
-            folder.unlink(missing_ok=True)
-            folder.mkdir()
-    for host in _HOST:
-        target = root / host.lstrip("/")
-        if target.is_symlink() or not target.is_file():
-            target.unlink(missing_ok=True)
-            target.touch()
 
 
 def _mount_point(root: Path, mount: Mount) -> None:
@@ -228,14 +187,6 @@ def _lookup(path: Path, name: str) -> tuple[int, int]:
     raise EngineError(f"the image has no user or group '{name}'")
 
 
-def _forget_old(current: Path) -> None:
-    places = [p for p in _images().iterdir() if not p.name.startswith(".") and p != current]
-    places.sort(key=lambda p: p.stat().st_mtime, reverse=True)
-    for place in places[_KEPT - 1 :]:
-        if time.time() - place.stat().st_mtime > _IN_USE:
-            shutil.rmtree(place, ignore_errors=True)
-
-
 @cache
 def _trouble(*, bubblewrap: bool) -> str | None:
     """Try to start nothing much; return what stands in the way."""
@@ -245,7 +196,7 @@ def _trouble(*, bubblewrap: bool) -> str | None:
         return "bubblewrap is not installed"
     with tempfile.TemporaryDirectory(prefix="cannery-") as folder:
         root = Path(folder)
-        _prepare(root)
+        prepare(root)
         cell = Cell(bubblewrap=bubblewrap, root=root, argv=("/none",), uid=10001, gid=10001)
         try:
             done = run(cell.words(), timeout=15)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from cannery.cans.manifest import CanManifest
-from cannery.engines.engine import Container, Engine, Mount, StartOptions
+from cannery.engines.engine import Container, Engine, Mount, Network, StartOptions
 from cannery.errors import CanneryError, EngineError, ProofError
 from cannery.proofs import trials
 from cannery.proofs.nouns import Check, Proof
@@ -86,17 +85,17 @@ class _Trial:
     def run(self) -> Proof:
         settings = self.engine.settings(self.subject)
         self._try("user", lambda: trials.user(settings))
-        # The others start when this one is up, so that its start is timed alone.
-        with ThreadPoolExecutor(2) as pool:
-            beside: list[Callable[[], Check]] = []
-            with self.engine.start(self.subject, self._start_options()) as container:
-                if self._try("starts", lambda: self._healthy(container)):
-                    trials_beside = (("any user", self._anyone), ("smoke", self._smoke))
-                    beside = [
-                        pool.submit(_checked, name, trial).result for name, trial in trials_beside
-                    ]
-                    self._inside(container)
-            self.checks += [result() for result in beside]
+        with contextlib.ExitStack() as stack:
+            container = stack.enter_context(self.engine.start(self.subject, self._start_options()))
+            # The others start when this one is up, so that its start is timed alone.
+            if self._try("starts", lambda: self._healthy(container)):
+                anyone = self._beside(stack, replace(self._start_options(), user=ANYONE))
+                network: Network = "none" if self.options.offline else self._network
+                command = replace(self._start_options(), command=("smoke",), network=network)
+                smoke = self._beside(stack, command)
+                self._inside(container)
+                self._try("any user", lambda: self._anyone(anyone()))
+                self._try("smoke", lambda: trials.smoke(smoke()))
         return Proof(
             image=self.subject,
             engine=self.engine.name,
@@ -106,6 +105,21 @@ class _Trial:
             first_prediction=self.first_prediction,
             memory=self.memory,
         )
+
+    def _beside(
+        self, stack: contextlib.ExitStack, options: StartOptions
+    ) -> Callable[[], Container]:
+        """Start a further container; what goes wrong is raised when it is asked for."""
+        try:
+            container = stack.enter_context(self.engine.start(self.subject, options))
+        except EngineError as error:
+            trouble = error
+
+            def fail() -> Container:
+                raise trouble
+
+            return fail
+        return lambda: container
 
     def _inside(self, container: Container) -> None:
         self._try("canary", lambda: trials.canary(container, self.canary, self.manifest))
@@ -125,11 +139,15 @@ class _Trial:
         self.checks.append(_checked(name, trial))
         return self.checks[-1].passed
 
+    @property
+    def _network(self) -> Network:
+        return "host" if self.options.host_network else "bridge"
+
     def _start_options(self) -> StartOptions:
         return StartOptions(
             mounts=self.options.mounts,
             environment=self.options.environment,
-            network="host" if self.options.host_network else "bridge",
+            network=self._network,
         )
 
     def _healthy(self, container: Container) -> str:
@@ -140,19 +158,10 @@ class _Trial:
             self.first_prediction = self.cold_start + time.monotonic() - began
         return f"healthy after {self.cold_start:.2f} s, read-only, without capabilities"
 
-    def _anyone(self) -> str:
-        options = replace(self._start_options(), user=ANYONE)
-        with self.engine.start(self.subject, options) as container:
-            container.wait_healthy(self.options.timeout)
-            trials.canary(container, self.canary, self.manifest)
+    def _anyone(self, container: Container) -> str:
+        container.wait_healthy(self.options.timeout)
+        trials.canary(container, self.canary, self.manifest)
         return f"serves as {ANYONE}"
-
-    def _smoke(self) -> str:
-        options = replace(self._start_options(), command=("smoke",))
-        if self.options.offline:
-            options = replace(options, network="none")
-        with self.engine.start(self.subject, options) as container:
-            return trials.smoke(container)
 
 
 def _checked(name: str, trial: Trial) -> Check:
