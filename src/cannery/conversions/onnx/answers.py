@@ -70,6 +70,16 @@ def mean(graph: Graph, total: str, count: float) -> str:
     return total if count == 1 else graph.node("Div", [total, graph.constant(float(count))])
 
 
+def logistic(graph: Graph, scores: str) -> str:
+    """Return 1 / (1 + exp(-x)), with all digits of the smallest answers.
+
+    ONNX Runtime's Sigmoid is exact to 2⁻⁵² only absolutely, and 0 below -37.
+    """
+    one = graph.constant(1.0)
+    grown = graph.node("Exp", [graph.node("Neg", [scores])])
+    return graph.node("Div", [one, graph.node("Add", [one, grown])])
+
+
 def shares(graph: Graph, parts: str, count: int) -> str:
     """Divide each row by its sum; a row of zeros becomes equal shares."""
     total = graph.node("ReduceSum", [parts, graph.constant([1])])

@@ -27,6 +27,8 @@ class Column:
     """Its name where the step sees a data frame."""
     null: str | None = None
     """For a string: what an imputer put in place of a missing one."""
+    feature: str | None = None
+    """The feature from which a string comes, for messages."""
     single: bool = False
     """Whether the original holds it in float32."""
 
@@ -68,7 +70,7 @@ class Block:
         for column in self.columns:
             if column.kind == "string":
                 raise ConversionError(
-                    f"the string column '{column.name or column.index}' reaches a step that computes",
+                    f"the string column '{column.feature}' reaches a step that computes",
                     hint="encode it first, or drop it",
                 )
         return self
@@ -80,7 +82,15 @@ def of_features(features: Sequence[Feature]) -> Block:
     counts = {NUMBERS: 0, STRINGS: 0}
     for feature in features:
         wire = STRINGS if feature.type == "string" else NUMBERS
-        columns.append(Column(wire=wire, index=counts[wire], kind=feature.type, name=feature.name))
+        columns.append(
+            Column(
+                wire=wire,
+                index=counts[wire],
+                kind=feature.type,
+                name=feature.name,
+                feature=feature.name,
+            )
+        )
         counts[wire] += 1
     return Block(tuple(columns))
 

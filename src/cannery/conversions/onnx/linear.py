@@ -11,6 +11,7 @@ from cannery.conversions.onnx.answers import (
     by_highest,
     exceeds,
     first_highest,
+    logistic,
     pair,
     shares,
     softmax,
@@ -61,7 +62,7 @@ def _logistic(emitter: Emitter, estimator: Any, block: Block) -> Classified:
         # the softmax of (-s, s) is the logistic function of 2s
         probabilities = both(graph, scores, 2.0 if mode == "multinomial" else 1.0)
     elif mode == "ovr" or (mode != "multinomial" and estimator.solver == "liblinear"):
-        probabilities = shares(graph, graph.node("Sigmoid", [scores]), len(estimator.classes_))
+        probabilities = shares(graph, logistic(graph, scores), len(estimator.classes_))
     else:
         probabilities = softmax(graph, scores)
     return _labelled(graph, estimator, scores, probabilities)
@@ -71,9 +72,7 @@ def _sgd(emitter: Emitter, estimator: Any, block: Block) -> Classified:
     graph, scores = emitter.graph, _scores(emitter, estimator, block)
     binary, count = len(estimator.classes_) == 2, len(estimator.classes_)
     if estimator.loss in ("log_loss", "log"):
-        made = (
-            both(graph, scores) if binary else shares(graph, graph.node("Sigmoid", [scores]), count)
-        )
+        made = both(graph, scores) if binary else shares(graph, logistic(graph, scores), count)
         return _labelled(graph, estimator, scores, made)
     if estimator.loss != "modified_huber":
         return _labelled(graph, estimator, scores, None)

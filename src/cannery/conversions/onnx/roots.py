@@ -38,7 +38,9 @@ def settle(
     return {i: c if c.wire else replace(c, wire=wire) for i, c in settled.items()}
 
 
-def _plan(column: Column, *, sets: bool, refuses_missing: bool) -> tuple[Column | None, tuple[Map, ...]]:
+def _plan(
+    column: Column, *, sets: bool, refuses_missing: bool
+) -> tuple[Column | None, tuple[Map, ...]]:
     """Return what has to be computed, and the maps that are left then; None where all can be folded."""
     plain = replace(column, name=None, kind="double")
     if ascends(column.maps, refuses_missing=refuses_missing):
