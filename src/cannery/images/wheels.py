@@ -77,6 +77,8 @@ def _compile(wanted: Path, pinned: Path, architecture: Architecture, *, alone: b
         _uv(),
         *("pip", "compile", wanted, "--output-file", pinned, "--quiet"),
         *("--generate-hashes", "--no-annotate", "--no-header", "--only-binary", ":all:"),
+        # Wheels alone need no interpreter of that version: none is to be looked for, let alone fetched.
+        *("--python", sys.executable, "--no-python-downloads"),
         *("--python-version", PYTHON),
         *("--python-platform", f"{MACHINES[architecture]}-manylinux_2_{_GLIBC}"),
         *(["--no-deps"] if alone else []),
