@@ -204,7 +204,7 @@ def _last_good(note: Path, uri: str, cache: Path, error: UnreachableError) -> Pa
         name = note.read_text()
     except OSError:
         raise error from None
-    folder = _kept(cache, name) if re.fullmatch(r"[0-9a-f]{64}", name) else None
+    folder = _kept(cache, f"sha256:{name}") if re.fullmatch(r"[0-9a-f]{64}", name) else None
     if folder is None:
         raise error
     log.warning("%s; serving the can that '%s' last led to: sha256:%s", error, uri, name)
