@@ -26,6 +26,7 @@ from cannery.images.recipe import (
     PYTHON_PACKAGES,
     RECIPE,
     SUITE,
+    recipe_digest,
     requirements_of,
 )
 from cannery.images.store import Store
@@ -158,7 +159,7 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 def _key(request: LockRequest) -> dict[str, object]:
     return {
-        "lock": RECIPE,
+        "lock": recipe_digest(),
         "runtime": request.runtime,
         "requirements": sorted(_requirements(request)),
         "architectures": sorted(request.architectures or (host_architecture(),)),
