@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-CHURN = Path(__file__).parents[2] / "demo" / "data" / "churn.parquet"
+import cannery
+
+CHURN = Path(cannery.__file__).parent / "demo" / "data" / "churn.parquet"
 
 
 @pytest.fixture(scope="session")

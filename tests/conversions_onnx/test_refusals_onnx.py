@@ -21,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+import cannery
 from cannery.conversions.onnx.convert import convert
 from cannery.errors import ConversionError
 from cannery.processes import run
@@ -145,7 +146,7 @@ print(hashlib.sha256(convert(model, features_of(x), "churn")[0]).hexdigest())
 def test_the_bytes_do_not_depend_on_the_hash_seed():
     """Two processes with other hash seeds write the same bytes."""
     here = Path(__file__).parent
-    data = here.parents[1] / "demo" / "data" / "churn.parquet"
+    data = Path(cannery.__file__).parent / "demo" / "data" / "churn.parquet"
     digests = set()
     for seed in ("1", "77"):
         finished = run(
