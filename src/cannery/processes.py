@@ -14,6 +14,12 @@ from typing import IO
 
 from cannery.errors import CanneryError
 
+PIPE = subprocess.PIPE
+"""Asks for a pipe to the program, as `stdin`, `stdout` or `stderr` of `started`."""
+
+Process = subprocess.Popen[bytes]
+"""A program that was started."""
+
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -109,5 +115,8 @@ def run(
         except subprocess.TimeoutExpired as error:
             raise CanneryError(f"'{argv[0]}' did not end within {timeout:g} s") from error
         return Finished(
-            argv=tuple(str(word) for word in argv), status=process.returncode, stdout=out, stderr=err
+            argv=tuple(str(word) for word in argv),
+            status=process.returncode,
+            stdout=out,
+            stderr=err,
         )

@@ -97,3 +97,14 @@ def test_versions_that_nobody_has_are_named(
         prepare(("scikit-learn==0.0.77",))
     assert caught.value.hint is not None
     assert {p.name for p in (tmp_path / "environments").iterdir()} == {"lock"}
+
+
+def test_a_cache_that_can_not_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint says how to name another one."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CANNERY_CACHE", str(tmp_path / "file"))
+    with pytest.raises(IsolationError, match="can't keep environments") as caught:
+        prepare(("scikit-learn==0.0.77",))
+    assert "CANNERY_CACHE" in str(caught.value.hint)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from cannery.conversions.nouns import Column, Description
 from cannery.conversions.samples import batch_of, kind_of, null_of, with_cell
 from cannery.errors import ConversionError, Issue, SchemaError, UsageError
-from cannery.signatures import Batch, Feature, Kind, Output, Raw
+from cannery.signatures import Batch, Feature, Kind, Output, Raw, concatenate
 
 log = logging.getLogger(__name__)
 
@@ -182,35 +182,49 @@ def probe(
     does not allow to be null, whatever the original would do. Returns the features, and what the
     original refuses in words.
     """
-    refused: list[str] = []
-    learned: list[Feature] = []
-    for index, feature in enumerate(features):
-        nullable = _answers(ask, with_cell(row, features, index, [null_of(feature)]), features)
-        if not nullable:
-            refused.append(f"null in '{feature.name}'")
-        nullable = nullable and feature.name not in required
-        unseen = feature.unseen
-        if feature.categories is not None:
-            value = UNSEEN if feature.type == "string" else _outside(feature)
-            unseen = _answers(ask, with_cell(row, features, index, [value]), features)
-            if not unseen:
-                refused.append(f"a value of '{feature.name}' outside its categories")
-        learned.append(msgspec.structs.replace(feature, nullable=nullable, unseen=unseen))
+    rows = range(len(features))
+    nulls = [with_cell(row, features, i, [null_of(features[i])]) for i in rows]
+    others = [with_cell(row, features, i, [_outside(features[i])]) for i in rows]
+    listed = [i for i in rows if features[i].categories is not None]
+    nullable = _answered(ask, nulls, features)
+    unseen = dict(zip(listed, _answered(ask, [others[i] for i in listed], features), strict=True))
+    refused = [f"null in '{features[i].name}'" for i in rows if not nullable[i]]
+    refused += [
+        f"a value of '{features[i].name}' outside its categories" for i in listed if not unseen[i]
+    ]
+    learned = (
+        msgspec.structs.replace(f, nullable=nullable[i], unseen=unseen.get(i, f.unseen))
+        for i, f in enumerate(features)
+    )
     return tuple(learned), tuple(refused)
 
 
-def _outside(feature: Feature) -> float:
+def _outside(feature: Feature) -> str | float:
+    """Return a value that is none of the categories."""
+    if feature.type == "string":
+        return UNSEEN
     values = [float(v) for v in feature.categories or () if not isinstance(v, str)]
     return max(values, default=0.0) + 1.0
 
 
-def _answers(ask: Ask, row: Batch, features: tuple[Feature, ...]) -> bool:
-    """Whether the original gives this row an answer, and a finite one."""
+def _answered(ask: Ask, rows: list[Batch], features: tuple[Feature, ...]) -> list[bool]:
+    """Return for each row whether the original gives it an answer, and a finite one.
+
+    All are asked at once; only when that is refused, one by one.
+    """
+    if not rows:
+        return []
     try:
-        raw = ask(row, features)
+        raw = ask(concatenate(rows), features)
     except ConversionError:
-        return False
-    return all(v.dtype.kind != "f" or bool(np.isfinite(v).all()) for v in raw.values())
+        if len(rows) == 1:
+            return [False]
+        return [found for row in rows for found in _answered(ask, [row], features)]
+    finite = np.ones(len(rows), dtype=bool)
+    for values in raw.values():
+        if values.dtype.kind == "f":
+            finite &= np.isfinite(values.reshape(len(rows), -1)).all(axis=1)
+    return [bool(one) for one in finite]
 
 
 def outputs_of(

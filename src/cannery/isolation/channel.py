@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import selectors
-import subprocess
 import time
 from typing import IO
 
@@ -12,6 +11,7 @@ import msgspec
 
 from cannery.errors import IsolationError
 from cannery.isolation.messages import HEADER, Reply, Request
+from cannery.processes import Process
 
 _PIECE = 1 << 18
 _TAIL = 1 << 16
@@ -21,9 +21,7 @@ _TAIL = 1 << 16
 class Channel:
     """Requests to, and replies from, a started worker."""
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], *, timeout: float, reply_limit: int
-    ) -> None:
+    def __init__(self, process: Process, *, timeout: float, reply_limit: int) -> None:
         """`timeout` is in seconds for each request, `reply_limit` in bytes for each reply."""
         self._process = process
         self._timeout = timeout
@@ -116,10 +114,9 @@ class Channel:
 
     def _dead(self, stderr: IO[bytes]) -> IsolationError:
         """Return the error that says how the worker ended, and what it said last."""
-        try:
-            status: int | None = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            status = None
+        deadline = time.monotonic() + 5
+        while (status := self._process.poll()) is None and time.monotonic() < deadline:
+            time.sleep(0.01)
         while self._complain(stderr) and status is not None:
             if not _readable(stderr):
                 break

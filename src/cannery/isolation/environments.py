@@ -114,8 +114,16 @@ def prepare(requirements: tuple[str, ...]) -> Environment:
     A second call with equal requirements starts no program and asks no index. Raises
     IsolationError, naming the package and version, when they can't be resolved together.
     """
-    request = _request(requirements)
-    root = cache_folder("environments")
+    try:
+        return _prepare(_request(requirements), cache_folder("environments"))
+    except OSError as error:
+        raise IsolationError(
+            f"can't keep environments in '{error.filename}': {error.strerror}",
+            hint="name another folder for the cache: CANNERY_CACHE",
+        ) from error
+
+
+def _prepare(request: _Request, root: Path) -> Environment:
     memo = root / "requests" / hex_of(digest_bytes(canonical_json(request)))
     known = _known(root, memo)
     if known is not None:
@@ -124,7 +132,7 @@ def prepare(requirements: tuple[str, ...]) -> Environment:
         known = _known(root, memo)
         if known is not None:
             return known
-        log.info("resolving an environment with %s", ", ".join(requirements))
+        log.info("resolving an environment with %s", ", ".join(request.requirements))
         lock = _resolve(request)
         digest = digest_bytes(lock + canonical_json([_RECIPE, request.python, request.platform]))
         if not (root / hex_of(digest)).is_dir():
@@ -210,9 +218,5 @@ def _install(lock: bytes, folder: Path) -> None:
             )
         temporary.chmod(0o755)
         temporary.rename(folder)
-    except OSError as error:
-        raise IsolationError(
-            f"can't make an environment in '{folder}': {error.strerror}"
-        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from cannery.isolation import messages as m
 from cannery.isolation.channel import Channel, printable
 from cannery.isolation.environments import Environment
 from cannery.isolation.sandbox import Level, Limits, Name, command, probe, strongest
-from cannery.processes import started
+from cannery.processes import PIPE, started
 from cannery.signatures import Batch, Feature, Raw
 
 log = logging.getLogger(__name__)
@@ -131,7 +130,7 @@ def open_original(
     level = _level_for(cleared, options)
     log.info("opening '%s' in a worker (%s)", source.main, level.name)
     words, env = command(level.name, options.limits, environment=environment)
-    with started(words, env=env, stdin=subprocess.PIPE) as process:
+    with started(words, env=env, stdin=PIPE) as process:
         channel = Channel(process, timeout=options.timeout, reply_limit=options.reply_limit)
         request = m.Open(
             format=source.format,
