@@ -120,10 +120,7 @@ class Web:
             with self.opener.open(request, timeout=CONNECT_SECONDS) as response:
                 yield response
         except urllib.error.HTTPError as error:
-            with error:
-                answer = Answer(
-                    status=error.code, headers=dict(error.headers.items()), body=error.read(65_536)
-                )
+            answer = _answer(error)
             if error.code >= 500:
                 raise UnreachableError(f"'{bare(url)}' fails with status {error.code}") from error
             raise Refused(answer) from error
@@ -132,6 +129,16 @@ class Web:
                 f"'{bare(url)}' does not answer: {_reason(error)}",
                 hint="is the address right, and can this machine reach it?",
             ) from error
+
+
+def _answer(error: urllib.error.HTTPError) -> Answer:
+    try:
+        body = b"" if error.fp is None or error.fp.closed else error.read(65_536)
+    except (OSError, http.client.HTTPException):
+        body = b""  # the status says enough
+    finally:
+        error.close()
+    return Answer(status=error.code, headers=dict(error.headers.items()), body=body)
 
 
 @contextmanager
@@ -230,9 +237,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         old, new = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
-        if old.scheme == "https" and new.scheme != "https":
+        if new.scheme not in ("http", "https") or (old.scheme, new.scheme) == ("https", "http"):
             raise UnreachableError(
-                f"'{bare(req.full_url)}' leads to '{bare(newurl)}', which is not encrypted"
+                f"'{bare(req.full_url)}' leads to '{bare(newurl)}', where we do not follow"
             )
         follow = super().redirect_request(req, fp, code, msg, headers, newurl)
         for name, value in req.unredirected_hdrs.items():
