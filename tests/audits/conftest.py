@@ -20,7 +20,7 @@ def make_source(
     folder: Path,
     files: Mapping[str, bytes],
     main: str,
-    format: Format,
+    kind: Format,
     mlmodel: Mapping[str, Any] | None = None,
 ) -> Source:
     """Write files and return the source that they are."""
@@ -32,7 +32,7 @@ def make_source(
         blobs[name] = Blob.of(path)
     return Source(
         origin=Origin(given=main, resolved=str(folder / main)),
-        format=format,
+        format=kind,
         main=main,
         files=blobs,
         mlmodel=mlmodel,
@@ -43,10 +43,10 @@ def make_source(
 def audit_bytes(tmp_path: Path) -> AuditBytes:
     """Audit one file of given bytes."""
 
-    def run(data: bytes, format: Format = "pickle") -> Audit:
+    def run(data: bytes, kind: Format = "pickle") -> Audit:
         folder = tmp_path / "model"
         folder.mkdir(exist_ok=True)
-        return audit(make_source(folder, {"model.bin": data}, "model.bin", format))
+        return audit(make_source(folder, {"model.bin": data}, "model.bin", kind))
 
     return run
 
@@ -56,9 +56,9 @@ def audit_folder(tmp_path: Path) -> AuditBytes:
     """Audit an MLflow folder of given files."""
 
     def run(
-        files: Mapping[str, bytes], main: str, mlmodel: Mapping[str, Any], format: Format = "pickle"
+        files: Mapping[str, bytes], main: str, mlmodel: Mapping[str, Any], kind: Format = "pickle"
     ) -> Audit:
-        return audit(make_source(tmp_path / "folder", files, main, format, mlmodel))
+        return audit(make_source(tmp_path / "folder", files, main, kind, mlmodel))
 
     return run
 
