@@ -1,6 +1,6 @@
 """Train the churn classifier on real data and register it with MLflow, as a data scientist would.
 
-As a script: `python demo/train.py --work FOLDER [--version 1|2] [--json]`.
+As a script: `python -m cannery.demo.train --work FOLDER [--version 1|2] [--json]`.
 """
 
 from __future__ import annotations
