@@ -312,7 +312,7 @@ def scipy_table() -> dict[str, Any]:
             if isinstance(value, np.ufunc) and not key.startswith("_"):
                 references[home].add(key)
     references["scipy._lib.array_api_compat.numpy._aliases"].add("asarray")
-    references["scipy.special._basic"].update(("softmax", "logsumexp"))
+    references["scipy.special._logsumexp"].update(("log_softmax", "logsumexp", "softmax"))
     return table("scipy", classes, functions, references)
 
 

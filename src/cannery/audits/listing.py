@@ -36,6 +36,8 @@ class Dangerous(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     modules: tuple[str, ...]
     names: tuple[str, ...]
+    attributes: tuple[str, ...]
+    """Modules that other modules import, and so hand on under these names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class Listing:
 
     def is_dangerous(self, module: str, qualname: str) -> bool:
         """Return whether the name is known from attacks."""
+        if qualname in self.dangerous.attributes:
+            return True
         prefix = module
         while prefix:
             if prefix in self.dangerous.modules:

@@ -216,7 +216,7 @@ class _Graph:
             )
         elif largest > limit:
             self.review("unbounded-size", f"{what} may make {largest:.3g} elements", label)
-        self.made += largest if largest > limit // 64 else 0
+        self.made += largest if limit // 64 < largest <= limit else 0
         if self.made > limit * 16:
             self.refuse("tensor-bomb", "the nodes of the graph together make too many elements")
             self.made = 0
