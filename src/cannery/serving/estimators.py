@@ -16,7 +16,7 @@ METHODS = {
     "prediction": "predict",
     "probabilities": "predict_proba",
     "scores": "decision_function",
-    "transformed": "transform",
+    "columns": "transform",
 }
 """Which method answers which raw output."""
 

@@ -9,10 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-# ONNX Runtime reads this when it is imported; without it, it keeps a session file in the temporary folder.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime
-
 from cannery.cans.manifest import Feed
 from cannery.errors import CanError, ProofError, SchemaError
 from cannery.signatures import Batch, Raw, Signature
@@ -71,6 +67,10 @@ def onnx_scorer(
 
     Raises CanError when the bytes are no graph, or don't match the signature or the feeds.
     """
+    # Read by ONNX Runtime when it is imported; without it, it keeps a session file in the temporary folder.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime  # absent from the images of other runtimes
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
