@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 
 import pytest
 from toy_images import toy_image
 
 from cannery.engines.asking import ask
+from cannery.engines.docker import docker
 from cannery.engines.engine import Mount, StartOptions
 from cannery.errors import EngineError, ProofError, UsageError
 from cannery.oci.references import parse
@@ -195,3 +197,15 @@ def test_an_unknown_image_is_an_error(engine) -> None:
     """Starting what is not there never reaches for a registry."""
     with pytest.raises(EngineError, match="has no image"), engine.start("cannery-test/none:v9"):
         pass
+
+
+@pytest.mark.docker
+def test_docker_calls_a_healthy_container_healthy(loaded) -> None:
+    """`docker ps` shows what the image's own health check finds."""
+    engine = docker()
+    with engine.start(loaded(engine)) as container:
+        words = ["docker", "ps", "--filter", f"name={container.name}", "--format", "{{.Status}}"]
+        deadline = time.monotonic() + 60
+        while b"(healthy)" not in run(words).stdout:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -13,7 +12,6 @@ from cannery.engines.podman import podman
 from cannery.engines.sandbox import Sandbox
 from cannery.oci.layout import read_layout, write_layout
 from cannery.oci.references import parse
-from cannery.processes import run
 from cannery.proofs.nouns import require
 from cannery.proofs.prove import prove
 
@@ -37,25 +35,6 @@ def test_the_image_is_proven(image, can, engine) -> None:
         engine.remove_image(subject)
     assert proof.can == can.digest
     assert 0 < proof.memory < 300e6
-
-
-@pytest.mark.docker
-def test_docker_calls_it_healthy(image) -> None:
-    """`docker ps` shows the health that the image's own check finds."""
-    engine = docker()
-    subject = engine.load(image, parse("cannery-test/churn:v1"))
-    try:
-        with engine.start(subject) as container:
-            container.wait_healthy()
-            deadline = time.monotonic() + 30
-            status = ""
-            while "(healthy)" not in status and time.monotonic() < deadline:
-                time.sleep(0.25)
-                words = ["ps", "--filter", f"name={container.name}", "--format", "{{.Status}}"]
-                status = run(["docker", *words]).stdout.decode()
-            assert "(healthy)" in status
-    finally:
-        engine.remove_image("cannery-test/churn:v1")
 
 
 def test_the_can_comes_out_of_the_image(image, can, tmp_path) -> None:
