@@ -103,3 +103,13 @@ def test_categorical_splits_become_sets(strings):
     converted = assert_same(model, frame, tolerance=1e-14)
     strange = frame.head(50).assign(k="never" if strings else 4.5)
     compare(converted(strange), expected(model, strange), 1e-14)
+
+
+def test_categories_of_a_frame_and_three_classes():
+    """Categorical columns found by their dtype, split by a classifier of three classes."""
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"k": rng.choice(list("abcdefgh"), 500), "x": rng.normal(size=500)})
+    frame["k"] = frame["k"].astype("category")
+    y = (frame["k"].cat.codes + (frame["x"] > 0)) % 3
+    model = HistGradientBoostingClassifier(max_iter=10, categorical_features="from_dtype")
+    assert_same(model.fit(frame, y), frame, tolerance=1e-14)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from onnx_comparison import assert_same, compare, expected, load
+from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -92,11 +93,16 @@ def test_a_missing_number_is_a_category_of_its_own():
 
 @pytest.mark.parametrize("encoder", IGNORING, ids=str)
 @pytest.mark.parametrize(("frame", "strange"), [(WORDS, UNSEEN), (CODES, STRANGE)])
-def test_a_forest_behind_an_encoder_is_exact(encoder, frame, strange):
-    """The forest asks for categories themselves, and answers the same."""
-    model = make_pipeline(encoder, RandomForestClassifier(8, random_state=0)).fit(frame, Y)
-    converted = assert_same(model, frame, tolerance=0.0)
-    compare(converted(strange), expected(model, strange), 0.0)
+@pytest.mark.parametrize("kind", [RandomForestClassifier, HistGradientBoostingClassifier])
+def test_trees_behind_an_encoder_are_exact(encoder, frame, strange, kind):
+    """Trees ask for categories, or sets of them, and answer the same."""
+    trees = kind(8, random_state=0) if kind is RandomForestClassifier else kind(max_iter=6)
+    encoder = clone(encoder)
+    if isinstance(encoder, OneHotEncoder) and kind is HistGradientBoostingClassifier:
+        encoder.set_params(sparse_output=False)
+    model = make_pipeline(encoder, trees).fit(frame, Y)
+    converted = assert_same(model, frame, tolerance=1e-15)
+    compare(converted(strange), expected(model, strange), 1e-15)
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,9 @@ def _align(block: Block, estimator: Any, *, wrapper: bool) -> Block:
 def _named(result: Result, estimator: Any) -> Result:
     """Give the columns the names that the original gives them where it answers data frames."""
     config = getattr(estimator, "_sklearn_output_config", {})
-    if isinstance(result, Block) and config.get("transform", "default") != "default":
+    if not isinstance(result, Block) or config.get("transform", "default") == "default":
+        return result
+    try:
         return result.named([str(n) for n in estimator.get_feature_names_out()])
-    return result
+    except (AttributeError, ValueError):  # a function that keeps its frame has no names to tell
+        return result
