@@ -30,35 +30,35 @@ COMMAND = p.text("touch owned")
 
 # https://nvd.nist.gov/vuln/detail/CVE-2025-1716
 def test_pip_main(audit_bytes: AuditBytes) -> None:
-    """picklescan did not list pip: an import of it installs packages."""
+    """Picklescan did not list pip: an import of it installs packages."""
     body = p.call(p.name("pip", "main"), p.listed(p.text("install"), p.text("acme")))
     assert audit_bytes(p.make_pickle(body)).verdict == "unsafe"
 
 
 # https://github.com/mmaitre314/picklescan/security/advisories/GHSA-xp4f-hrf8-rxw7
 def test_ensurepip(audit_bytes: AuditBytes) -> None:
-    """picklescan did not list ensurepip, which runs pip."""
+    """Picklescan did not list ensurepip, which runs pip."""
     body = p.call(p.name("ensurepip", "_run_pip"), p.listed(p.text("install")))
     assert audit_bytes(p.make_pickle(body)).verdict == "unsafe"
 
 
 # https://github.com/mmaitre314/picklescan/security/advisories/GHSA-v7x6-rv5q-mhwc
 def test_timeit(audit_bytes: AuditBytes) -> None:
-    """picklescan did not list timeit, which executes its argument."""
+    """Picklescan did not list timeit, which executes its argument."""
     body = p.call(p.name("timeit", "timeit"), p.text("import os"))
     assert audit_bytes(p.make_pickle(body)).verdict == "unsafe"
 
 
 # https://github.com/advisories/GHSA-955r-x9j8-7rhh
 def test_operator_by_its_private_name(audit_bytes: AuditBytes) -> None:
-    """picklescan listed operator, and not the _operator that it comes from."""
+    """Picklescan listed operator, and not the _operator that it comes from."""
     body = p.call(p.name("_operator", "methodcaller"), p.text("system"), COMMAND)
     assert audit_bytes(p.make_pickle(body)).verdict == "unsafe"
 
 
 # https://nvd.nist.gov/vuln/detail/CVE-2026-56315
 def test_modules_of_the_standard_library_that_run_commands(audit_bytes: AuditBytes) -> None:
-    """picklescan left out modules whose private functions run commands."""
+    """Picklescan left out modules whose private functions run commands."""
     names = [("_osx_support", "_read_output"), ("_aix_support", "_read_cmd_output")]
     names += [("_pyrepl.pager", "pipe_pager"), ("imaplib", "IMAP4_stream")]
     names += [("uuid", "_get_command_stdout")]
@@ -69,7 +69,7 @@ def test_modules_of_the_standard_library_that_run_commands(audit_bytes: AuditByt
 
 # https://github.com/mmaitre314/picklescan/issues/22
 def test_memo_that_is_written_under_another_index(audit_bytes: AuditBytes) -> None:
-    """picklescan took the n-th memo entry, not the one that the argument names."""
+    """Picklescan took the n-th memo entry, not the one that the argument names."""
     body = p.text("builtins") + p.put(5) + p.text("eval") + p.put(1)
     body += p.get(5) + p.get(1) + b"\x93" + p.pair(p.text("1")) + b"R"
     found = audit_bytes(p.make_pickle(p.MARK + body + b"l"))
@@ -79,7 +79,7 @@ def test_memo_that_is_written_under_another_index(audit_bytes: AuditBytes) -> No
 
 # https://github.com/mmaitre314/picklescan/security/advisories/GHSA-9gvj-pp9x-gcfr
 def test_a_stream_that_breaks_after_the_payload(audit_bytes: AuditBytes) -> None:
-    """picklescan gave up on a broken stream and reported nothing; the payload runs before the break."""
+    """Picklescan gave up on a broken stream and reported nothing; the payload runs before the break."""
     body = p.call(p.name("os", "system"), COMMAND)
     found = audit_bytes(p.make_pickle(body + b"\xff\xff", stop=b""))
     assert found.verdict == "unsafe"
@@ -89,7 +89,7 @@ def test_a_stream_that_breaks_after_the_payload(audit_bytes: AuditBytes) -> None
 # https://nvd.nist.gov/vuln/detail/CVE-2025-1889
 # https://nvd.nist.gov/vuln/detail/CVE-2025-10155
 def test_a_pickle_under_any_file_name(tmp_path: Path, marker: Path) -> None:
-    """picklescan went by the suffix; here the bytes alone say what a file is."""
+    """Picklescan went by the suffix; here the bytes alone say what a file is."""
     for name in ("model.bin", "model.txt", "model.onnx", "model.skops", "model"):
         path = tmp_path / name
         path.write_bytes(pickle.dumps(hostile.Calls(os.system, hostile.touch(marker))))
@@ -103,14 +103,14 @@ def _scaler() -> bytes:
 
 # https://nvd.nist.gov/vuln/detail/CVE-2025-1944
 def test_a_zip_whose_local_name_differs(audit_bytes: AuditBytes) -> None:
-    """picklescan stopped at a member with two names, which other readers open."""
+    """Picklescan stopped at a member with two names, which other readers open."""
     data = _scaler().replace(b"schema.json", b"schema.jsox", 1)
     assert audit_bytes(data, "skops").verdict == "unsafe"
 
 
 # https://nvd.nist.gov/vuln/detail/CVE-2025-1945
 def test_a_zip_whose_flags_differ(audit_bytes: AuditBytes) -> None:
-    """picklescan failed on flag bits that other readers ignore."""
+    """Picklescan failed on flag bits that other readers ignore."""
     data = bytearray(_scaler())
     struct.pack_into("<H", data, 6, 0x1)
     assert audit_bytes(bytes(data), "skops").verdict == "unsafe"
@@ -118,7 +118,7 @@ def test_a_zip_whose_flags_differ(audit_bytes: AuditBytes) -> None:
 
 # https://nvd.nist.gov/vuln/detail/CVE-2025-10156
 def test_a_zip_with_a_wrong_checksum(audit_bytes: AuditBytes) -> None:
-    """picklescan stopped at a wrong checksum, which other readers ignore."""
+    """Picklescan stopped at a wrong checksum, which other readers ignore."""
     data = bytearray(_scaler())
     directory = data.rindex(b"PK\x01\x02")
     data[directory + 16] ^= 0xFF
@@ -127,28 +127,28 @@ def test_a_zip_with_a_wrong_checksum(audit_bytes: AuditBytes) -> None:
 
 # https://nvd.nist.gov/vuln/detail/CVE-2025-10157
 def test_a_submodule_of_a_dangerous_module(audit_bytes: AuditBytes) -> None:
-    """picklescan compared whole module names, so that a submodule was merely suspicious."""
+    """Picklescan compared whole module names, so that a submodule was merely suspicious."""
     body = p.call(p.name("asyncio.unix_events", "_UnixSubprocessTransport._start"), COMMAND)
     assert audit_bytes(p.make_pickle(body)).verdict == "unsafe"
 
 
 # https://github.com/trailofbits/fickling/security/advisories/GHSA-mhc9-48gj-9gp3
 def test_a_call_that_is_followed_by_build(audit_bytes: AuditBytes) -> None:
-    """fickling no longer saw a call once a BUILD followed it."""
+    """Fickling no longer saw a call once a BUILD followed it."""
     body = p.built(p.call(p.name("signal", "signal"), p.number(15), p.NONE), p.items())
     assert audit_bytes(p.make_pickle(body)).verdict == "unsafe"
 
 
 # https://nvd.nist.gov/vuln/detail/CVE-2026-22608
 def test_ctypes_and_pydoc(audit_bytes: AuditBytes) -> None:
-    """fickling did not list pydoc.locate, which imports anything by its path, nor ctypes."""
+    """Fickling did not list pydoc.locate, which imports anything by its path, nor ctypes."""
     body = p.call(p.name("pydoc", "locate"), p.text("ctypes.windll.kernel32.WinExec"))
     assert audit_bytes(p.make_pickle(body)).verdict == "unsafe"
 
 
 # https://hiddenlayer.com/sai-security-advisory/skops-june2024 (CVE-2024-37065)
 def test_trust_is_never_taken_from_the_file(audit_bytes: AuditBytes) -> None:
-    """skops could be told to trust whatever a file holds; a policy names each type, outside the file."""
+    """Skops could be told to trust whatever a file holds; a policy names each type, outside the file."""
     schema = {
         "__class__": "Popen", "__module__": "subprocess", "__loader__": "ObjectNode",
         "content": None, "protocol": 2, "trusted": ["subprocess.Popen"],
@@ -168,7 +168,7 @@ def _zip(schema: Any) -> bytes:
 
 # https://nvd.nist.gov/vuln/detail/CVE-2025-54412
 def test_an_operator_node_of_another_class(audit_bytes: AuditBytes) -> None:
-    """skops' OperatorFuncNode called operator.<class> whatever module the node claimed to be of."""
+    """Skops' OperatorFuncNode called operator.<class> whatever module the node claimed to be of."""
     arguments = {
         "__class__": "tuple",
         "__module__": "builtins",
@@ -185,7 +185,7 @@ def test_an_operator_node_of_another_class(audit_bytes: AuditBytes) -> None:
 
 # https://nvd.nist.gov/vuln/detail/CVE-2025-54413
 def test_a_method_node_of_another_class(audit_bytes: AuditBytes) -> None:
-    """skops' MethodNode showed one class and looked its method up on another."""
+    """Skops' MethodNode showed one class and looked its method up on another."""
     inner = {
         "__class__": "Popen", "__module__": "subprocess", "__loader__": "ObjectNode", "content": None,
     }  # fmt: skip
@@ -200,7 +200,7 @@ def test_a_method_node_of_another_class(audit_bytes: AuditBytes) -> None:
 
 # https://nvd.nist.gov/vuln/detail/CVE-2025-54886
 def test_a_pickle_that_is_called_skops(tmp_path: Path, marker: Path) -> None:
-    """skops' model card opened by joblib whatever was no zip; here a file of skops is nothing else."""
+    """Skops' model card opened by joblib whatever was no zip; here a file of skops is nothing else."""
     data = pickle.dumps(hostile.Calls(os.system, hostile.touch(marker)))
     found = audit(make_source(tmp_path, {"m.skops": data}, "m.skops", "skops"))
     assert found.verdict == "unreadable"
@@ -209,7 +209,7 @@ def test_a_pickle_that_is_called_skops(tmp_path: Path, marker: Path) -> None:
 
 # https://nvd.nist.gov/vuln/detail/CVE-2024-34997
 def test_a_pickle_inside_an_array_of_joblib(audit_bytes: AuditBytes, marker: Path) -> None:
-    """joblib opens arrays of objects by pickle.load: the audit follows that pickle too."""
+    """Joblib opens arrays of objects by pickle.load: the audit follows that pickle too."""
     stream = io.BytesIO()
     joblib.dump(np.array([hostile.Calls(os.system, hostile.touch(marker))], dtype=object), stream)
     assert audit_bytes(stream.getvalue(), "joblib").verdict == "unsafe"
@@ -252,7 +252,7 @@ def _external(location: str) -> bytes:
 # https://nvd.nist.gov/vuln/detail/CVE-2022-25882
 # https://nvd.nist.gov/vuln/detail/CVE-2024-27318
 def test_external_data_that_climbs(audit_bytes: AuditBytes) -> None:
-    """onnx read files outside the model's folder, twice."""
+    """Onnx read files outside the model's folder, twice."""
     for location in ("../../etc/passwd", "a/../../../etc/passwd", "/etc/passwd"):
         assert audit_bytes(_external(location), "onnx").verdict == "unsafe"
 
@@ -261,7 +261,7 @@ def test_external_data_that_climbs(audit_bytes: AuditBytes) -> None:
 # https://nvd.nist.gov/vuln/detail/CVE-2026-34447
 # https://github.com/advisories/GHSA-cmw6-hcpp-c6jp
 def test_external_data_through_links(audit_bytes: AuditBytes) -> None:
-    """onnx followed symbolic and hard links: no external data is read at all, not even beside the file."""
+    """Onnx followed symbolic and hard links: no external data is read at all, not even beside the file."""
     for location in ("weights.bin", "links/weights.bin"):
         found = audit_bytes(_external(location), "onnx")
         assert [f.rule for f in found.findings] == ["external-data"]

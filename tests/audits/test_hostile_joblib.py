@@ -21,9 +21,9 @@ import pickles as p
 import pytest
 from conftest import AuditBytes
 
+from cannery.audits.ledger import Ledger
 from cannery.audits.limits import Limits
 from cannery.audits.listing import listing
-from cannery.audits.ledger import Ledger
 from cannery.audits.pickles import audit_joblib
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {

@@ -196,7 +196,7 @@ def zips() -> dict[str, bytes]:
     data = honest()
     found = {"prefix": b"MZ" + data, "suffix": data + b"trailing", "cut": data[:-30], "empty": b""}
     stream = io.BytesIO(data)
-    with zipfile.ZipFile(stream, "a") as archive, pytest.warns(UserWarning):
+    with zipfile.ZipFile(stream, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("schema.json", json.dumps(OWNED))
     found["duplicate"] = stream.getvalue()
     stream = io.BytesIO(data)

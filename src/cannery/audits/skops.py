@@ -126,9 +126,13 @@ class _Walk:
 
     def only(self, node: Node, *allowed: str) -> None:
         """Judge a node whose class is called by its loader: it must be one of these."""
-        dotted = f"{_member(node, '__module__')}.{_member(node, '__class__')}"
+        module, qualname = str(_member(node, "__module__")), str(_member(node, "__class__"))
+        dotted = f"{module}.{qualname}"
+        if module == "builtins" and dotted in allowed:
+            return
+        entry = self.ledger.listing.find(module, qualname)
+        self.name(node, "class" if entry and "function" not in entry.roles else "function")
         if dotted not in allowed:
-            self.name(node, "function")
             self.refuse("argument-rule", f"'{dotted[:120]}' is made by {node['__loader__']}")
 
     def file(self, node: Node) -> str:
