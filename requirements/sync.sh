@@ -29,6 +29,6 @@ while IFS= read -r line; do
 done <<EOF
 $settings
 EOF
-.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --requirement "$lock"
+.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes --requirement "$lock"
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 touch "$stamp"

@@ -112,7 +112,17 @@ def test_what_travels_imports_only_what_travels() -> None:
 
 def test_the_library_neither_prints_nor_exits() -> None:
     """Only the command line and the programs inside an image talk to the terminal or end the process."""
-    allowed = ("cli.", "demo.", "serving.main", "serving.probe", "serving.__main__", "isolation.inside", "isolation.attempts", "isolation.bootstrap", "indexes")
+    allowed = (
+        "cli.",
+        "demo.",
+        "serving.main",
+        "serving.probe",
+        "serving.__main__",
+        "isolation.inside",
+        "isolation.attempts",
+        "isolation.bootstrap",
+        "indexes",
+    )
     for name, path in MODULES.items():
         if name.startswith(allowed) or name == "__main__":
             continue

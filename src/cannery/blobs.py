@@ -99,7 +99,7 @@ def write_file(path: Path, *, force: bool = True) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         raise OutputError(f"can't write '{path}': {error.strerror or error}") from error
     finally:
@@ -121,8 +121,8 @@ def write_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
                 with file.open("rb") as stream:
                     os.fsync(stream.fileno())
         if path.exists():
-            os.rename(path, retired)
-        os.rename(temporary, path)
+            path.rename(retired)
+        temporary.rename(path)
     except OSError as error:
         raise OutputError(f"can't write '{path}': {error.strerror or error}") from error
     finally:

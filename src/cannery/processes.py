@@ -85,7 +85,8 @@ def started(
             stderr=stderr,
             pass_fds=pass_fds,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads are started before exec here
+            # Between fork and exec in a program that may have threads: one system call and no lock.
+            preexec_fn=_die_with_parent,
         )
     except OSError as error:
         raise CanneryError(f"can't start '{words[0]}': {error.strerror or error}") from error

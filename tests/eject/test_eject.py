@@ -119,6 +119,7 @@ def test_the_files_build_and_pass_the_proof(ejected, base, can, engine, words, e
     """Built on a base given by argument, without network, the image does all that ours does."""
     engine = engine()
     bottom, top = parse("cannery-test/base:v1"), parse("cannery-test/ejected:v1")
+    said = ""
     engine.load(base, bottom)
     arguments = ["--build-arg", f"BASE={bottom}", "--build-arg", "PIP_NO_INDEX=1"]
     if engine.name == "podman":
@@ -132,6 +133,7 @@ def test_the_files_build_and_pass_the_proof(ejected, base, can, engine, words, e
             env={**os.environ, **extra},
             timeout=300,
         )
+        said = built.stdout.decode()
         assert built.ok, built.complaint
         options = ProofOptions(shell=True)
         require(prove(engine, str(top), can.canary(), can.manifest, options))
@@ -140,3 +142,6 @@ def test_the_files_build_and_pass_the_proof(ejected, base, can, engine, words, e
     finally:
         engine.remove_image(str(top))
         engine.remove_image(str(bottom))
+        # The legacy builder keeps what it made on the way.
+        for step in reversed(re.findall(r"^ ---> ([0-9a-f]{12})$", said, re.MULTILINE)):
+            engine.remove_image(step)

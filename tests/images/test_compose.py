@@ -97,7 +97,7 @@ def test_licences_and_records_of_packages_are_kept(members: Members) -> None:
 def test_every_module_has_its_bytecode(members: Members) -> None:
     """A `.pyc` stands beside each source of a library, and in place of each of the standard library."""
     sources = [n for n in members if n.endswith(".py") and members[n].isfile()]
-    assert len(sources) > 300
+    assert len(sources) > 200
     lacking = [
         name
         for name in sources
@@ -137,7 +137,7 @@ def test_what_serves_imports_inside(run_inside: Run) -> None:
     """All that serving needs is there, from bytecode, for any user, on a read-only root."""
     done = run_inside(
         *PYTHON,
-        "import numpy, onnxruntime, msgspec, uvicorn, uvloop, httptools, starlette.applications\n"
+        "import numpy, onnxruntime, msgspec, uvicorn, uvloop, httptools\n"
         "import cannery.serving.main, cannery.serving.server, cannery.serving.http\n"
         "import ssl, os, numpy.linalg\n"
         "assert numpy.linalg.svd(numpy.eye(2))[1].tolist() == [1, 1]\n"
@@ -162,11 +162,11 @@ def test_modules_are_loaded_from_the_bytecode(run_inside: Run) -> None:
         *PYTHON[:-1],
         "-v",
         "-c",
-        "import uvicorn, numpy, starlette.applications, cannery.serving.http",
+        "import uvicorn, numpy, cannery.serving.http",
     )
     assert done.returncode == 0
     assert re.findall(r"# code object from /\S+\.py$", done.stderr, re.MULTILINE) == []
-    assert len(re.findall(r"# code object from '\S+\.pyc'", done.stderr)) > 300
+    assert len(re.findall(r"# code object from '\S+\.pyc'", done.stderr)) > 200
 
 
 def test_another_can_changes_one_layer(

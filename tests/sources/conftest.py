@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 def registry(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Train and register version 1; its fields are those of the training's result."""
     work = tmp_path_factory.mktemp("registry")
-    trained = run([sys.executable, "-m", "cannery.demo.train", "--work", work, "--json"], timeout=300)
+    trained = run(
+        [sys.executable, "-m", "cannery.demo.train", "--work", work, "--json"], timeout=300
+    )
     assert trained.ok, trained.complaint
     return SimpleNamespace(**json.loads(trained.stdout), work=work)

@@ -29,14 +29,9 @@ from cannery.progress import Progress, Station, quiet, station
 
 _SMALL = frozenset(
     [
-        "anyio",
         "click",
-        "h11",
         "httptools",
-        "idna",
         "msgspec",
-        "starlette",
-        "typing-extensions",
         "uvicorn",
         "uvloop",
     ]

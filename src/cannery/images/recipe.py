@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cannery.cans.manifest import Runtime
 
-RECIPE = 1
+RECIPE = 2
 """Version of the recipe; a lock of another version is refused."""
 
 SUITE = "trixie"
@@ -45,18 +45,15 @@ BASE_PACKAGES = (
 PYTHON_PACKAGES = ("libpython3.13-minimal", "libpython3.13-stdlib", "python3.13-minimal")
 
 SERVER_REQUIREMENTS = (
-    "anyio>=4,<5",
     "click>=8.1,<9",
-    "h11>=0.14,<1",
     "httptools>=0.6,<1",
-    "idna>=3.7,<4",
     "msgspec>=0.19,<1",
-    "starlette>=0.40,<2",
-    "typing-extensions>=4.12,<5",
     "uvicorn>=0.30,<1",
     "uvloop>=0.21,<1",
 )
-"""All that the serving code imports, what it imports in turn included: resolved without looking further."""
+"""All that the serving code imports, what it imports in turn included: resolved without looking further.
+
+uvicorn names h11 too, but imports it only where httptools is missing."""
 
 
 def requirements_of(runtime: Runtime) -> tuple[str, ...]:
@@ -175,8 +172,6 @@ WHEEL_CUTS = (
     Cut(pattern="*.dist-info/sboms/*", reason="the image has one of its own"),
     Cut(pattern="numpy/distutils/*", reason="for building extensions"),
     Cut(pattern="numpy/_pyinstaller/*", reason="for building extensions"),
-    Cut(pattern="anyio/pytest_plugin.py", reason="tests"),
-    Cut(pattern="anyio/_backends/_trio.py", reason="another event loop"),
     Cut(pattern="numpy/doc/*", reason="documentation"),
     Cut(pattern="onnxruntime/transformers/*", reason="optimises models before they are served"),
     Cut(pattern="onnxruntime/quantization/*", reason="optimises models before they are served"),
