@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 import msgspec
 
+from cannery.cans.manifest import Runtime
 from cannery.cli.main import print_json, talks
 from cannery.cli.projects import open_project, policy_option
-from cannery.errors import UsageError
-from cannery.images.lock import LockRequest, read_lock, resolve, write_lock
+from cannery.errors import ImageError, UsageError
+from cannery.images.lock import Lock, LockRequest, read_lock, resolve, write_lock
 from cannery.reports.text import ticker
 
 
@@ -18,9 +19,7 @@ from cannery.reports.text import ticker
 @click.option(
     "--runtime",
     type=click.Choice(["onnx", "skops"]),
-    default="onnx",
-    show_default=True,
-    help="What runs the model.",
+    help="What runs the model [default: as the lock has it, else onnx].",
 )
 @click.option(
     "-r",
@@ -42,7 +41,7 @@ from cannery.reports.text import ticker
 @click.pass_context
 def command(
     ctx: click.Context,
-    runtime: str,
+    runtime: Runtime | None,
     requirements: tuple[str, ...],
     output: Path,
     policy: Path | None,
@@ -53,10 +52,10 @@ def command(
     for requirement in requirements:
         if "==" not in requirement:
             raise UsageError(f"'{requirement}' names no version", hint="write NAME==VERSION")
-    before = read_lock(output) if output.exists() else None
+    before = _before(output)
     request = LockRequest(
-        runtime=runtime,  # type: ignore[arg-type]
-        requirements=requirements,
+        runtime=runtime or (before.runtime if before else "onnx"),
+        requirements=requirements or (before.requirements if before and not runtime else ()),
         mirror=project.settings.image.mirror,
         refresh=True,
     )
@@ -74,7 +73,15 @@ def command(
     click.echo(f"{output}: {len(new)} packages, {lock.digest}")
 
 
-def _versions(lock: object) -> dict[str, str]:
+def _before(path: Path) -> Lock | None:
+    """Return the lock that is replaced; None where there is none that can still be read."""
+    try:
+        return read_lock(path)
+    except ImageError:
+        return None
+
+
+def _versions(lock: Lock) -> dict[str, str]:
     platforms = msgspec.to_builtins(lock)["platforms"].values()
     return {
         p["name"]: p["version"]
