@@ -18,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import all_estimators
 from sklearn.utils._test_common.instance_generator import _construct_instances
 
-CHURN = Path(__file__).parents[2] / "demo" / "data" / "churn.parquet"
+CHURN = Path(__file__).parents[2] / "src" / "cannery" / "demo" / "data" / "churn.parquet"
 NUMBERS = ["tenure", "monthly_charges", "total_charges", "num_services"]
 STRINGS = ["contract", "payment_method"]
 
