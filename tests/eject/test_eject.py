@@ -125,7 +125,16 @@ def test_the_files_build_and_pass_the_proof(ejected, base, can, engine, words, e
     if engine.name == "podman":
         program = engine.find()
         limits = list(program.create)
-        words = [*program.words, "build", "--format", "docker", "--isolation", "chroot", "--layers=false", *limits]
+        words = [
+            *program.words,
+            "build",
+            "--format",
+            "docker",
+            "--isolation",
+            "chroot",
+            "--layers=false",
+            *limits,
+        ]
         arguments[1] = f"BASE=docker.io/{bottom}"
     try:
         built = run(
