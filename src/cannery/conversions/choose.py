@@ -92,8 +92,9 @@ def convert(
         allow_weak=options.isolation.allow_weak or options.allow_weak_sandbox,
     )
     options.progress("opening the original in a sandbox")
+    table = _table(source, sample)
     with open_original(cleared, environment, isolation) as original:
-        study = _study(original, source, _table(source, sample), options)
+        study = _study(original, source, table, options)
         artifact, parity, notes = _chosen(original, study, source, options)
         canary = canary_of(
             study.sample.batch, study.sample.raw, study.signature, tolerance=options.tolerance
@@ -106,7 +107,7 @@ def convert(
             parity=parity,
             description=study.description,
             sandbox=original.sandbox,
-            notes=(*_drift(source), *notes),
+            notes=(*_drift(source), *_invented(table), *notes),
         )
 
 
@@ -129,6 +130,12 @@ def _drift(source: Source) -> Iterator[str]:
     theirs = ".".join((source.python or ours).split(".")[:2])
     if theirs != ours:
         yield f"trained with Python {source.python}, opened with Python {platform.python_version()}"
+
+
+def _invented(table: pa.Table | None) -> Iterator[str]:
+    """Tell where the rows that were compared, the canary's among them, are nobody's."""
+    if table is None:
+        yield "without a sample, original and converted were compared on rows made from the schema"
 
 
 def _study(

@@ -1,0 +1,208 @@
+"""The commands that take a can: smoke, score, serve, health, build, verify."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pandas as pd
+import pytest
+
+from cannery.processes import started
+
+CUSTOMER = {
+    "tenure": 2,
+    "monthly_charges": 89.1,
+    "total_charges": 178.2,
+    "contract": "Month-to-month",
+    "payment_method": "Electronic check",
+    "num_services": 3,
+}
+
+
+def free_port() -> int:
+    """Return a loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_smoke_prints_the_canary_s_answer(cannery, can) -> None:
+    """The answer is one probability, as JSON on stdout."""
+    done = cannery("smoke", can)
+    assert done.ok, done.complaint
+    assert 0 <= json.loads(done.stdout)["churn_probability"] <= 1
+
+
+def test_a_damaged_can_is_refused(cannery, can, tmp_path) -> None:
+    """One changed byte of the model: nothing is loaded, the file is named."""
+    broken = tmp_path / "broken.can"
+    shutil.copytree(can, broken)
+    model = broken / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"\0")
+    done = cannery("smoke", broken)
+    assert done.status == 2
+    assert "model.onnx" in done.complaint
+    assert "Traceback" not in done.complaint
+
+
+def test_score_answers_every_row_in_order(cannery, can, churn, tmp_path, classifier) -> None:
+    """A CSV of customers becomes a CSV of answers, equal to the original's."""
+    rows = churn.head(50)
+    rows.to_csv(tmp_path / "in.csv", index=False)
+    done = cannery(
+        "score", can, tmp_path / "in.csv", "-o", tmp_path / "out.csv", "--keep", "tenure"
+    )
+    assert done.ok, done.complaint
+    answers = pd.read_csv(tmp_path / "out.csv")
+    assert list(answers.columns) == ["tenure", "churn_probability"]
+    expected = classifier.predict_proba(rows[classifier.feature_names_in_])[:, 1]
+    assert answers["churn_probability"].to_list() == pytest.approx(list(expected), abs=1e-9)
+
+
+def test_score_streams(cannery, can, churn) -> None:
+    """From stdin to stdout, as JSON Lines."""
+    lines = churn.head(3).to_json(orient="records", lines=True).encode()
+    formats = ("--input-format", "jsonl", "--output-format", "jsonl")
+    done = cannery("score", can, "-", "-o", "-", *formats, stdin=lines)
+    assert done.ok, done.complaint
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_a_bad_cell_is_named_by_row_and_column(cannery, can, churn, tmp_path) -> None:
+    """The first cell that is no number is named, and no output is left."""
+    rows = churn.head(9).astype({"tenure": object})
+    rows.loc[4, "tenure"] = "many"
+    rows.to_csv(tmp_path / "in.csv", index=False)
+    done = cannery("score", can, tmp_path / "in.csv", "-o", tmp_path / "out.csv")
+    assert done.status == 2
+    assert "tenure" in done.complaint
+    assert "5" in done.complaint
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_serve_answers_and_leaves_on_sigterm(can, tmp_path) -> None:
+    """The same service on this machine: healthy, answering, and gone with status 0."""
+    port = free_port()
+    words = [sys.executable, "-m", "cannery", "serve", can, "--port", str(port)]
+    with started(words, cwd=tmp_path, stdout=None, stderr=None) as process:
+        url = f"http://127.0.0.1:{port}"
+        end = time.monotonic() + 60
+        while True:
+            try:
+                assert httpx.get(f"{url}/health", timeout=2).status_code == 200
+                break
+            except httpx.HTTPError:
+                assert time.monotonic() < end
+                time.sleep(0.1)
+        assert list(httpx.post(f"{url}/predict", json=CUSTOMER).json()) == ["churn_probability"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_health_of_nothing_is_no(cannery) -> None:
+    """Where nothing listens, `health` says so and exits with 1."""
+    done = cannery("health", "http://127.0.0.1:9")
+    assert done.status == 1
+    assert "127.0.0.1:9" in done.complaint
+
+
+def test_a_can_becomes_a_layout_without_any_engine(cannery, can, project) -> None:
+    """With the sandbox alone, `build` leaves an archive and a layout, and `verify` passes on it."""
+    done = cannery("build", can, "-t", "churn:v1", "--engine", "sandbox", "--json")
+    assert done.ok, done.complaint
+    built = json.loads(done.stdout)
+    assert built["delivered"] == ["archive churn-v1.tar", "OCI layout churn-v1.oci"]
+    assert (project / "churn-v1.tar").is_file()
+    assert (project / "cannery.lock").is_file()
+    proven = cannery("verify", "oci:churn-v1.oci", "--engine", "sandbox", "--json")
+    assert proven.ok, proven.complaint
+    assert all(check["passed"] for check in json.loads(proven.stdout)["checks"])
+
+
+def test_an_existing_archive_is_kept(cannery, can, project) -> None:
+    """`build` refuses before it works, and does not replace what exists."""
+    (project / "churn-v1.tar").write_text("mine")
+    done = cannery("build", can, "-t", "churn:v1", "--engine", "sandbox")
+    assert done.status == 2
+    assert "'churn-v1.tar' exists already" in done.complaint
+    assert (project / "churn-v1.tar").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-t", "Churn Model"), "Churn Model"),
+        (("-t", "churn:v1", "--to", "floppy"), "floppy"),
+        (("-t", "churn:v1", "--engine", "vmware"), "vmware"),
+        (("-t", "churn:v1", "--to", "registry"), "names no registry"),
+    ],
+)
+def test_what_build_can_t_mean_is_said(cannery, can, words, said) -> None:
+    """A wrong tag, destination or engine is one clear line, before any work."""
+    done = cannery("build", can, *words)
+    assert done.status == 2
+    assert said in done.complaint
+    assert "Traceback" not in done.complaint
+
+
+def test_audit_tells_as_json(cannery, project) -> None:
+    """The document has verdict and names; exit code 0 for a safe file."""
+    done = cannery("audit", "churn.pkl", "--json")
+    (document,) = json.loads(done.stdout)
+    assert done.status == 0
+    assert document["verdict"] == "safe"
+    assert "sklearn.pipeline.Pipeline" in {n["name"] for n in document["names"]}
+
+
+def test_an_unknown_name_is_reviewed_and_trusted_by_policy(cannery, project) -> None:
+    """The report gives the exact line; with it in cannery.toml the audit passes."""
+    (project / "own.pkl").write_bytes(b"cacme.features\nRatio\n.")
+    done = cannery("audit", "own.pkl")
+    assert done.status == 1
+    assert 'names."acme.features.Ratio"' in done.stdout.decode()
+    (project / "cannery.toml").write_text(
+        '[trust]\nnames."acme.features.Ratio" = "pure numpy, reviewed"\n'
+    )
+    assert cannery("audit", "own.pkl").status == 0
+
+
+def test_doctor_says_what_is_here(cannery) -> None:
+    """Every engine and sandbox is listed, with where settings come from."""
+    done = cannery("doctor")
+    assert done.ok, done.complaint
+    for word in ("engine docker", "sandbox bubblewrap", "debian mirror", "cache"):
+        assert word in done.stdout.decode()
+
+
+def test_every_command_has_help(cannery_in, tmp_path) -> None:
+    """`--help` of every command says what it does and exits with 0."""
+    from cannery.cli.main import COMMANDS
+
+    command = cannery_in(tmp_path)
+    for name in COMMANDS:
+        done = command(name, "--help", COLUMNS="100")
+        assert done.ok, done.complaint
+        assert b"Usage: cannery" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_demo_ends_well_without_an_engine(tmp_path: Path) -> None:
+    """The whole tour on real data, with no Docker: two images, one attack refused, exit code 0."""
+    env = {**os.environ, "CANNERY_ENGINE": "sandbox"}
+    words = [sys.executable, "-m", "cannery", "demo", "--work", "tour"]
+    with started(words, cwd=tmp_path, env=env) as process:
+        out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err.decode()[-3000:]
+    said = out.decode()
+    assert "1 of 7" in said
+    assert "not there" in said
+    assert "churn_probability" in said
+    assert not (tmp_path / "tour" / "stolen").exists()
