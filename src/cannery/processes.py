@@ -1,9 +1,13 @@
-"""The one door through which Cannery starts programs: none outlives its caller."""
+"""The one door through which Cannery starts programs: none outlives the block that started it.
+
+What must not outlive Cannery itself, even where that is killed, asks the kernel for it on its own
+(bubblewrap's `--die-with-parent`, the worker, the jail): code between fork and exec is no place for
+it in a program with threads.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -19,14 +23,6 @@ PIPE = subprocess.PIPE
 
 Process = subprocess.Popen[bytes]
 """A program that was started."""
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to kill this child when the thread that started it ends."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +81,6 @@ def started(
             stderr=stderr,
             pass_fds=pass_fds,
             start_new_session=True,
-            # Between fork and exec in a program that may have threads: one system call and no lock.
-            preexec_fn=_die_with_parent,
         )
     except OSError as error:
         raise CanneryError(f"can't start '{words[0]}': {error.strerror or error}") from error

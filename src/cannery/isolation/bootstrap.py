@@ -38,6 +38,7 @@ def raise_fences(settings: dict[str, Any]) -> None:
     """Raise the fences of the level; those that make the level must hold, the others are added where they can."""
     from cannery.isolation import fences
 
+    fences.die_with_parent()
     level = settings["level"]
     if level == "landlock":
         fences.leave_network()
