@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -14,24 +13,9 @@ from pathlib import Path
 import httpx
 import pandas as pd
 import pytest
+from projects import CUSTOMER, free_port
 
 from cannery.processes import started
-
-CUSTOMER = {
-    "tenure": 2,
-    "monthly_charges": 89.1,
-    "total_charges": 178.2,
-    "contract": "Month-to-month",
-    "payment_method": "Electronic check",
-    "num_services": 3,
-}
-
-
-def free_port() -> int:
-    """Return a loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_smoke_prints_the_canary_s_answer(cannery, can) -> None:

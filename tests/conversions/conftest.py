@@ -1,15 +1,10 @@
 """Fixtures for the tests of conversion; models and clearances are made as in the tests of isolation."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "isolation"))
-
 from originals import churn_frame, churn_pipeline
 
 

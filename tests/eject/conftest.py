@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
+from base_images import PYTHON, base_image
+from churn_cans import RECORDS, expected, make_graph, make_manifest
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent / name) for name in ("oci", "serving")]
-
-from base_images import PYTHON, base_image  # noqa: E402
-from churn_cans import RECORDS, expected, make_graph, make_manifest  # noqa: E402
-
-from cannery.blobs import canonical_json  # noqa: E402
-from cannery.cans.manifest import CanManifest  # noqa: E402
-from cannery.cans.open import Can  # noqa: E402
-from cannery.cans.seal import seal  # noqa: E402
-from cannery.images.eject import EjectOptions, eject  # noqa: E402
-from cannery.oci.descriptors import Image  # noqa: E402
-from cannery.signatures import Canary  # noqa: E402
+from cannery.blobs import canonical_json
+from cannery.cans.manifest import CanManifest
+from cannery.cans.open import Can
+from cannery.cans.seal import seal
+from cannery.images.eject import EjectOptions, eject
+from cannery.oci.descriptors import Image
+from cannery.signatures import Canary
 
 
 @pytest.fixture(scope="session")

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from toy_images import toy_image
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "oci")]
-
-from toy_images import toy_image  # noqa: E402
-
-from cannery.engines.docker import docker  # noqa: E402
-from cannery.engines.engine import Engine  # noqa: E402
-from cannery.engines.podman import podman  # noqa: E402
-from cannery.engines.sandbox import Sandbox  # noqa: E402
+from cannery.engines.docker import docker
+from cannery.engines.engine import Engine
+from cannery.engines.podman import podman
+from cannery.engines.sandbox import Sandbox
 
 MAKERS = {
     "docker": docker,

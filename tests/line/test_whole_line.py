@@ -15,7 +15,7 @@ import httpx
 import msgspec
 import pandas as pd
 import pytest
-from conftest import CUSTOMER, Project, free_port, wait_for
+from projects import CUSTOMER, Project, free_port, wait_for
 
 from cannery.blobs import canonical_json
 from cannery.cans.open import open_can

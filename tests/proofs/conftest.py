@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
+from churn_cans import RECORDS, expected, make_graph, make_manifest
+from toy_images import toy_image
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent / name) for name in ("oci", "engines", "serving")]
-
-from churn_cans import RECORDS, expected, make_graph, make_manifest  # noqa: E402
-from toy_images import toy_image  # noqa: E402
-
-from cannery.blobs import canonical_json  # noqa: E402
-from cannery.cans.manifest import AuditSummary, CanManifest, CanSource  # noqa: E402
-from cannery.cans.open import Can  # noqa: E402
-from cannery.cans.seal import seal  # noqa: E402
-from cannery.engines.sandbox import Sandbox  # noqa: E402
-from cannery.images.compose import compose  # noqa: E402
-from cannery.images.labels import labels_of  # noqa: E402
-from cannery.images.lock import LockRequest, resolve  # noqa: E402
-from cannery.images.plan import Plan  # noqa: E402
-from cannery.images.store import Store  # noqa: E402
-from cannery.oci.descriptors import Image  # noqa: E402
-from cannery.proofs.nouns import Proof  # noqa: E402
-from cannery.proofs.prove import ProofOptions, prove  # noqa: E402
-from cannery.signatures import Canary, Feature, Output, Signature  # noqa: E402
+from cannery.blobs import canonical_json
+from cannery.cans.manifest import AuditSummary, CanManifest, CanSource
+from cannery.cans.open import Can
+from cannery.cans.seal import seal
+from cannery.engines.sandbox import Sandbox
+from cannery.images.compose import compose
+from cannery.images.labels import labels_of
+from cannery.images.lock import LockRequest, resolve
+from cannery.images.plan import Plan
+from cannery.images.store import Store
+from cannery.oci.descriptors import Image
+from cannery.proofs.nouns import Proof
+from cannery.proofs.prove import ProofOptions, prove
+from cannery.signatures import Canary, Feature, Output, Signature
 
 USER_CACHE = os.environ.get("CANNERY_CACHE")
 ZERO = "sha256:" + "0" * 64

@@ -12,12 +12,10 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from small_cans import make_can
 
 from cannery.cans.open import Can
 from cannery.processes import run, started
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scoring"))
-from small_cans import make_can
 
 LOG = """
 import sys, mlflow

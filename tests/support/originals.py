@@ -15,7 +15,7 @@ from cannery.blobs import Blob
 from cannery.isolation.environments import Environment, environment_for
 from cannery.sources.source import Format, Origin, Source
 
-CHURN = Path(__file__).parents[2] / "demo" / "data" / "churn.parquet"
+CHURN = Path(__file__).parents[2] / "src" / "cannery" / "demo" / "data" / "churn.parquet"
 NUMBERS = ["tenure", "monthly_charges", "total_charges", "num_services"]
 TEXTS = ["contract", "payment_method"]
 VERSIONS = {name: version(name) for name in ("scikit-learn", "numpy", "pandas", "scipy")}
