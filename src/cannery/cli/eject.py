@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from cannery.cans.open import open_can
-from cannery.images.eject import eject
+from cannery.cli.options import options_of, picked
+from cannery.images.eject import EjectOptions, eject
 
 
 @click.command("eject")
@@ -15,9 +16,10 @@ from cannery.images.eject import eject
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write."
 )
+@options_of(EjectOptions)
 @click.option("--force", is_flag=True, help="Replace an output that exists.")
-def command(can: Path, output: Path, force: bool) -> None:
+def command(can: Path, output: Path, force: bool, **given: Any) -> None:
     """Write a Dockerfile, score.py, entrypoint.sh and requirements.txt for a can, each explained."""
-    open_can(can)
-    for path in eject(can, output, force=force):
+    options = EjectOptions(**picked(EjectOptions, given))
+    for path in eject(can, output, force=force, options=options):
         click.echo(str(path))

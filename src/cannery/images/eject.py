@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from cannery.errors import OutputError
 from cannery.images.recipe import LIBRARIES, PYTHON
 from cannery.images.requirements import download_wheels, pin
 from cannery.images.serving_files import serving_tree
+from cannery.options import option
 
 _TEMPLATES = {
     "Dockerfile.in": "Dockerfile",
@@ -34,11 +35,18 @@ _PLACEHOLDER = re.compile(r"@([A-Z]*)@")
 class EjectOptions:
     """What the ejected files say."""
 
-    base: str = f"python:{PYTHON}-slim"
+    base: str = field(
+        default=f"python:{PYTHON}-slim",
+        metadata=option("Base image that the Dockerfile names.", metavar="IMAGE"),
+    )
     """Base image that the Dockerfile names; `--build-arg BASE=` names another."""
-    wheels: bool = False
+    wheels: bool = field(
+        default=False, metadata=option("Fetch the wheels too, to build without network.")
+    )
     """Whether the wheels are fetched too, for builds without network."""
-    python: str = PYTHON
+    python: str = field(
+        default=PYTHON, metadata=option("Python version of the base.", metavar="X.Y")
+    )
     """Python version of the base, for those wheels."""
 
 
