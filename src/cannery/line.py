@@ -8,6 +8,7 @@ The Python API and the commands both call it.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ from cannery.proofs.nouns import Proof, require
 from cannery.proofs.prove import ProofOptions, prove
 from cannery.sources.fetch import fetch
 from cannery.sources.memory import of_object
-from cannery.sources.source import Source
+from cannery.sources.source import Origin, Source
 from cannery.tables.frames import from_frame
 from cannery.tables.reading import read_table
 
@@ -86,6 +87,12 @@ def _sample_of(sample: object | None) -> Any:
     if isinstance(sample, str | Path):
         return read_table(Path(sample))
     return from_frame(sample)
+
+
+def _lineage(origin: Origin) -> str:
+    """Return the name as given and what it became, digests cut short."""
+    resolved = re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1", origin.resolved)
+    return f"{origin.given} → {resolved}" if origin.resolved != origin.given else origin.given
 
 
 def clear_source(source: Source, options: PackOptions, progress: Progress) -> Cleared:
@@ -179,11 +186,7 @@ def pack(
             table = _sample_of(sample)
             source = _source_of(model, Path(staging), options)
             origin = source.origin
-            work.result(
-                f"{origin.given} → {origin.resolved}"
-                if origin.resolved != origin.given
-                else origin.given
-            )
+            work.result(_lineage(origin))
         if source.format == "can":
             raise UsageError(
                 f"'{origin.given}' is a can already", hint="build it: cannery build CAN -t NAME:TAG"

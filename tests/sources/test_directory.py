@@ -147,7 +147,7 @@ def test_files_are_named_by_path_and_by_uri(tmp_path: Path) -> None:
     first, second = (fetch(uri, staging=tmp_path) for uri in (str(path), path.as_uri()))
     assert first.blob == second.blob
     assert (first.origin.name, second.origin.given) == ("churn", path.as_uri())
-    assert first.origin.resolved == str(path)
+    assert first.origin.resolved == f"churn.pkl@{first.blob.digest}"
 
 
 @pytest.mark.parametrize(

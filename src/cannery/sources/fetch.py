@@ -7,7 +7,10 @@ import re
 import stat
 import urllib.parse
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from cannery.blobs import Blob
 from cannery.errors import SourceError
@@ -70,7 +73,10 @@ def _local(path: Path, given: str) -> Source:
     except (OSError, ValueError, RuntimeError) as error:
         raise SourceError(f"can't read '{given}': {error}") from error
     name = resolved.stem if resolved.is_file() else resolved.name
-    return read_path(resolved, Origin(given=given, resolved=str(resolved), name=name))
+    source = read_path(resolved, Origin(given=given, resolved=given, name=name))
+    # Name and digest: a path would tell of this machine, and make the same model another can elsewhere.
+    pinned = f"{resolved.name}@{source.blob.digest}"
+    return replace(source, origin=msgspec.structs.replace(source.origin, resolved=pinned))
 
 
 def _path_of(uri: str) -> Path:

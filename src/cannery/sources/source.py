@@ -24,7 +24,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     given: str
     """The URI as the user wrote it."""
     resolved: str
-    """The same without anything that moves: `models:/churn-classifier/3`, or an absolute path."""
+    """The same without anything that moves: `models:/churn-classifier/3`, or `churn.pkl@sha256:…`."""
     name: str | None = None
     """Registered model name, or the file's stem."""
     version: str | None = None
