@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import pickles as p
 import skops.io
-from conftest import AuditBytes, make_source
+from audit_sources import AuditBytes, make_source
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.preprocessing import StandardScaler
 

@@ -18,7 +18,7 @@ import pytest
 import scipy.sparse
 import scipy.stats
 import skops.io
-from conftest import AuditBytes
+from audit_sources import AuditBytes
 from estimators import churn, fitted
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression

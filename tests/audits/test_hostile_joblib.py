@@ -19,7 +19,7 @@ import lz4.frame
 import numpy as np
 import pickles as p
 import pytest
-from conftest import AuditBytes
+from audit_sources import AuditBytes
 
 from cannery.audits.ledger import Ledger
 from cannery.audits.limits import Limits

@@ -10,7 +10,7 @@ from pathlib import Path
 import hostile
 import pickles as p
 import pytest
-from conftest import AuditBytes
+from audit_sources import AuditBytes
 
 IDS = [f"{kind}-{number}" for number, (kind, _) in enumerate(hostile.CASES)]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import skops.io
-from conftest import AuditBytes
+from audit_sources import AuditBytes
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 Schema = dict[str, Any]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pickles as p
 import pytest
-from conftest import AuditBytes
+from audit_sources import AuditBytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -177,7 +177,7 @@ def test_what_is_no_model_is_unreadable(data: bytes, audit_bytes: AuditBytes) ->
 
 def test_a_file_that_changed_is_unreadable(tmp_path: Any) -> None:
     """The bytes that are audited are those that were hashed."""
-    from conftest import make_source
+    from audit_sources import make_source
 
     from cannery.audits.audit import audit
 

@@ -12,7 +12,7 @@ import mlflow
 import numpy as np
 import pytest
 import skops.io
-from conftest import AuditBytes
+from audit_sources import AuditBytes
 from estimators import churn
 from sklearn.linear_model import LogisticRegression
 

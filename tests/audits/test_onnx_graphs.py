@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from conftest import AuditBytes
+from audit_sources import AuditBytes
 from onnx import TensorProto, helper, numpy_helper
 
 ML = "ai.onnx.ml"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import json
-import subprocess
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from image_runs import MakeCan, Run, run_in
 from layers import tar_of
 
 from cannery.blobs import canonical_json, digest_bytes
@@ -20,9 +18,6 @@ from cannery.images.plan import Plan
 from cannery.images.store import Store
 from cannery.oci.descriptors import Image
 from cannery.signatures import Feature, Output, Signature
-
-MakeCan = Callable[[str], tuple[Path, CanManifest]]
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -103,17 +98,6 @@ def root(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
         with tar_of(layer) as tar:
             tar.extractall(folder, filter="fully_trusted")
     return folder
-
-
-def run_in(root: Path, image: Image, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in an unpacked image: read-only, no network, as user 12345."""
-    sandbox = ["bwrap", "--ro-bind", str(root), "/", "--tmpfs", "/tmp", "--proc", "/proc"]
-    sandbox += ["--dev", "/dev", "--unshare-all", "--uid", "12345", "--gid", "0", "--clearenv"]
-    for setting in json.loads(image.config)["config"]["Env"]:
-        sandbox += ["--setenv", *setting.split("=", 1)]
-    return subprocess.run(
-        [*sandbox, *words], capture_output=True, text=True, timeout=60, check=False
-    )
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import MakeCan, Run
+from image_runs import MakeCan, Run
 from layers import tar_of
 
 from cannery.errors import ImageError

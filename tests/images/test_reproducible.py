@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import MakeCan
+from image_runs import MakeCan
 
 import cannery
 from cannery.images.compose import Composition

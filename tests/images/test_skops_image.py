@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from conftest import run_in
+from image_runs import run_in
 from layers import tar_of
 
 from cannery.images.compose import compose

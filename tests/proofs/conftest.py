@@ -11,9 +11,10 @@ import msgspec
 import pytest
 from churn_cans import RECORDS, expected, make_graph, make_manifest
 from toy_images import toy_image
+from toys import CANARY, TOY
 
 from cannery.blobs import canonical_json
-from cannery.cans.manifest import AuditSummary, CanManifest, CanSource
+from cannery.cans.manifest import CanManifest
 from cannery.cans.open import Can
 from cannery.cans.seal import seal
 from cannery.engines.sandbox import Sandbox
@@ -25,27 +26,9 @@ from cannery.images.store import Store
 from cannery.oci.descriptors import Image
 from cannery.proofs.nouns import Proof
 from cannery.proofs.prove import ProofOptions, prove
-from cannery.signatures import Canary, Feature, Output, Signature
+from cannery.signatures import Canary
 
 USER_CACHE = os.environ.get("CANNERY_CACHE")
-ZERO = "sha256:" + "0" * 64
-TOY = CanManifest(
-    name="toy",
-    version="1",
-    source=CanSource(given="toy", resolved="toy", digest=ZERO, format="onnx"),
-    runtime="onnx",
-    model="model.onnx",
-    task="regressor",
-    signature=Signature(
-        features=(Feature(name="a", type="double"), Feature(name="b", type="double")),
-        outputs=(Output(name="score", type="double", tensor="prediction"),),
-    ),
-    files={},
-    audit=AuditSummary(verdict="safe", names=0, policy=ZERO, sandbox="none"),
-)
-CANARY = Canary(
-    records=({"a": 1, "b": 0}, {"a": 2, "b": 0}), outputs=({"score": 0.25}, {"score": 0.5})
-)
 
 
 @pytest.fixture(autouse=True, scope="session")

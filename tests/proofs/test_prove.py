@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import TOY
+from toys import CANARY, TOY
 
 from cannery.errors import EngineError, ProofError
 from cannery.proofs.nouns import Check, Proof, require
@@ -90,8 +90,6 @@ def test_one_failed_check_fails_the_proof() -> None:
 
 def test_an_unknown_image_is_the_engine_s_error() -> None:
     """What is not there can't be tried."""
-    from conftest import CANARY
-
     from cannery.engines.sandbox import Sandbox
 
     with pytest.raises(EngineError, match="has no image"):
