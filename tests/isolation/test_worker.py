@@ -7,21 +7,28 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import skops.io
 from originals import NUMBERS, TEXTS, cleared_file, cleared_pickle
 from sklearn.preprocessing import StandardScaler
 
+from cannery.audits.policy import Policy
+from cannery.conversions.nouns import Description
 from cannery.errors import ConversionError, IsolationError, UnsafeError
 from cannery.isolation.channel import Channel
 from cannery.isolation.environments import Environment
-from cannery.isolation.messages import ToSkops
-from cannery.isolation.worker import IsolationOptions, open_original
+from cannery.isolation.messages import Graph, Skops, ToSkops
+from cannery.isolation.sandbox import Level
+from cannery.isolation.worker import IsolationOptions, Original, open_original
 from cannery.processes import started
 from cannery.signatures import Batch, Feature
 
@@ -201,6 +208,74 @@ def test_a_worker_that_babbles_is_not_listened_to(said: bytes, complaint: str) -
         channel = Channel(process, timeout=20, reply_limit=1 << 20)
         with pytest.raises(IsolationError, match=complaint):
             channel.ask(ToSkops())
+
+
+def test_a_worker_that_never_stops_complaining_is_ended() -> None:
+    """The deadline holds however much comes over the other pipe."""
+    program = "import sys\nwhile True: sys.stderr.write('x' * 65536)"
+    with started([sys.executable, "-c", program], stdin=subprocess.PIPE) as process:
+        channel = Channel(process, timeout=0.5, reply_limit=1 << 20)
+        with pytest.raises(IsolationError, match="did not answer within"):
+            channel.ask(ToSkops())
+
+
+class Taken:
+    """A channel to a worker that the model has taken over: it answers what it likes."""
+
+    def __init__(self, reply: Graph | Skops) -> None:
+        self._reply = msgspec.msgpack.encode(reply)
+
+    @contextmanager
+    def original(self) -> Iterator[Original]:
+        """Yield a host's side that talks to it."""
+        answer = struct.pack(">Q", len(self._reply)) + self._reply
+        program = (
+            "import sys; h = sys.stdin.buffer.read(8);"
+            "sys.stdin.buffer.read(int.from_bytes(h, 'big'));"
+            f"sys.stdout.buffer.write({answer!r}); sys.stdout.flush(); sys.stdin.buffer.read()"
+        )
+        told = Description(type="", steps=(), task="classifier", columns=(), named=False)
+        level = Level(name="rlimits", stops=())
+        with started([sys.executable, "-c", program], stdin=subprocess.PIPE) as process:
+            channel = Channel(process, timeout=20, reply_limit=1 << 20)
+            yield Original(channel, level, told, Policy())
+
+
+def test_a_graph_that_reads_files_is_not_taken_from_a_worker(tmp_path: Path) -> None:
+    """What a worker makes is audited like any stranger's file before the host opens it."""
+    weights = onnx.numpy_helper.from_array(np.ones(2), "w")
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["x", "w"], ["y"])],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.DOUBLE, [None, 2])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.DOUBLE, [None, 2])],
+        [weights],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    weights = model.graph.initializer[0]
+    onnx.external_data_helper.set_external_data(weights, str(tmp_path / "secret"))
+    weights.ClearField("raw_data")
+    reply = Graph(data=model.SerializeToString(), feeds=())
+    with (
+        Taken(reply).original() as original,
+        pytest.raises(IsolationError, match="the worker made a model that is refused"),
+    ):
+        original.to_onnx(PLAIN, "g")
+
+
+def test_a_skops_file_with_foreign_types_is_not_taken_from_a_worker() -> None:
+    """Types that nobody cleared would be opened where the model is served."""
+
+    class Foreign(StandardScaler):  # type: ignore[misc]
+        """A class that no table lists."""
+
+    Foreign.__module__, Foreign.__qualname__ = "os", "system"
+    data = skops.io.dumps(Foreign().fit([[1.0], [2.0]]))
+    with (
+        Taken(Skops(data=data, trusted=())).original() as original,
+        pytest.raises(IsolationError, match="the worker made a model that is refused"),
+    ):
+        original.to_skops()
 
 
 def test_what_the_worker_prints_is_not_the_answer(tmp_path: Path, environment: Environment) -> None:

@@ -11,6 +11,7 @@ from cannery.audits.ledger import Ledger
 from cannery.audits.limits import Limits
 from cannery.audits.listing import listing
 from cannery.audits.opcodes import Data
+from cannery.blobs import digest_bytes
 from cannery.errors import SourceError
 from cannery.sources.source import Format, Source
 
@@ -26,10 +27,28 @@ def audit(source: Source, limits: Limits = Limits()) -> Audit:  # noqa: B008, fr
     audit_file(source, source.main, source.format, ledger, member=source.main if in_folder else "")
     if source.mlmodel is not None:
         mlflow.audit_folder(source, ledger, audit_file)
+    return _summed(source.format, source.blob.digest, source.blob.size, ledger, began)
+
+
+def audit_bytes(data: bytes, format: Format, limits: Limits = Limits()) -> Audit:  # noqa: A002, B008
+    """Audit a model that was never a file: what a worker answered, before anything opens it."""
+    began = time.perf_counter()
+    ledger = Ledger(listing(), limits)
+    _guarded(format, data, ledger, name="the worker's model")
+    return _summed(format, digest_bytes(data), len(data), ledger, began)
+
+
+def _summed(
+    format: Format,  # noqa: A002
+    digest: str,
+    size: int,
+    ledger: Ledger,
+    began: float,
+) -> Audit:
     return Audit(
-        format=source.format,
-        digest=source.blob.digest,
-        size=source.blob.size,
+        format=format,
+        digest=digest,
+        size=size,
         verdict=ledger.verdict(),
         names=ledger.names(),
         findings=ledger.findings(),
@@ -43,14 +62,19 @@ def audit_file(source: Source, name: str, format: Format, ledger: Ledger, *, mem
     ledger.member = member
     try:
         with content(source.files[name], ledger.limits) as data:
-            _dispatch(format, data, ledger)
+            _guarded(format, data, ledger, name=f"'{name}'")
     except (SourceError, KeyError) as error:
         ledger.find("unreadable", "unreadable", f"'{name}' can't be read: {error}")
-    except (RecursionError, MemoryError) as error:
-        message = f"'{name}' exhausts the audit ({type(error).__name__})"
-        ledger.find("exhausted", "unsafe", message)
     finally:
         ledger.member = ""
+
+
+def _guarded(format: Format, data: Data, ledger: Ledger, *, name: str) -> None:  # noqa: A002
+    try:
+        _dispatch(format, data, ledger)
+    except (RecursionError, MemoryError) as error:
+        message = f"{name} exhausts the audit ({type(error).__name__})"
+        ledger.find("exhausted", "unsafe", message)
 
 
 def _dispatch(format: Format, data: Data, ledger: Ledger) -> None:  # noqa: A002

@@ -55,7 +55,7 @@ class Channel:
             selector.register(stderr, selectors.EVENT_READ)
             while not self._whole(received):
                 ready = selector.select(deadline - time.monotonic())
-                if not ready and time.monotonic() >= deadline:
+                if time.monotonic() >= deadline:  # however much is still being said
                     raise IsolationError(
                         f"the worker did not answer within {self._timeout:g} s",
                         hint="the model may be very large, or made to hang",

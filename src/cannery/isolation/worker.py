@@ -6,9 +6,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from cannery.audits.policy import Cleared
+import msgspec
+
+from cannery.audits.audit import audit_bytes
+from cannery.audits.policy import Cleared, Policy, objections
 from cannery.cans.manifest import Feed
 from cannery.conversions.nouns import Description
 from cannery.errors import CanneryError, ConversionError, IsolationError, UnsafeError
@@ -46,8 +49,11 @@ class Original:
     ConversionError when the model itself refuses.
     """
 
-    def __init__(self, channel: Channel, level: Level, description: Description) -> None:
+    def __init__(
+        self, channel: Channel, level: Level, description: Description, policy: Policy
+    ) -> None:
         self._channel = channel
+        self._policy = policy
         self.level = level
         self.description = description
 
@@ -64,11 +70,13 @@ class Original:
     def to_onnx(self, features: tuple[Feature, ...], name: str) -> tuple[bytes, tuple[Feed, ...]]:
         """Return an ONNX model called `name`, and how it is fed."""
         graph = _asked(self._channel, m.ToOnnx(features=features, name=name), m.Graph)
+        self._audited(graph.data, "onnx")
         return graph.data, graph.feeds
 
     def to_skops(self) -> tuple[bytes, tuple[str, ...]]:
         """Return a skops file, and the cleared types in it that skops must be told to trust."""
         skops = _asked(self._channel, m.ToSkops(), m.Skops)
+        self._audited(skops.data, "skops")
         return skops.data, skops.trusted
 
     def hug(self, batch: Batch, features: tuple[Feature, ...], *, cap: int, seed: int) -> Batch:
@@ -84,6 +92,12 @@ class Original:
             data=data, rows=m.pack_rows(batch), features=features, tensors=tensors
         )
         return m.unpack_raw(_asked(self._channel, request, m.Answer))
+
+    def _audited(self, data: bytes, kind: Literal["onnx", "skops"]) -> None:
+        """Judge what the worker made as if a stranger had: a model that took it over may have made it."""
+        standing = objections(audit_bytes(data, kind), self._policy)
+        if standing:
+            raise IsolationError(f"the worker made a model that is refused: {standing[0].message}")
 
 
 def _asked(channel: Channel, request: m.Request, kind: type[_Reply]) -> _Reply:
@@ -138,5 +152,8 @@ def open_original(
             names=tuple(sorted(cleared.names)),
             data=source.blob.read(),
         )
-        opened = _asked(channel, request, m.Opened)
-        yield Original(channel, level, opened.description)
+        told = _asked(channel, request, m.Opened).description
+        # What was installed is known here: the image's packages must not follow a worker's word.
+        versions = {n: v for n, v in environment.packages.items() if n in told.versions}
+        description = msgspec.structs.replace(told, versions=versions)
+        yield Original(channel, level, description, cleared.policy)
