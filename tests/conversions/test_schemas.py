@@ -107,6 +107,18 @@ def test_what_the_original_refuses_is_learned_by_trying() -> None:
     assert len(refused) == 3
 
 
+def test_what_a_signature_requires_is_required_even_if_the_original_would_answer() -> None:
+    """A recorded signature is stricter than the model where it says so."""
+
+    def ask(batch: Batch, _: tuple[Feature, ...]) -> Raw:
+        return {"prediction": np.nan_to_num(batch.numbers[:, 0])}
+
+    row = Batch(numbers=np.array([[1.0]]), strings=np.empty((1, 0), dtype=object))
+    learned, refused = probe(ask, row, (Feature(name="a", type="double"),), frozenset({"a"}))
+    assert [f.nullable for f in learned] == [False]
+    assert refused == ()
+
+
 def test_rows_that_are_refused_are_left_out_one_by_one() -> None:
     """The rest of the batch is still compared, and the reason is kept once."""
 

@@ -193,7 +193,11 @@ def probe(
         f"a value of '{features[i].name}' outside its categories" for i in listed if not unseen[i]
     ]
     learned = (
-        msgspec.structs.replace(f, nullable=nullable[i], unseen=unseen.get(i, f.unseen))
+        msgspec.structs.replace(
+            f,
+            nullable=nullable[i] and f.name not in required,
+            unseen=unseen.get(i, f.unseen),
+        )
         for i, f in enumerate(features)
     )
     return tuple(learned), tuple(refused)
