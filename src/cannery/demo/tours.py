@@ -33,9 +33,7 @@ def tour(work: Path, engine: str | None = None) -> None:
     walk = Tour(work=work, engine=engine)
     walk.title("Train on 7,043 real customers and register with MLflow")
     _trained(walk, walk.train(1))
-    walk.title(
-        "Build: resolve, audit, open in a sandbox, convert, prove, seal, compose, try, deliver"
-    )
+    walk.title("Build an image of the champion")
     first = walk.build("churn-model:v1")
     walk.title("Run the image")
     seen = visit(walk, first)
