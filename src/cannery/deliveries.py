@@ -15,7 +15,6 @@ from cannery.oci.archive import write_archive
 from cannery.oci.descriptors import Image
 from cannery.oci.layout import write_layout
 from cannery.oci.references import Reference
-from cannery.oci.transfer import push_image
 from cannery.progress import Station
 
 Kind = Literal["docker", "podman", "oci", "archive", "registry"]
@@ -105,5 +104,7 @@ def deliver(
             write_layout(image, destination.path, reference, force=force)
             return f"OCI layout {destination.path}"
         case "registry":
+            from cannery.oci.transfer import push_image  # the one that needs an HTTP client
+
             pushed = push_image(image, reference, note=work.note)
             return f"registry {pushed.reference}"

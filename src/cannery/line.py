@@ -13,18 +13,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cannery.audits.audit import audit
 from cannery.audits.policy import Cleared, Policy, clear
 from cannery.blobs import pretty_json, refuse_existing
 from cannery.cans.manifest import AuditSummary, CanManifest, CanSource, ParitySummary, Runtime
 from cannery.cans.open import Can, open_can
 from cannery.cans.seal import seal
-from cannery.conversions.choose import ConvertOptions, convert
-from cannery.conversions.nouns import Conversion
 from cannery.deliveries import FORMS, deliver, destinations_of
 from cannery.engines.choose import detect
 from cannery.engines.engine import Mount
@@ -39,13 +36,15 @@ from cannery.oci.descriptors import Image, Media
 from cannery.oci.references import Reference, parse
 from cannery.options import option
 from cannery.progress import Event, Progress, quiet, station
+from cannery.proofs.foundations import foundation_of
 from cannery.proofs.nouns import Proof, require
 from cannery.proofs.prove import ProofOptions, prove
-from cannery.sources.fetch import fetch
-from cannery.sources.memory import of_object
 from cannery.sources.source import Origin, Source
-from cannery.tables.frames import from_frame
-from cannery.tables.reading import read_table
+
+if TYPE_CHECKING:
+    from cannery.conversions.nouns import Conversion
+
+# What opens models and tables (pyarrow, onnx) is imported where it is used: a can needs none of it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +75,9 @@ class PackOptions:
 
 
 def _source_of(model: object, staging: Path, options: PackOptions) -> Source:
+    from cannery.sources.fetch import fetch
+    from cannery.sources.memory import of_object
+
     if isinstance(model, str | Path):
         return fetch(str(model), staging=staging, tracking_uri=options.tracking_uri)
     return of_object(model, options.name or type(model).__name__.lower(), staging=staging)
@@ -84,6 +86,9 @@ def _source_of(model: object, staging: Path, options: PackOptions) -> Source:
 def _sample_of(sample: object | None) -> Any:
     if sample is None:
         return None
+    from cannery.tables.frames import from_frame
+    from cannery.tables.reading import read_table
+
     if isinstance(sample, str | Path):
         return read_table(Path(sample))
     return from_frame(sample)
@@ -97,6 +102,8 @@ def _lineage(origin: Origin) -> str:
 
 def clear_source(source: Source, options: PackOptions, progress: Progress) -> Cleared:
     """Audit `source` and judge it by the policy; raises UnsafeError when it does not pass."""
+    from cannery.audits.audit import audit
+
     with station("audit", progress) as work:
         work.note(source.main)
         facts = audit(source)
@@ -178,6 +185,8 @@ def pack(
 
     Raises SourceError, UnsafeError, SchemaError, ConversionError, ParityError, OutputError.
     """
+    from cannery.conversions.choose import ConvertOptions, convert
+
     options = options or PackOptions()
     folder = Path(output)
     refuse_existing(folder, force=options.force)
@@ -342,18 +351,23 @@ def build(
         with station("prove", progress) as work:
             work.note(f"in {engine.name}")
             loaded = engine.load(image)
+            foundation = foundation_of(image, engine)
             proof = prove(
                 engine,
                 loaded,
                 can.canary(),
                 can.manifest,
-                ProofOptions(mounts=() if baked else (Mount(source=can.folder, target=f"/{CAN}"),)),
+                ProofOptions(
+                    mounts=() if baked else (Mount(source=can.folder, target=f"/{CAN}"),),
+                    whole=store.recall(foundation) is None,
+                ),
                 digest=can.digest,
                 note=work.note,
             )
             if not proof.passed:
                 engine.remove_image(loaded)
             require(proof)
+            store.remember(foundation, loaded)
             work.result(_proved(proof))
         with station("deliver", progress) as work:
             delivered = tuple(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # what only reads a manifest starts without numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 Kind = Literal["double", "long", "boolean", "string"]
 """Types of a feature, in MLflow's words. Every number is computed in double."""
@@ -85,13 +87,15 @@ class Batch:
 
 def concatenate(batches: list[Batch]) -> Batch:
     """Stack batches of one signature."""
+    import numpy as np
+
     return Batch(
         numbers=np.concatenate([b.numbers for b in batches]),
         strings=np.concatenate([b.strings for b in batches]),
     )
 
 
-Raw = dict[str, NDArray[Any]]
+Raw = dict[str, "NDArray[Any]"]
 """What a scorer answers: tensor name → array of [rows] or [rows, columns]."""
 
 

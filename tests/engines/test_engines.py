@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import time
 from pathlib import Path
 
 import pytest
+from image_parts import file, make_image, make_layer
 from toy_images import toy_image
 
 from cannery.engines.asking import ask
@@ -209,3 +211,16 @@ def test_docker_calls_a_healthy_container_healthy(loaded) -> None:
         while b"(healthy)" not in run(words).stdout:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+def test_what_an_engine_has_already_is_not_needed_again(engine, store) -> None:
+    """An image whose lower layers are new is taken whole; the next one may be its last layer alone."""
+    below = make_layer(store, file("below", secrets.token_bytes(64)))
+    first = make_image(below, make_layer(store, file("first", b"1")), User="1")
+    second = make_image(below, make_layer(store, file("second", b"2")), User="2")
+    try:
+        assert engine.settings(engine.load(first)).user == "1"
+        assert engine.settings(engine.load(second)).user == "2"
+    finally:
+        engine.remove_image(first.id)
+        engine.remove_image(second.id)

@@ -51,12 +51,14 @@ class Toy:
 
     store: Path
 
-    def prove(self, behaviour: str, digest: str = TOY.digest, **settings: object) -> Proof:
+    def prove(
+        self, behaviour: str, digest: str = TOY.digest, *, whole: bool = True, **settings: object
+    ) -> Proof:
         """Return the proof of a toy that behaves like this."""
         engine = Sandbox()
         subject = engine.load(toy_image(self.store, behaviour, **settings))
         version = msgspec.json.encode({"digest": digest}).decode()
-        options = ProofOptions(environment={"VERSION": version}, timeout=5.0)
+        options = ProofOptions(environment={"VERSION": version}, timeout=5.0, whole=whole)
         return prove(engine, subject, CANARY, TOY, options)
 
 

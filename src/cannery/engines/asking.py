@@ -16,7 +16,7 @@ from cannery.errors import ProofError
 
 POLL = 0.01
 """Seconds between two looks at a container that is starting."""
-_LOOK = 0.3
+_LOOK = 0.6
 """Seconds between two questions to the engine whether it still runs."""
 _LIMIT = 16 << 20
 

@@ -18,11 +18,14 @@ import msgspec
 from cannery.engines.asking import free_port, wait_healthy
 from cannery.engines.engine import LABEL, STOP, StartOptions, Stopped
 from cannery.errors import CanneryError, EngineError
-from cannery.oci.archive import stream_archive
+from cannery.oci.archive import stream_archive, stream_last_layer
 from cannery.oci.descriptors import Image
 from cannery.oci.documents import Settings
 from cannery.oci.references import Reference
 from cannery.processes import Finished, run, started
+
+Writer = Callable[[Image, Reference | None, BinaryIO], None]
+"""Writes an archive of an image to a stream."""
 
 _LOADED = re.compile(r"^Loaded image(?:\(s\))?(?: ID)?: (\S+)", re.MULTILINE)
 _QUICK = 60.0
@@ -131,6 +134,8 @@ class CommandEngine:
     """Return the program as it works here; raises EngineError with the reason why it doesn't."""
     check: Callable[[CommandContainer], bool | None]
     """How the image's own health check is run."""
+    shares: bool = False
+    """Whether `load` takes an archive without the layers that the engine has already."""
 
     def obstacle(self) -> str | None:
         """Return why this engine can't be used here."""
@@ -142,13 +147,19 @@ class CommandEngine:
 
     def load(self, image: Image, reference: Reference | None = None) -> str:
         """Stream the archive of an image into the engine; nothing is written in between."""
+        if self.shares and len(image.layers) > 1:
+            with contextlib.suppress(EngineError):  # it has not all the layers below the last one
+                return self._load(image, reference, stream_last_layer)
+        return self._load(image, reference, stream_archive)
+
+    def _load(self, image: Image, reference: Reference | None, write: Writer) -> str:
         words = [*self.find().words, "load"]
         with tempfile.TemporaryFile() as said:
             try:
                 with started(words, stdin=_PIPE, stdout=said, stderr=said) as process:
                     with contextlib.suppress(BrokenPipeError):  # its complaint says more
                         stream = cast("BinaryIO", process.stdin)
-                        stream_archive(image, reference, stream)
+                        write(image, reference, stream)
                         stream.close()
                     process.wait()
             except CanneryError as error:
@@ -159,7 +170,7 @@ class CommandEngine:
         if process.returncode != 0 or found is None:
             raise EngineError(f"'{self.name} load' failed: {text[-500:]}")
         # Docker's own store names an image by its config, containerd's by its manifest.
-        known = self.find().run("image", "inspect", image.id).ok
+        known = found[1] == image.id or self.find().run("image", "inspect", image.id).ok
         return image.id if known else found[1]
 
     def tag(self, subject: str, reference: Reference) -> None:

@@ -13,7 +13,7 @@ _PROGRAM = Program(words=("docker",), top=("-eo", "pid,rss"))
 
 def docker() -> CommandEngine:
     """Return Docker as an engine."""
-    return CommandEngine(name="docker", find=_find, check=_check)
+    return CommandEngine(name="docker", find=_find, check=_check, shares=True)
 
 
 @cache

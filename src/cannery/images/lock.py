@@ -17,8 +17,6 @@ from cannery.blobs import canonical_json, digest_bytes, pretty_json, write_file
 from cannery.cans.manifest import Runtime
 from cannery.errors import ImageError, UnreachableError
 from cannery.images.bases.apt import find_mirrors
-from cannery.images.bases.archive import Archive
-from cannery.images.downloads import Downloads
 from cannery.images.packages import DebianPackage, Platform, Wheel
 from cannery.images.recipe import (
     BASE_PACKAGES,
@@ -181,6 +179,9 @@ def _requirements(request: LockRequest) -> tuple[str, ...]:
 def _resolve(
     request: LockRequest, store: Store, now: datetime, note: Callable[[str], None]
 ) -> _Kept:
+    from cannery.images.bases.archive import Archive  # an HTTP client: a lock that holds needs none
+    from cannery.images.downloads import Downloads
+
     mirrors = find_mirrors(request.mirror)
     platforms: dict[Architecture, Platform] = {}
     dates, limits = [], [now + _TRUST]
@@ -237,6 +238,9 @@ def fetch(
 
 
 def _fetch_debian(packages: list[DebianPackage], store: Store, mirror: str | None) -> None:
+    from cannery.images.bases.archive import Archive
+    from cannery.images.downloads import Downloads
+
     mirrors, now = find_mirrors(mirror), datetime.now(UTC)
     with Downloads() as downloads, ThreadPoolExecutor(max_workers=4) as pool:
         archive = Archive(mirrors=mirrors, store=store, downloads=downloads, now=now)

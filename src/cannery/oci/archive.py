@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,7 +12,7 @@ import msgspec
 
 from cannery.blobs import hex_of, write_file
 from cannery.errors import ImageError
-from cannery.oci.descriptors import Image
+from cannery.oci.descriptors import Image, Layer
 from cannery.oci.layout import LAYOUT, index_of
 from cannery.oci.references import Reference
 
@@ -28,16 +29,19 @@ def stream_archive(image: Image, reference: Reference | None, out: BinaryIO) -> 
         _blob(image.digest): image.manifest,
         _blob(image.id): image.config,
     }
-    # PAX so that a layer may be larger than 8 GiB; below that its bytes are plain ustar.
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for name, data in documents.items():
-            tar.addfile(_member(name, len(data)), io.BytesIO(data))
-        written = set(documents)
-        for layer in image.layers:
-            name = _blob(layer.digest)
-            if name not in written:
-                _add(tar, name, layer.path, layer.size)
-            written.add(name)
+    _stream(documents, image.layers, out)
+
+
+def stream_last_layer(image: Image, reference: Reference | None, out: BinaryIO) -> None:
+    """Write what `docker load` needs where it has all layers but the last; it refuses this where it has not.
+
+    There is no index in it, so that no OCI tool takes it for a whole image.
+    """
+    documents = {
+        "manifest.json": _docker_manifest(image, reference),
+        _blob(image.id): image.config,
+    }
+    _stream(documents, image.layers[-1:], out)
 
 
 def write_archive(
@@ -47,6 +51,19 @@ def write_archive(
     with write_file(path, force=force) as stream:
         stream_archive(image, reference, stream)
     return path
+
+
+def _stream(documents: Mapping[str, bytes], layers: Iterable[Layer], out: BinaryIO) -> None:
+    # PAX so that a layer may be larger than 8 GiB; below that its bytes are plain ustar.
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        for name, data in documents.items():
+            tar.addfile(_member(name, len(data)), io.BytesIO(data))
+        written = set(documents)
+        for layer in layers:
+            name = _blob(layer.digest)
+            if name not in written:
+                _add(tar, name, layer.path, layer.size)
+            written.add(name)
 
 
 def _docker_manifest(image: Image, reference: Reference | None) -> bytes:

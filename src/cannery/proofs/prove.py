@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from cannery.cans.manifest import CanManifest
@@ -35,6 +36,11 @@ class ProofOptions:
     """Whether a shell in it is allowed, as in an image on somebody else's base."""
     timeout: float = 60.0
     """Seconds until it must be healthy."""
+    whole: bool = True
+    """Whether it is also started as `ANYONE`, and once more to score by itself without network.
+
+    Neither depends on the model, so a further model on a foundation that has shown both can do without.
+    """
 
 
 def prove(
@@ -87,15 +93,12 @@ class _Trial:
         self._try("user", lambda: trials.user(settings))
         with contextlib.ExitStack() as stack:
             container = stack.enter_context(self.engine.start(self.subject, self._start_options()))
-            # The others start when this one is up, so that its start is timed alone.
             if self._try("starts", lambda: self._healthy(container)):
-                anyone = self._beside(stack, replace(self._start_options(), user=ANYONE))
-                network: Network = "none" if self.options.offline else self._network
-                command = replace(self._start_options(), command=("smoke",), network=network)
-                smoke = self._beside(stack, command)
+                # The others start when this one is up, so that its start is timed alone.
+                others = self._others(stack) if self.options.whole else []
                 self._inside(container)
-                self._try("any user", lambda: self._anyone(anyone()))
-                self._try("smoke", lambda: trials.smoke(smoke()))
+                for name, other in others:
+                    self._try(name, other)
         return Proof(
             image=self.subject,
             engine=self.engine.name,
@@ -105,6 +108,17 @@ class _Trial:
             first_prediction=self.first_prediction,
             memory=self.memory,
         )
+
+    def _others(self, stack: contextlib.ExitStack) -> list[tuple[str, Trial]]:
+        """Start the image in two more ways, and return what is tried on them."""
+        anyone = self._beside(stack, replace(self._start_options(), user=ANYONE))
+        network: Network = "none" if self.options.offline else self._network
+        command = replace(self._start_options(), command=("smoke",), network=network)
+        smoke = self._beside(stack, command)
+        return [
+            ("any user", lambda: self._anyone(anyone())),
+            ("smoke", lambda: trials.smoke(smoke())),
+        ]
 
     def _beside(
         self, stack: contextlib.ExitStack, options: StartOptions
@@ -127,12 +141,20 @@ class _Trial:
             "wrong records", lambda: trials.wrong_records(container, self.canary, self.manifest)
         )
         self._try("version", lambda: trials.version(container, self.digest))
-        with contextlib.suppress(EngineError):
-            self.memory = container.memory()
-        self._try("health program", lambda: trials.health_program(container))
-        if not self.options.shell:
-            self._try("shell", lambda: trials.shell(container))
+        self._programs(container)
         self._try("SIGTERM", lambda: trials.drain(container))
+
+    def _programs(self, container: Container) -> None:
+        """Run what is run inside; most of it is waiting for the engine, so all at a time."""
+        tried: dict[str, Trial] = {"health program": lambda: trials.health_program(container)}
+        if not self.options.shell:
+            tried["shell"] = lambda: trials.shell(container)
+        with ThreadPoolExecutor() as pool:
+            memory = pool.submit(container.memory)
+            self.note(", ".join(tried))
+            self.checks += pool.map(_checked, tried, tried.values())
+        with contextlib.suppress(EngineError):
+            self.memory = memory.result()
 
     def _try(self, name: str, trial: Trial) -> bool:
         self.note(name)
