@@ -108,6 +108,23 @@ def test_a_layer_cut_short_is_damaged(tmp_path) -> None:
         unpack(make_image(replace(layer, size=60)), tmp_path / "root")
 
 
+def test_a_link_in_place_of_a_folder_changes_no_mode_outside(tmp_path) -> None:
+    """A folder's mode comes last: by then a link may lead from its place to anywhere."""
+    outside = tmp_path / "home" / "keys"
+    outside.mkdir(parents=True)
+    outside.chmod(0o700)
+    image = make_image(
+        make_layer(
+            tmp_path / "store",
+            folder("a"),
+            folder("a/keys", mode=0o777),
+            link("a", str(outside.parent)),
+        )
+    )
+    unpack(image, tmp_path / "root")
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o700
+
+
 NAMES = st.sampled_from(
     [
         "a",

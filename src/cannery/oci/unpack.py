@@ -65,7 +65,8 @@ def _apply(layer: Layer, root: Path) -> None:
                 if member.isdir():
                     modes[path] = member.mode & 0o1777
     for path, mode in reversed(modes.items()):
-        if path.is_dir() and not path.is_symlink():
+        # A link may have taken the place of a folder above it since.
+        if _inside(root, path.relative_to(root).parts, layer) == path and path.is_dir():
             path.chmod(mode)
 
 
