@@ -180,6 +180,30 @@ def test_a_password_is_not_sent_where_it_could_be_read() -> None:
         reg.has_blob("a", BLOB.digest)
 
 
+def test_a_challenge_behind_a_redirect_is_not_answered() -> None:
+    """Storage that a registry redirects to may ask who we are, and is not told."""
+    storage = State()
+
+    def ask(handler: Handler) -> bool:
+        handler.answer(401, WWW_Authenticate=f'Bearer realm="http://{storage.host}/token"')
+        return True
+
+    def redirect(handler: Handler) -> bool:
+        handler.answer(307, Location=f"http://{storage.host}{handler.path}")
+        return True
+
+    storage.trouble = ask
+    login = Credentials(username="ann", password="secret")
+    with (
+        fake_registry(storage),
+        fake_registry(State(trouble=redirect)) as host,
+        Registry(host, credentials=login) as registry,
+        pytest.raises(RegistryError),
+    ):
+        registry.has_blob("a", BLOB.digest)
+    assert [login for _, _, login in storage.requests] == [""]
+
+
 def test_our_name_is_not_told_to_where_uploads_are_sent() -> None:
     """An upload address on another host gets the bytes and not the login."""
     store, state = State(), State()

@@ -193,3 +193,42 @@ def test_dockers_own_login_is_used(tmp_path: Path) -> None:
         with pytest.raises(SourceError, match="refuses us"):
             repository.manifest(target)
     assert seen == [None, "Basic YTpi"]
+
+
+def test_a_tag_cannot_have_our_login_sent_to_its_registry() -> None:
+    """The login in the environment is for the registry that the user named, not for any that a tag names."""
+    seen: list[str | None] = []
+
+    def registry(handler: BaseHTTPRequestHandler) -> None:
+        seen.append(handler.headers["Authorization"])
+        send(handler, b"", 401, WWW_Authenticate='Basic realm="r"')
+
+    login = {"CANNERY_REGISTRY_USERNAME": "ann", "CANNERY_REGISTRY_PASSWORD": "x"}
+    with replying(registry) as url:
+        host = url.removeprefix("http://")
+        for named in ("other.example", host):
+            env = {**login, "CANNERY_REGISTRY": named}
+            repository, target = open_repository(f"oci://{host}/x", env, led=True)
+            with pytest.raises(SourceError, match="refuses us"):
+                repository.manifest(target)
+    assert seen == [None, None, "Basic YW5uOng="]
+
+
+def test_a_challenge_behind_a_redirect_is_not_answered() -> None:
+    """Storage that a registry redirects to may ask who we are, and is not told."""
+    seen: list[str | None] = []
+
+    def storage(handler: BaseHTTPRequestHandler) -> None:
+        seen.append(handler.headers["Authorization"])
+        realm = f"http://{handler.headers['Host']}/token"
+        send(handler, b"", 401, WWW_Authenticate=f'Bearer realm="{realm}"')
+
+    login = {"CANNERY_REGISTRY_USERNAME": "ann", "CANNERY_REGISTRY_PASSWORD": "x"}
+    with (
+        replying(storage) as elsewhere,
+        replying(lambda h: send(h, b"", 307, Location=f"{elsewhere}/x")) as url,
+    ):
+        repository, target = open_repository(f"{url.replace('http', 'oci', 1)}/x", login)
+        with pytest.raises(SourceError, match="refuses us"):
+            repository.manifest(target)
+    assert seen == [None]

@@ -141,8 +141,8 @@ class Channel:
     def _send(self, request: Request) -> httpx.Response:
         """Send one request, and once more when the registry asks who we are."""
         url = self.base.join(request.address)
-        # Our name is told to the registry alone, not to where it may send uploads.
-        own = (url.scheme, url.host, url.port) == (self.base.scheme, self.base.host, self.base.port)
+        # Our name is told to the registry alone, not to where it may send uploads or redirect us.
+        own = self._is_own(url)
         reading = request.method in ("GET", "HEAD")
         scope = f"repository:{request.repository}:{'pull' if reading else 'pull,push'}"
 
@@ -157,12 +157,19 @@ class Channel:
 
         login = self._authorizer.header(scope) if own else {}
         response = send(login)
-        if response.status_code == 401 and own:
+        if response.status_code == 401 and own and self._is_own(response.url):
             challenge = response.headers.get("WWW-Authenticate", "")
             if self._authorizer.answer(self._client, challenge, scope, login):
                 response.close()
                 response = send(self._authorizer.header(scope))
         return response
+
+    def _is_own(self, url: httpx.URL) -> bool:
+        return (url.scheme, url.host, url.port) == (
+            self.base.scheme,
+            self.base.host,
+            self.base.port,
+        )
 
     def _accepted(self, response: httpx.Response, request: Request) -> Answer:
         answer = Answer(

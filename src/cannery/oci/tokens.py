@@ -65,7 +65,8 @@ class Authorizer:
 
     def _token(self, client: httpx.Client, parameters: dict[str, str], scope: str) -> str:
         realm = httpx.URL(parameters.get("realm", ""))
-        if realm.scheme != "https" and not is_loopback(realm.host):
+        plain = is_loopback(realm.host) and is_loopback(httpx.URL(f"//{self.registry}").host)
+        if realm.scheme != "https" and not plain:
             raise RegistryError(
                 f"registry '{self.registry}' sends logins to '{realm}', which is not encrypted"
             )

@@ -105,7 +105,7 @@ def _must_be(digest: str, expected: str | None, uri: str) -> None:
 
 
 def _from_registry(uri: str, cache: Path, env: Mapping[str, str], expected: str | None) -> Path:
-    repository, target = open_repository(uri, env)
+    repository, target = open_repository(uri, env, led=expected is not None)
     layers = layers_of(repository.manifest(target), uri)
     digest = layers[MANIFEST].digest
     _must_be(digest, expected, uri)

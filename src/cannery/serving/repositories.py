@@ -30,6 +30,7 @@ _REFERENCE = re.compile(
 )
 _PARAMETER = re.compile(r'([A-Za-z_]+)="((?:[^"\\]|\\.)*)"')
 _HUB = "docker.io"
+_USERNAME, _PASSWORD = "CANNERY_REGISTRY_USERNAME", "CANNERY_REGISTRY_PASSWORD"
 
 
 class _Layer(msgspec.Struct, frozen=True):
@@ -86,7 +87,12 @@ class Repository:
         try:
             return act()
         except Refused as refused:
-            if refused.answer.status != 401 or not self._answer(refused.answer.headers):
+            # Where a redirect led to, nobody is told who we are.
+            own = (
+                urllib.parse.urlsplit(refused.answer.url)[:2]
+                == urllib.parse.urlsplit(self.base)[:2]
+            )
+            if refused.answer.status != 401 or not own or not self._answer(refused.answer.headers):
                 raise self._refusal(refused) from refused
         try:
             return act()
@@ -98,7 +104,8 @@ class Repository:
         if status in (401, 403):
             return SourceError(
                 f"the registry refuses us '{place}' (status {status})",
-                hint="set CANNERY_REGISTRY_USERNAME and CANNERY_REGISTRY_PASSWORD, or mount a DOCKER_CONFIG",
+                hint=f"set CANNERY_REGISTRY={self.host}, {_USERNAME} and {_PASSWORD}, "
+                "or mount a DOCKER_CONFIG",
             )
         if status == 404:
             return SourceError(f"the registry has no such can in '{place}'")
@@ -116,7 +123,8 @@ class Repository:
             return False
         words = dict(_PARAMETER.findall(rest))
         realm = urllib.parse.urlsplit(words.get("realm", ""))
-        if realm.scheme != "https" and not is_loopback(realm.hostname or ""):
+        plain = is_loopback(realm.hostname or "") and self.base.startswith("http:")
+        if realm.scheme != "https" and not plain:
             raise SourceError(f"the registry '{self.host}' sends logins where nothing is encrypted")
         query = {k: words[k] for k in ("service", "scope") if k in words}
         query.setdefault("scope", f"repository:{self.name}:pull")
@@ -127,10 +135,13 @@ class Repository:
         return value is not None
 
 
-def open_repository(uri: str, env: Mapping[str, str]) -> tuple[Repository, str]:
+def open_repository(
+    uri: str, env: Mapping[str, str], *, led: bool = False
+) -> tuple[Repository, str]:
     """Return the repository that `oci://registry/repository[:tag][@digest]` names, and what to ask it for.
 
-    Raises SourceError for an address that can't be meant.
+    `led` says that not the user named it, but a tag of the tracking server: then the login in the
+    environment is for the host in CANNERY_REGISTRY alone. Raises SourceError for an address that can't be meant.
     """
     match = _REFERENCE.fullmatch(uri)
     if match is None:
@@ -138,6 +149,8 @@ def open_repository(uri: str, env: Mapping[str, str]) -> tuple[Repository, str]:
             f"'{uri}' is no address in a registry", hint="write oci://registry/repository@sha256:…"
         )
     host = match["host"]
+    if led and env.get("CANNERY_REGISTRY") != host:
+        env = {k: v for k, v in env.items() if k not in (_USERNAME, _PASSWORD)}
     insecure = (env.get("CANNERY_INSECURE_REGISTRY") or "").lower()
     bare_host = urllib.parse.urlsplit(f"//{host}").hostname or ""
     plain = is_loopback(bare_host) or insecure in ("1", "true", host)
@@ -166,7 +179,7 @@ def layers_of(data: bytes, place: str) -> dict[str, _Layer]:
 
 def _login(host: str, env: Mapping[str, str]) -> str | None:
     """Return the basic login for a registry from the environment, else from Docker's config.json."""
-    name, password = env.get("CANNERY_REGISTRY_USERNAME"), env.get("CANNERY_REGISTRY_PASSWORD")
+    name, password = env.get(_USERNAME), env.get(_PASSWORD)
     if name and password is not None:
         return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
     folder = env.get("DOCKER_CONFIG") or (f"{env['HOME']}/.docker" if env.get("HOME") else None)

@@ -41,6 +41,8 @@ class Trust:
 class Answer:
     """A refused request: what the server said."""
 
+    url: str
+    """Who said it, after any redirects."""
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -138,7 +140,7 @@ def _answer(error: urllib.error.HTTPError) -> Answer:
         body = b""  # the status says enough
     finally:
         error.close()
-    return Answer(status=error.code, headers=dict(error.headers.items()), body=body)
+    return Answer(url=error.url, status=error.code, headers=dict(error.headers.items()), body=body)
 
 
 @contextmanager
