@@ -81,7 +81,7 @@ class _Graph:
         if not LOWEST_IR <= model.ir_version <= HIGHEST_IR:
             message = f"IR version {model.ir_version}; {LOWEST_IR} to {HIGHEST_IR} are read"
             self.ledger.find("unknown-version", "unreadable", message)
-        seen = set()
+        seen: dict[str, int] = {}
         for opset in model.opset_import:
             domain = "" if opset.domain == "ai.onnx" else opset.domain
             highest = HIGHEST_OPSET.get(domain)
@@ -91,9 +91,8 @@ class _Graph:
             elif not 1 <= opset.version <= highest:
                 message = f"version {opset.version} of '{domain or 'ai.onnx'}'; at most {highest}"
                 self.ledger.find("unknown-version", "unreadable", message)
-            if domain in seen:
+            if seen.setdefault(domain, opset.version) != opset.version:  # skl2onnx says it twice
                 self.refuse("broken-graph", f"two versions of '{domain[:80] or 'ai.onnx'}'")
-            seen.add(domain)
         if model.functions:
             self.refuse("functions", "the file defines operators of its own")
         if model.training_info:

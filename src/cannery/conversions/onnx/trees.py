@@ -14,8 +14,8 @@ from cannery.conversions.onnx.emitter import Emit, Emitter, qualified_name
 from cannery.conversions.onnx.forests import Tree, emit_trees
 from cannery.conversions.onnx.results import Classified, Predicted
 
-_COUNTS_IN_LEAVES = tuple(int(p) for p in sklearn.__version__.split(".")[:2]) < (1, 3)
-"""Before 1.3 the leaves of classification trees held weights, not fractions."""
+_COUNTS_IN_LEAVES = tuple(int(p) for p in sklearn.__version__.split(".")[:2]) < (1, 4)
+"""Before 1.4 the leaves of classification trees held weights, not fractions."""
 
 
 def tree_of(fitted: Any, values: NDArray[np.float64]) -> Tree:
