@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cannery.errors import Issue, MalformedError, SchemaError
+from cannery.serving.invocations import records_of_csv
 from cannery.serving.issues import LISTED
 from cannery.serving.schema import Schema, encode
 from cannery.signatures import NULL_STRING, Feature, Signature
@@ -252,3 +253,18 @@ def test_random_bytes_never_break_the_decoder(body: bytes) -> None:
     """Whatever comes, the answer is a batch or an error of ours."""
     with contextlib.suppress(SchemaError):
         Schema(SIGNATURE).decode(body)
+
+
+def test_a_header_of_a_hundred_thousand_columns_is_judged_in_one_pass() -> None:
+    """The name that appears twice may be the last: looking for it must not compare all with all."""
+    header = ",".join([*(f"c{i}" for i in range(300_000)), "last", "last"])
+    with pytest.raises(MalformedError, match="the column 'last' appears twice"):
+        records_of_csv(header.encode(), SIGNATURE)
+
+
+def test_only_listed_issues_are_explained() -> None:
+    """A record of many unknown fields is refused with a list that ends; the rest is only counted."""
+    record = {f"tenur{i}": 1 for i in range(100_000)}
+    with pytest.raises(SchemaError, match=r"and \d+ more") as caught:
+        Schema(SIGNATURE).decode(msgspec.json.encode(record))
+    assert len(caught.value.issues) == LISTED

@@ -102,7 +102,7 @@ def _predict(service: Service) -> dict[str, Any]:
                 "description": "An answer for a record, an array of answers for an array.",
                 "content": _json(_one_or_many("Answer"), answered),
             },
-            **_errors("400", "413", "415", "422", "500"),
+            **_errors("400", "408", "413", "415", "422", "500"),
         },
     }
 
@@ -136,7 +136,7 @@ def _invocations() -> dict[str, Any]:
         },
         "responses": {
             "200": {"description": "The answers, row by row.", "content": _json(predictions)},
-            **_errors("400", "413", "415", "500"),
+            **_errors("400", "408", "413", "415", "500"),
         },
     }
 
@@ -161,6 +161,7 @@ def _get(summary: str, kind: str = "application/json") -> dict[str, Any]:
 
 _MEANINGS = {
     "400": "Not JSON, or a form that can't be read.",
+    "408": "The body did not come in time.",
     "413": "The body is too large.",
     "415": "A content type that is not taken here.",
     "422": "Records that don't fit the schema: every issue with its path.",

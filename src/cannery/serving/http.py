@@ -26,6 +26,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 ASIDE = 32 << 10
 """Bytes; a longer body is scored in a thread, so that health answers meanwhile."""
+PATIENCE = 60.0
+"""Seconds in which a body must be here whole: callers who dawdle would take every connection."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}\Z")
 _log = logging.getLogger(__name__)
@@ -42,9 +44,12 @@ class _Gone(Exception):  # noqa: N818 - the same
 class Application:
     """The service as an ASGI application."""
 
-    def __init__(self, desk: Desk, routes: Routes, *, max_body: int) -> None:
-        """Take the route table and the limit of a body in bytes."""
+    def __init__(
+        self, desk: Desk, routes: Routes, *, max_body: int, patience: float = PATIENCE
+    ) -> None:
+        """Take the route table and the limits of a body, in bytes and in seconds."""
         self.desk = desk
+        self._patience = patience
         self._routes = routes
         self._max_body = max_body
         self._aside = ThreadPoolExecutor(max_workers=2, thread_name_prefix="score")
@@ -95,12 +100,16 @@ class Application:
             )
             return path, refusal
         try:
-            body = await _body(headers, receive, self._max_body)
+            async with asyncio.timeout(self._patience):
+                body = await _body(headers, receive, self._max_body)
         except _TooLarge:
             message = (
                 f"the body is longer than {self._max_body} bytes; send fewer records at a time"
             )
             return path, error_response(413, message, headers=(("connection", "close"),))
+        except TimeoutError:
+            message = f"the body was not here within {self._patience:g} s"
+            return path, error_response(408, message, headers=(("connection", "close"),))
         return path, await self._handle(handler, _request(headers, body))
 
     async def _handle(self, handler: Handler, request: Request) -> Response:

@@ -87,6 +87,11 @@ class _Found:
         self.issues: list[Issue] = []
         self.count = 0
 
+    @property
+    def full(self) -> bool:
+        """Whether further issues are only counted."""
+        return self.count >= LISTED
+
     def add(self, path: str, expected: str, got: str) -> None:
         self.count += 1
         if self.count <= LISTED:
@@ -108,7 +113,9 @@ def _row(record: Any, known: dict[str, Feature], found: _Found, path: str) -> di
         return row
     for name in record:
         if name not in known:
-            expected = f"a field of the model{_suggest(name, known, record)}"
+            # To look for what was meant takes long; nobody reads it past the list.
+            meant = "" if found.full else _suggest(name, known, record)
+            expected = f"a field of the model{meant}"
             found.add(_at(path, name), expected, "an unknown field")
     for name, feature in known.items():
         if name in record:
