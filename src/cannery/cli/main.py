@@ -18,6 +18,7 @@ from cannery.errors import CanneryError, RefusedError, SchemaError
 
 COMMANDS = {
     "audit": "Say what opening a model file would do, without opening it.",
+    "trust": "Write down that a person reviewed a name.",
     "pack": "Convert an audited model and seal it into a can.",
     "build": "Make a proven image of a model or a can.",
     "verify": "Start a finished image and try it.",
