@@ -41,11 +41,8 @@ def test_the_churn_pipeline_becomes_an_equal_graph(tmp_path: Path, pipeline: Any
         source = fetch(str(tmp_path / "churn.pkl"), staging=Path(staging))
         cleared = clear(source, audit(source), Policy())
         found = convert(cleared, sample=pq.read_table(CHURN))
-    assert (found.artifact.runtime, found.task, found.sandbox) == (
-        "onnx",
-        "classifier",
-        "bubblewrap",
-    )
+    assert (found.artifact.runtime, found.task) == ("onnx", "classifier")
+    assert found.sandbox in {"bubblewrap", "landlock"}
     assert found.parity is not None
     assert found.parity.equal
     kinds = {d.kind: d.rows for d in found.parity.differences}

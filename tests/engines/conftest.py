@@ -22,7 +22,7 @@ MAKERS = {
 ENGINES = [
     pytest.param("docker", marks=pytest.mark.docker),
     pytest.param("podman", marks=pytest.mark.podman),
-    "bubblewrap",
+    pytest.param("bubblewrap", marks=pytest.mark.bubblewrap),
     "jail",
 ]
 

@@ -133,6 +133,7 @@ def test_the_config_says_how_to_run(image: Image, lock: Lock) -> None:
     assert document["rootfs"]["diff_ids"] == [layer.diff_id for layer in image.layers]
 
 
+@pytest.mark.bubblewrap
 def test_what_serves_imports_inside(run_inside: Run) -> None:
     """All that serving needs is there, from bytecode, for any user, on a read-only root."""
     done = run_inside(
@@ -149,6 +150,7 @@ def test_what_serves_imports_inside(run_inside: Run) -> None:
     assert "CPUExecutionProvider" in done.stdout
 
 
+@pytest.mark.bubblewrap
 def test_the_entrypoint_starts(image: Image, run_inside: Run) -> None:
     """The image's own command line answers."""
     done = run_inside(*json.loads(image.config)["config"]["Entrypoint"], "--help")
@@ -156,6 +158,7 @@ def test_the_entrypoint_starts(image: Image, run_inside: Run) -> None:
     assert "smoke" in done.stdout
 
 
+@pytest.mark.bubblewrap
 def test_modules_are_loaded_from_the_bytecode(run_inside: Run) -> None:
     """No source is compiled when the image starts."""
     done = run_inside(

@@ -15,6 +15,7 @@ from cannery.images.plan import Plan
 from cannery.images.store import Store
 
 
+@pytest.mark.bubblewrap
 @pytest.mark.network
 @pytest.mark.slow
 def test_scikit_learn_runs_inside(user_store: Store, tmp_path: Path) -> None:

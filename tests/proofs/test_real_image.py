@@ -19,7 +19,7 @@ pytestmark = pytest.mark.network
 ENGINES = [
     pytest.param(docker, marks=pytest.mark.docker, id="docker"),
     pytest.param(podman, marks=pytest.mark.podman, id="podman"),
-    pytest.param(lambda: Sandbox(bubblewrap=True), id="bubblewrap"),
+    pytest.param(lambda: Sandbox(bubblewrap=True), marks=pytest.mark.bubblewrap, id="bubblewrap"),
     pytest.param(lambda: Sandbox(bubblewrap=False), id="jail"),
 ]
 
