@@ -17,6 +17,7 @@ import msgspec
 from cannery.errors import OutputError, SourceError
 
 CHUNK = 1 << 20
+_ELSEWHERE = "choose another name"
 
 
 def digest_bytes(data: bytes | memoryview) -> str:
@@ -81,11 +82,30 @@ def _sibling(path: Path) -> Path:
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
-    """Raise OutputError when `path` exists and `force` is not given."""
+    """Raise OutputError when `path` exists and `force` is not given, or can't be made where it would lie."""
+    if not path.name or path.name == "..":
+        raise OutputError(f"'{path}' is no name of an output", hint="name a new file or folder")
     if not force and (path.exists() or path.is_symlink()):
         raise OutputError(
             f"'{path}' exists already", hint="choose another name, or replace it with --force"
         )
+    base = next(p for p in path.absolute().parents if os.access(p, os.F_OK))
+    if not base.is_dir():
+        raise OutputError(f"can't write '{path}': '{base}' is not a folder", hint=_ELSEWHERE)
+    if not os.access(base, os.W_OK | os.X_OK):
+        raise OutputError(f"can't write '{path}': '{base}' is not yours to change", hint=_ELSEWHERE)
+
+
+def refuse_foreign(folder: Path, mark: str, what: str, *, force: bool) -> None:
+    """Raise OutputError as `refuse_existing` does, and where replacing `folder` would destroy something else.
+
+    What holds the file `mark` is a `what`, and may be replaced with `force`, as may an empty folder.
+    """
+    refuse_existing(folder, force=force)
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise OutputError(f"'{folder}' exists and is not a folder", hint=_ELSEWHERE)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
+        raise OutputError(f"'{folder}' exists and is not {what}", hint=_ELSEWHERE)
 
 
 @contextmanager

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cannery.blobs import refuse_existing
+from cannery.blobs import refuse_existing, refuse_foreign
 from cannery.engines.choose import detect
 from cannery.engines.engine import Engine
 from cannery.errors import UsageError
 from cannery.oci.archive import write_archive
 from cannery.oci.descriptors import Image
-from cannery.oci.layout import write_layout
+from cannery.oci.layout import MARK, write_layout
 from cannery.oci.references import Reference
 from cannery.progress import Station
 
@@ -62,7 +62,9 @@ def destinations_of(
             Destination(kind="oci", path=Path(f"{stem}.oci")),
         )
     for destination in found:
-        if destination.path is not None:
+        if destination.kind == "oci" and destination.path is not None:
+            refuse_foreign(destination.path, MARK, "an OCI layout", force=force)
+        elif destination.path is not None:
             refuse_existing(destination.path, force=force)
         if destination.kind == "registry" and reference.registry is None:
             raise UsageError(

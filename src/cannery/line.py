@@ -8,6 +8,7 @@ The Python API and the commands both call it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Mapping
@@ -18,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cannery.audits.policy import Cleared, Policy, clear
-from cannery.blobs import pretty_json, refuse_existing
+from cannery.blobs import pretty_json, refuse_foreign
 from cannery.cans.manifest import AuditSummary, CanManifest, CanSource, ParitySummary, Runtime
-from cannery.cans.open import Can, open_can
+from cannery.cans.open import MANIFEST, Can, open_can
 from cannery.cans.seal import seal
 from cannery.deliveries import FORMS, deliver, destinations_of
 from cannery.engines.choose import detect
@@ -189,7 +190,7 @@ def pack(
 
     options = options or PackOptions()
     folder = Path(output)
-    refuse_existing(folder, force=options.force)
+    refuse_foreign(folder, MANIFEST, "a can", force=options.force)
     with tempfile.TemporaryDirectory(prefix="cannery-") as staging:
         with station("fetch", progress) as work:
             table = _sample_of(sample)
@@ -333,7 +334,7 @@ def build(
     engine = detect(options.engine)
     destinations = destinations_of(options.to, reference, engine, force=pack_options.force)
     store = Store()
-    with _scratch() as scratch:
+    with _scratch() as scratch, contextlib.ExitStack() as after:
         folder = options.can or Path(scratch) / "can"
         can = _can_of(model, folder, sample, pack_options, progress)
         lock = lock_for(can, options.lock, options.mirror, store, progress)
@@ -351,6 +352,7 @@ def build(
         with station("prove", progress) as work:
             work.note(f"in {engine.name}")
             loaded = engine.load(image)
+            after.callback(engine.release, loaded)
             foundation = foundation_of(image, engine)
             proof = prove(
                 engine,
@@ -364,8 +366,6 @@ def build(
                 digest=can.digest,
                 note=work.note,
             )
-            if not proof.passed:
-                engine.remove_image(loaded)
             require(proof)
             store.remember(foundation, loaded)
             work.result(_proved(proof))

@@ -120,6 +120,19 @@ def test_an_existing_archive_is_kept(cannery, can, project) -> None:
     assert (project / "churn-v1.tar").read_text() == "mine"
 
 
+def test_force_replaces_a_layout_and_nothing_else(cannery, can, project) -> None:
+    """A folder that is no layout is refused before any work, whatever is forced; so is the folder itself."""
+    (project / "thesis").mkdir()
+    (project / "thesis" / "chapter.tex").write_text("years")
+    words = ("build", can, "-t", "churn:v1", "--engine", "sandbox", "--force", "--to")
+    done = cannery(*words, "oci:thesis")
+    assert done.status == 2
+    assert "'thesis' exists and is not an OCI layout" in done.complaint
+    assert "compose" not in done.complaint
+    assert (project / "thesis" / "chapter.tex").read_text() == "years"
+    assert cannery(*words, "oci:.").status == 2
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

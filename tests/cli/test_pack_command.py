@@ -71,6 +71,22 @@ def test_an_existing_output_is_kept(cannery, project) -> None:
     refused(cannery(*PACK), 2, "'churn.can' exists already", "--force")
 
 
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("churn.pkl/x.can", "is not a folder"),
+        (".", "is no name of an output"),
+    ],
+)
+def test_an_output_that_can_not_be_is_refused_before_any_work(
+    cannery, project, output, words
+) -> None:
+    """Where the can could not be written, nothing is fetched or opened first."""
+    done = cannery("pack", "churn.pkl", "-o", output, "--force")
+    refused(done, 2, words, "hint:")
+    assert "fetch" not in done.stderr.decode()
+
+
 def test_a_missing_model_is_named(cannery, project) -> None:
     """The path that is not there stands in the error."""
     refused(cannery("pack", "chrun.pkl", "-o", "x.can"), 2, "chrun.pkl")

@@ -186,6 +186,23 @@ def test_an_image_is_loaded_by_name(engine, store) -> None:
     engine.remove_image(subject)
 
 
+def test_only_what_has_no_name_is_released(engine, store) -> None:
+    """An image that was loaded to be tried goes; the same image under a name is somebody's, and stays."""
+    name = parse("cannery-test/released:v1")
+    subject = engine.load(toy_image(store, Labels={"only": "released"}))
+    engine.tag(subject, name)
+    engine.release(subject)
+    assert engine.settings(str(name)).labels == {"only": "released"}
+    engine.remove_image(str(name))
+    nameless = engine.load(toy_image(store, Labels={"only": "tried"}))
+    engine.release(nameless)
+    if engine.name != "sandbox":
+        with pytest.raises(EngineError, match="has no image"):
+            engine.settings(nameless)
+    engine.remove_image(subject)
+    engine.remove_image(nameless)
+
+
 def test_a_folder_is_taken_out(engine, loaded, tmp_path) -> None:
     """A folder of the image comes out whole; a missing one is an error."""
     out = engine.extract(loaded(engine), "/app", tmp_path / "out")

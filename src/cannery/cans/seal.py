@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from cannery.blobs import canonical_json, digest_bytes, write_folder
+from cannery.blobs import canonical_json, digest_bytes, refuse_foreign, write_folder
 from cannery.cans.card import card
 from cannery.cans.manifest import CanManifest, File, read_manifest
 from cannery.cans.open import MANIFEST, Can, check_names, open_can
-from cannery.errors import CanError, OutputError
+from cannery.errors import CanError
 
 CARD = "README.md"
 
@@ -30,7 +30,7 @@ def seal(
     content = {CARD: card(manifest).encode(), **files}
     sealed = _normal(manifest, content)
     check_names(sealed)
-    _spare(folder)
+    refuse_foreign(folder, MANIFEST, "a can", force=force)
     with write_folder(folder, force=force) as temporary:
         for name, data in content.items():
             path = temporary / name
@@ -50,11 +50,3 @@ def _normal(manifest: CanManifest, content: Mapping[str, bytes]) -> CanManifest:
         return read_manifest(canonical_json(msgspec.structs.replace(manifest, files=files)))
     except msgspec.ValidationError as error:
         raise CanError(f"the manifest of '{manifest.name}' can't be sealed: {error}") from error
-
-
-def _spare(folder: Path) -> None:
-    """Raise OutputError where replacing `folder` would destroy something that is not a can."""
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise OutputError(f"'{folder}' exists and is not a folder", hint="choose another name")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        raise OutputError(f"'{folder}' exists and is not a can", hint="choose another name")

@@ -243,6 +243,13 @@ class CommandEngine:
                 break
         raise EngineError(f"'{self.name} start' failed: {_first(done)}")
 
+    def release(self, subject: str) -> None:
+        """Remove an image that nobody named; what has a name is somebody's, whoever loaded it."""
+        program = self.find()
+        named = program.run("image", "inspect", "--format", '{{join .RepoTags " "}}', subject)
+        if named.ok and not named.stdout.strip():
+            program.run("image", "rm", subject)
+
     def remove_image(self, subject: str) -> None:
         """Forget an image, by id or name."""
         self.find().run("image", "rm", "--force", subject)

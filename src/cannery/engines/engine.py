@@ -129,5 +129,8 @@ class Engine(Protocol):
     ) -> AbstractContextManager[Container]:
         """Start an image; the container is gone when the block ends, however it ends."""
 
+    def release(self, subject: str) -> None:
+        """Let go of an image that was loaded by id: it stays if it has a name, or costs nothing."""
+
     def remove_image(self, subject: str) -> None:
         """Forget an image, by id or name; one that is missing is no error."""

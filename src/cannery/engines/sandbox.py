@@ -84,6 +84,9 @@ class Sandbox:
         with tempfile.TemporaryFile() as log, cell.started(log) as container:
             yield container
 
+    def release(self, subject: str) -> None:
+        """Keep it: of unpacked images, which are a cache, the last few stay."""
+
     def remove_image(self, subject: str) -> None:
         """Forget an image, by id or name."""
         with contextlib.suppress(EngineError):

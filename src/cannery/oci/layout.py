@@ -15,7 +15,7 @@ from typing import IO, Any, cast
 
 import msgspec
 
-from cannery.blobs import CHUNK, digest_bytes, digest_file, hex_of, write_folder
+from cannery.blobs import CHUNK, digest_bytes, digest_file, hex_of, refuse_foreign, write_folder
 from cannery.errors import ImageError, SourceError
 from cannery.oci.descriptors import (
     INDEX,
@@ -31,6 +31,8 @@ from cannery.oci.documents import LIMIT, Config, Entry, Index, Manifest, decode
 from cannery.oci.references import Reference
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+MARK = "oci-layout"
+"""The file by which a folder is known for a layout."""
 NAME = "org.opencontainers.image.ref.name"
 OURS = "cannery: "
 """What stands before a layer's name in the history of an image that Cannery composed."""
@@ -53,7 +55,11 @@ def index_of(image: Image, reference: Reference | None) -> bytes:
 def write_layout(
     image: Image, folder: Path, reference: Reference | None = None, *, force: bool = False
 ) -> Path:
-    """Write `image` as an OCI layout that appears whole or not at all; raises OutputError."""
+    """Write `image` as an OCI layout that appears whole or not at all; raises OutputError.
+
+    With `force` it replaces a layout, and nothing else.
+    """
+    refuse_foreign(folder, MARK, "an OCI layout", force=force)
     with write_folder(folder, force=force) as target:
         blobs = target / "blobs" / "sha256"
         blobs.mkdir(parents=True)
@@ -62,7 +68,7 @@ def write_layout(
         for layer in image.layers:
             shutil.copyfile(layer.path, blobs / hex_of(layer.digest))
         (target / "index.json").write_bytes(index_of(image, reference))
-        (target / "oci-layout").write_bytes(LAYOUT)
+        (target / MARK).write_bytes(LAYOUT)
     return folder
 
 
@@ -72,8 +78,8 @@ def read_layout(folder: Path, tag: str | None = None) -> Image:
     `tag` chooses among several images. Raises SourceError when the folder is no layout or lacks
     the image, ImageError when something in it is damaged.
     """
-    if not (folder / "oci-layout").is_file():
-        raise SourceError(f"'{folder}' is no OCI layout: it has no file 'oci-layout'")
+    if not (folder / MARK).is_file():
+        raise SourceError(f"'{folder}' is no OCI layout: it has no file '{MARK}'")
     path = folder / "index.json"
     entry = _choose(decode(_read(path), Index, f"'{path}'"), tag, folder)
     manifest = _blob(folder, entry.digest)
