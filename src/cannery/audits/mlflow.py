@@ -67,7 +67,11 @@ def audit_folder(source: Source, ledger: Ledger, audit_file: AuditFile) -> None:
         ledger.member = ""
     for name, blob in sorted(source.files.items()):
         if name != source.main:
-            _check_file(source, name, blob, ledger, audit_file)
+            ledger.member = name
+            try:
+                _check_file(source, name, blob, ledger, audit_file)
+            finally:
+                ledger.member = ""
 
 
 def _check_document(document: Mapping[str, Any], ledger: Ledger) -> None:
