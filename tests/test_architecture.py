@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "engines",
         "proofs scoring",
         "deliveries",
-        "line",
+        "line sweeps",
         "reports",
         "demo",
         "cli",

@@ -1,9 +1,10 @@
-"""What the tables say of one name."""
+"""What the tables say of one name, and why a rule matters."""
 
 from __future__ import annotations
 
 from cannery.audits.ledger import plain, remedy_for
 from cannery.audits.listing import Entry, listing
+from cannery.audits.rules import RULES
 
 _MEANINGS = {
     "class": "a file may make an object of it without arguments and give it a state",
@@ -13,7 +14,10 @@ _MEANINGS = {
 
 
 def explain(name: str) -> str:
-    """Say which table lists a dotted name and in which roles, or why none does."""
+    """Say which table lists a dotted name and in which roles, or why none does; or what a rule is for."""
+    if name in RULES:
+        family = RULES[name]
+        return f"'{name}' is a rule of the audit: {family.title}.\n{family.why}\n{family.remedy}"
     tables = listing()
     if not plain(name) or "." not in name:
         return f"'{name}' is no dotted name like 'sklearn.pipeline.Pipeline'; nothing lists it"

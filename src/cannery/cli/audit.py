@@ -1,45 +1,88 @@
-"""`cannery audit`: what opening a model file would do."""
+"""`cannery audit`: what opening model files would do."""
 
 from __future__ import annotations
 
-import tempfile
+import json
 from pathlib import Path
 
 import click
 import msgspec
 from rich.console import Console
 
-from cannery.audits.audit import audit
-from cannery.audits.policy import objections
-from cannery.cli.main import print_json
+from cannery.audits.explain import explain
+from cannery.blobs import refuse_existing, write_file
+from cannery.cli.main import print_json, talks
 from cannery.cli.projects import open_project, policy_option
-from cannery.reports.audits import audit_text
-from cannery.sources.fetch import fetch
+from cannery.errors import UsageError
+from cannery.reports.audits import audit_text, bar, sweep_text
+from cannery.reports.sarif import sarif_log
+from cannery.sweeps import search, sweep
+
+EXIT_CODES = {"safe": 0, "review": 1, "unsafe": 1, "unreadable": 2}
+"""What each verdict that remains under the policy makes of the exit code."""
 
 
 @click.command("audit")
-@click.argument("models", metavar="PATH|URI...", nargs=-1, required=True)
+@click.argument("models", metavar="[PATH|GLOB|URI...]", nargs=-1)
 @policy_option
 @click.option("--names", is_flag=True, help="List every name that the file reaches.")
 @click.option("--json", "as_json", is_flag=True, help="Print the audits as JSON.")
-def command(models: tuple[str, ...], policy: Path | None, names: bool, as_json: bool) -> int:
-    """Say what opening a model file would do, without opening it.
+@click.option("--sarif", metavar="FILE", help="Write the findings as SARIF 2.1.0; '-' is stdout.")
+@click.option("--force", is_flag=True, help="Replace the SARIF file if it exists.")
+@click.option("--explain", "asked", metavar="NAME|RULE", help="Say what is known of one, and end.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    models: tuple[str, ...],
+    policy: Path | None,
+    names: bool,
+    as_json: bool,
+    sarif: str | None,
+    force: bool,
+    asked: str | None,
+) -> int:
+    """Say what opening model files would do, without opening them.
 
-    Exit code 0: safe under the policy. 1: something stands against it. 2: unreadable.
+    A folder of MLflow and a can are one model each; of any other folder every file that looks like
+    a model is audited. Exit code 0: safe under the policy. 1: something stands against one of them.
+    2: one is unreadable.
     """
+    if asked is not None:
+        click.echo(explain(asked))
+        return 0
+    _check(models, as_json=as_json, sarif=sarif, force=force)
     trust = open_project(policy).policy
-    screen = Console(highlight=False, soft_wrap=True)
-    documents = []
-    worst = 0
-    for model in models:
-        with tempfile.TemporaryDirectory(prefix="cannery-") as staging:
-            facts = audit(fetch(model, staging=Path(staging)))
-        standing = objections(facts, trust)
-        unreadable = any(f.severity == "unreadable" for f in standing)
-        worst = max(worst, 2 if unreadable else 1 if standing else 0)
-        documents.append({"model": model, **msgspec.to_builtins(facts)})
-        if not as_json:
-            screen.print(audit_text(model, facts, standing, names=names))
+    found = search(models)
+    with bar(silent=not talks(ctx)) as tell:
+        audits = sweep(found.models, trust, tell)
+    if sarif is not None:
+        log = json.dumps(sarif_log(audits), indent=2, ensure_ascii=False)
+        if sarif == "-":
+            click.echo(log)
+        else:
+            with write_file(Path(sarif), force=force) as stream:
+                stream.write(log.encode() + b"\n")
     if as_json:
-        print_json(documents)
-    return worst
+        print_json(msgspec.to_builtins(audits))
+    elif sarif != "-":
+        many = found.models != models or len(models) > 1
+        screen = Console(highlight=False, soft_wrap=True)
+        for audited in audits:
+            screen.print(audit_text(audited, names=names, brief=many))
+        if many:
+            screen.print(sweep_text(audits, found.others))
+    return max((EXIT_CODES[audited.judgement] for audited in audits), default=0)
+
+
+def _check(models: tuple[str, ...], *, as_json: bool, sarif: str | None, force: bool) -> None:
+    if not models:
+        raise UsageError(
+            "no model given", hint="name files, folders, globs, models:/name@alias or runs:/id/path"
+        )
+    if as_json and sarif == "-":
+        raise UsageError(
+            "--json and --sarif - both write to stdout", hint="give --sarif the name of a file"
+        )
+    if sarif not in (None, "-"):
+        refuse_existing(Path(str(sarif)), force=force)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cannery.audits.findings import Audit, Finding
-from cannery.reports.text import human_bytes
+from cannery.audits.findings import Finding
+from cannery.reports.text import console, human_bytes
+from cannery.sweeps import Audited, Tell
 
 TRUST = {
     "pickle": "a program: opening it runs whatever it names; interpreted here, not run",
     "joblib": "a pickle with arrays, maybe compressed: a program too; interpreted here, not run",
     "skops": "data, but loading it makes every type that it lists; types reviewed here",
     "onnx": "a graph: no code of its own; operators, shapes and references bounded here",
-    "can": "sealed by Cannery: opens only if every digest holds",
+    "unknown": "nothing that Cannery can read",
 }
 """What each format may do when it is opened."""
 
 STYLES = {"safe": "green", "review": "yellow", "unsafe": "red", "unreadable": "magenta"}
+
+_PATIENCE = 1.0
+"""Seconds of work before a bar appears."""
 
 
 def _finding(finding: Finding) -> list[str]:
@@ -32,25 +40,56 @@ def _finding(finding: Finding) -> list[str]:
     return lines
 
 
-def audit_text(name: str, audit: Audit, standing: Sequence[Finding], *, names: bool) -> str:
-    """Return the report of one file in rich markup; `standing` are the findings left by the policy."""
-    style = STYLES[audit.verdict]
-    versions = "".join(f", {library} {version}" for library, version in audit.versions.items())
-    listed = sum(reached.listed for reached in audit.names)
+def audit_text(audited: Audited, *, names: bool, brief: bool) -> str:
+    """Return the report of one model in rich markup; `brief` leaves one line of what is safe."""
+    style = STYLES[audited.verdict]
+    head = f"[bold]{escape(audited.model)}[/]  [bold {style}]{audited.verdict}[/]"
+    lifted = len(audited.findings) - len(audited.standing)
+    if lifted:
+        head += f", {lifted} finding{'s' if lifted > 1 else ''} lifted by the policy"
+    if brief and not names and audited.judgement == "safe":
+        return head
+    versions = "".join(f", {library} {version}" for library, version in audited.versions.items())
+    listed = sum(reached.listed for reached in audited.names)
     lines = [
-        f"[bold]{escape(name)}[/]  [bold {style}]{audit.verdict}[/]",
-        f"  {audit.format}, {human_bytes(audit.size)}{escape(versions)}",
-        f"  [dim]{TRUST.get(audit.format, '')}[/]",
-        f"  {len(audit.names)} names reached, {listed} of them listed",
+        head,
+        f"  {audited.format}, {human_bytes(audited.size)}{escape(versions)}",
+        f"  [dim]{TRUST.get(audited.format, '')}[/]",
+        f"  {len(audited.names)} names reached, {listed} of them listed",
     ]
     if names:
         lines += [
             f"    {'[green]listed[/]  ' if r.listed else '[yellow]unlisted[/]'} {r.role:<9} {escape(r.name)}"
-            for r in audit.names
+            for r in audited.names
         ]
-    for finding in standing:
+    for finding in audited.standing:
         lines += _finding(finding)
-    trusted = len(audit.findings) - len(standing)
-    if trusted:
-        lines.append(f"  {trusted} findings lifted by the policy")
     return "\n".join(lines)
+
+
+def sweep_text(audits: Sequence[Audited], others: int) -> str:
+    """Return one line, in rich markup, that sums a sweep up by what remains under the policy."""
+    counted: Counter[str] = Counter(audited.judgement for audited in audits)
+    shares = [f"[{STYLES[word]}]{counted[word]} {word}[/]" for word in STYLES if counted[word]]
+    models = f"{len(audits)} model{'' if len(audits) == 1 else 's'}"
+    left = f"; {others} other file{'' if others == 1 else 's'} not looked at" if others else ""
+    return f"[bold]{models}[/]{': ' if shares else ''}{', '.join(shares)}{left}"
+
+
+@contextmanager
+def bar(*, silent: bool) -> Iterator[Tell]:
+    """Yield what shows a bar on a terminal, from the second second of the work on."""
+    screen = console()
+    columns = (TextColumn("auditing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars = Progress(
+        *columns, console=screen, transient=True, redirect_stdout=False, redirect_stderr=False
+    )
+    task = bars.add_task("", total=None)
+    timer = threading.Timer(_PATIENCE, bars.start)
+    if screen.is_terminal and not silent:
+        timer.start()
+    try:
+        yield lambda done, models: bars.update(task, completed=done, total=models)
+    finally:
+        timer.cancel()
+        bars.stop()

@@ -1,0 +1,108 @@
+"""`cannery audit` and `cannery trust`, as a user and a continuous build meet them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+from make_schemas import SCHEMAS, audit_schema
+
+from cannery.sweeps import Audited
+
+OWN = b"cacme.features\nRatio\n."
+HOSTILE = b"cos\nsystem\n(S'touch owned'\ntR."
+
+
+@pytest.fixture
+def models(project: Path) -> Path:
+    """Return the project with a model of its own class, a hostile one, a broken one and a text."""
+    (project / "models").mkdir()
+    (project / "churn.pkl").rename(project / "models" / "churn.pkl")
+    (project / "models" / "own.pkl").write_bytes(OWN)
+    (project / "models" / "hostile.bin").write_bytes(HOSTILE)
+    (project / "models" / "empty.joblib").write_bytes(b"")
+    (project / "models" / "README.md").write_text("Models.")
+    return project
+
+
+def test_a_folder_is_told_with_one_line_of_summary(cannery: Any, models: Path) -> None:
+    """The worst file makes the exit code; what is safe takes one line; nothing was run."""
+    done = cannery("audit", "models")
+    assert done.status == 2
+    lines = done.stdout.decode().splitlines()
+    assert "models/churn.pkl  safe" in lines
+    assert lines[-1] == (
+        "4 models: 1 safe, 1 review, 1 unsafe, 1 unreadable; 1 other file not looked at"
+    )
+    assert not (models / "owned").exists()
+
+
+def test_trust_lifts_a_review(cannery: Any, models: Path) -> None:
+    """What `trust` writes makes the audit of the file pass, and names the reason for the reader."""
+    assert cannery("audit", "models/own.pkl").status == 1
+    done = cannery("trust", "acme.features.Ratio", "--reason", "pure numpy")
+    assert done.ok, done.complaint
+    assert cannery("audit", "models/own.pkl", "models/churn.pkl").status == 0
+    settings = (models / "cannery.toml").read_text()
+    assert settings.startswith('[outputs]\nchurn_probability = { class = "Yes" }\n')
+    assert 'names."acme.features.Ratio" = "pure numpy"' in settings
+
+
+def test_json_keeps_to_the_published_schema(cannery: Any, models: Path) -> None:
+    """The schema is that of the types today, takes what is printed, and refuses less than that."""
+    published = json.loads(SCHEMAS.joinpath("audit.schema.json").read_text())
+    assert published == audit_schema(), "run python tools/make_schemas.py"
+    check = jsonschema.Draft202012Validator(published)
+    printed = json.loads(cannery("audit", "models", "--json").stdout)
+    check.validate(printed)
+    assert len(msgspec.convert(printed, tuple[Audited, ...])) == 4
+    del printed[0]["judgement"]
+    assert not check.is_valid(printed)
+
+
+def test_sarif_is_written_whole_and_never_over_a_file(cannery: Any, models: Path) -> None:
+    """The report stays on stdout; a file that exists is kept without --force."""
+    done = cannery("audit", "models/hostile.bin", "--sarif", "audit.sarif")
+    assert done.status == 1
+    assert b"dangerous-name" in done.stdout
+    (run,) = json.loads((models / "audit.sarif").read_bytes())["runs"]
+    assert [result["ruleId"] for result in run["results"]] == ["dangerous-name"]
+    again = cannery("audit", "models/churn.pkl", "--sarif", "audit.sarif")
+    assert again.status == 2
+    assert "exists already" in again.complaint
+    done = cannery("audit", "models/churn.pkl", "--sarif", "-")
+    assert json.loads(done.stdout)["runs"][0]["results"] == []
+
+
+def test_a_can_is_audited_by_what_is_in_it(cannery: Any, can: Path) -> None:
+    """A sealed model is safe, and one changed byte makes the can unreadable."""
+    assert cannery("audit", can).status == 0
+
+
+def test_explain_says_what_is_known(cannery: Any) -> None:
+    """Of a name, and of a rule; no model is needed."""
+    done = cannery("audit", "--explain", "sklearn.pipeline.Pipeline")
+    assert done.ok, done.complaint
+    assert "table of scikit-learn" in done.stdout.decode()
+    assert "rule of the audit" in cannery("audit", "--explain", "bomb").stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "no model given"),
+        (("nothing.pkl",), "there is no"),
+        (("no/*.pkl",), "nothing fits"),
+        (("churn.pkl", "--json", "--sarif", "-"), "both write to stdout"),
+    ],
+)
+def test_what_audit_can_t_mean_is_said(cannery: Any, words: tuple[str, ...], said: str) -> None:
+    """One clear line, a hint, and exit code 2."""
+    done = cannery("audit", *words)
+    assert done.status == 2
+    assert said in done.complaint
+    assert "Traceback" not in done.complaint
