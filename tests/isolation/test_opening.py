@@ -117,3 +117,22 @@ def test_a_type_in_a_skops_file_must_have_been_cleared() -> None:
     assert np.array_equal(again.predict(NUMBERS), tree.predict(NUMBERS))
     with pytest.raises(UnsafeError, match="which was not cleared"):
         opened(data, set(), "skops")
+
+
+@pytest.mark.parametrize("kind", ["pickle", "joblib", "skops"])
+def test_a_tree_whose_nodes_lead_nowhere_is_refused(tmp_path: Path, kind: str) -> None:
+    """Every name in it is listed; following it would read whatever lies in memory."""
+    model = DecisionTreeRegressor().fit(NUMBERS, NUMBERS[:, 0])
+    state = model.tree_.__getstate__()
+    state["nodes"]["left_child"][0] = 1 << 40
+    model.tree_.__setstate__(state)
+    dump = {"pickle": pickle_to, "joblib": joblib.dump, "skops": skops.io.dump}[kind]
+    dump(model, tmp_path / "model")
+    names = names_in(pickle.dumps(model)) | JOBLIB
+    with pytest.raises(UnsafeError, match="memory that is not its own"):
+        opened((tmp_path / "model").read_bytes(), names, kind)
+
+
+def pickle_to(thing: Any, path: Path) -> None:
+    """Pickle a thing into a file."""
+    path.write_bytes(pickle.dumps(thing))

@@ -18,6 +18,7 @@ from typing import Any
 
 from cannery.blobs import digest_bytes
 from cannery.errors import ConversionError, IsolationError, UnsafeError
+from cannery.serving.natives import native_problem
 
 _STALE = "Trying to unpickle estimator"
 """How scikit-learn's warning of another version begins, in every version of it."""
@@ -26,7 +27,7 @@ _STALE = "Trying to unpickle estimator"
 def open_bytes(data: bytes, *, format: str, digest: str, names: frozenset[str]) -> Any:  # noqa: A002
     """Return the object in `data`, which must have this digest.
 
-    Raises UnsafeError when a name outside `names` is reached, IsolationError when the bytes or the
+    Raises UnsafeError when a name outside `names` is reached or an index leads nowhere, IsolationError when the bytes or the
     library version are not those that were announced, ConversionError when it can't be opened.
     """
     if digest_bytes(data) != digest:
@@ -40,7 +41,10 @@ def open_bytes(data: bytes, *, format: str, digest: str, names: frozenset[str]) 
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", message=_STALE)
         try:
-            return openers[format](data, names)
+            opened = openers[format](data, names)
+            if problem := native_problem(opened):
+                raise UnsafeError(f"the model would read memory that is not its own: {problem}")
+            return opened
         except (UnsafeError, ConversionError, IsolationError):
             raise
         except Warning as error:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cannery.errors import CanError, ProofError
+from cannery.serving.natives import native_problem
 from cannery.signatures import NULL_STRING, Batch, Raw, Signature
 
 METHODS = {
@@ -77,6 +78,8 @@ def skops_scorer(
     ) as error:  # UntrustedTypesFoundException, BadZipFile, and what constructors raise
         brief = str(error).partition("\n")[0][:300]
         raise CanError(f"skops can't open the model: {brief}") from error
+    if problem := native_problem(estimator):
+        raise CanError(f"the model would read memory that is not its own: {problem}")
     return EstimatorScorer(estimator, signature, task=task, named=named)
 
 
