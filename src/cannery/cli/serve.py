@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from cannery.caches import cache_folder
 from cannery.cans.open import open_can
 from cannery.errors import UsageError
 
@@ -29,7 +30,8 @@ def command(can: str, port: int | None, host: str | None) -> int:
     from cannery.serving.pull import fetch
     from cannery.serving.settings import settings_of
 
-    env = {"HOST": "127.0.0.1", **os.environ}
+    # The image's own cache lies in /tmp, which is shared here.
+    env = {"HOST": "127.0.0.1", "CANNERY_CACHE": str(cache_folder("pulled")), **os.environ}
     env.update({"PORT": str(port)} if port is not None else {}, **({"HOST": host} if host else {}))
     settings = settings_of(env)
     folder = Path(can) if Path(can).is_dir() else fetch(can, settings.cache, env)
