@@ -26,7 +26,7 @@ from cannery.cans.seal import seal
 from cannery.deliveries import FORMS, deliver, destinations_of
 from cannery.engines.choose import detect
 from cannery.engines.engine import Mount
-from cannery.errors import UsageError
+from cannery.errors import SchemaError, UsageError
 from cannery.images.compose import compose
 from cannery.images.labels import labels_of
 from cannery.images.lock import Lock, LockRequest, covers, read_lock, resolve, write_lock
@@ -43,7 +43,7 @@ from cannery.proofs.prove import ProofOptions, prove
 from cannery.sources.source import Origin, Source
 
 if TYPE_CHECKING:
-    from cannery.conversions.nouns import Conversion
+    from cannery.conversions.nouns import Conversion, Parity
 
 # What opens models and tables (pyarrow, onnx) is imported where it is used: a can needs none of it.
 
@@ -90,9 +90,14 @@ def _sample_of(sample: object | None) -> Any:
     from cannery.tables.frames import from_frame
     from cannery.tables.reading import read_table
 
-    if isinstance(sample, str | Path):
-        return read_table(Path(sample))
-    return from_frame(sample)
+    path = isinstance(sample, str | Path)
+    table = read_table(Path(str(sample))) if path else from_frame(sample)
+    if not table.num_rows:
+        raise SchemaError(
+            f"the sample {repr(str(sample)) + ' ' if path else ''}has no rows",
+            hint="pass rows such as the model will see, or no sample at all",
+        )
+    return table
 
 
 def _lineage(origin: Origin) -> str:
@@ -109,7 +114,9 @@ def clear_source(source: Source, options: PackOptions, progress: Progress) -> Cl
         work.note(source.main)
         facts = audit(source)
         cleared = clear(source, facts, options.policy)
-        work.result(f"{facts.verdict}: {source.format}, {len(facts.names)} names, none unknown")
+        trusted = len({f.name for f in facts.findings})
+        unknown = f"{trusted} trusted by the policy" if trusted else "none unknown"
+        work.result(f"{facts.verdict}: {source.format}, {len(facts.names)} names, {unknown}")
     return cleared
 
 
@@ -222,13 +229,16 @@ def pack(
 
 
 def _converted(conversion: Conversion) -> str:
-    parity = conversion.parity
+    runtime, parity = conversion.artifact.runtime, conversion.parity
     if parity is None:
-        return f"{conversion.artifact.runtime}, as given"
-    return (
-        f"{conversion.artifact.runtime}; parity over {parity.rows} rows: {parity.flips} labels changed,"
-        f" largest difference {parity.maximum:.1e}"
-    )
+        return f"{runtime}, as given"
+    return f"{runtime}; parity over {parity_text(parity, conversion.task)}"
+
+
+def parity_text(parity: Parity | ParitySummary, task: str) -> str:
+    """Return on one line how far a converted model is from its original; labels, where it gives any."""
+    labels = "" if task in ("regressor", "transformer") else f"{parity.flips} labels changed, "
+    return f"{parity.rows} rows: {labels}largest difference {parity.maximum:.1e}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,10 +280,6 @@ class Built:
     proof: Proof
     delivered: tuple[str, ...]
     """Where it is, for people."""
-
-
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="cannery-")
 
 
 def _can_of(
@@ -334,7 +340,8 @@ def build(
     engine = detect(options.engine)
     destinations = destinations_of(options.to, reference, engine, force=pack_options.force)
     store = Store()
-    with _scratch() as scratch, contextlib.ExitStack() as after:
+    with contextlib.ExitStack() as after:
+        scratch = after.enter_context(tempfile.TemporaryDirectory(prefix="cannery-"))
         folder = options.can or Path(scratch) / "can"
         can = _can_of(model, folder, sample, pack_options, progress)
         lock = lock_for(can, options.lock, options.mirror, store, progress)

@@ -10,8 +10,19 @@ from cannery.audits.values import FrozenSet, Name, Tuple, Value
 _WORST: tuple[Severity, ...] = ("unsafe", "unreadable", "review")
 
 
+_BY_VALUE = (
+    "a function or class of a script or notebook was saved as code: "
+    "define it in a module of its own, or do without it, and save the model again"
+)
+
+
 def remedy_for(dotted: str) -> str:
-    """Return the line of cannery.toml that trusts a name."""
+    """Return what to do about a name: the line of cannery.toml that trusts it, where that can help."""
+    if dotted.startswith("__main__."):
+        return (
+            "it was defined in a script or notebook, where nobody else finds it: "
+            "define it in a module of its own, and save the model again"
+        )
     return f'review it, then add to cannery.toml: [trust] names."{dotted}" = "why you trust it"'
 
 
@@ -90,7 +101,10 @@ class Ledger:
         today = (listing.canonical(actual[0]), actual[1])
         if any(listing.is_dangerous(*n) for n in ((name.module, name.qualname), actual, today)):
             message = f"opening would import '{dotted}', which can run commands or code"
-            self.find("dangerous-name", "unsafe", message, offset=offset, name=dotted)
+            remedy = _BY_VALUE if dotted.startswith("cloudpickle.") else None
+            self.find(
+                "dangerous-name", "unsafe", message, offset=offset, name=dotted, remedy=remedy
+            )
         elif not plain(name.module) or not plain(name.qualname) or "." in name.qualname:
             message = f"opening would look up '{name.qualname[:80]}' inside '{name.module[:80]}'"
             self.find("dotted-name", "unsafe", message, offset=offset, name=dotted[:200])

@@ -35,6 +35,29 @@ COMMANDS = {
 """Every subcommand and what it is for; each lives in the module of its name and is imported when called."""
 
 
+def _set_talk(ctx: click.Context, option: click.Parameter, given: bool) -> None:
+    """Note that less or more is to be said, wherever on the line that was asked for."""
+    if given:
+        ctx.meta[f"cannery.{option.name}"] = True
+        level = logging.DEBUG if option.name == "verbose" else logging.ERROR
+        logging.getLogger().setLevel(level)
+
+
+def _talk_options() -> list[click.Parameter]:
+    """Return `-v` and `-q`, which every command takes, before its name and after."""
+    told = {"verbose": "Say more, on stderr.", "quiet": "Say nothing but results and errors."}
+    return [
+        click.Option(
+            [f"-{name[0]}", f"--{name}"],
+            is_flag=True,
+            expose_value=False,
+            callback=_set_talk,
+            help=text,
+        )
+        for name, text in told.items()
+    ]
+
+
 class Lazy(click.Group):
     """A group that imports a subcommand only when it is needed."""
 
@@ -48,6 +71,7 @@ class Lazy(click.Group):
             return None
         module = importlib.import_module(f"cannery.cli.{cmd_name}")
         command: click.Command = module.command
+        command.params = [*command.params, *_talk_options()]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -69,21 +93,15 @@ class Lazy(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Lazy, params=_talk_options(), context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="cannery", message="cannery %(version)s")
-@click.option("-v", "--verbose", is_flag=True, help="Say more, on stderr.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
-@click.pass_context
-def cannery(ctx: click.Context, verbose: bool, quiet: bool) -> None:
+def cannery() -> None:
     """Turn a trained model into an image that scores: safe, small, reproducible, proven."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING,
-        format="%(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("httpx", "httpcore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    ctx.obj = {"quiet": quiet, "verbose": verbose}
 
 
 def _line(label: str, color: str, text: str) -> None:
@@ -111,10 +129,13 @@ def _run() -> int:
         return status if isinstance(status, int) else 0
     except CanneryError as error:
         issues = error.issues if isinstance(error, SchemaError) else ()
-        _complain(error.message, error.hint, issues)
+        told = [issue for issue in issues if not error.message.startswith(str(issue))]
+        _complain(error.message, error.hint, told)
         return 1 if isinstance(error, RefusedError) else 2
     except (click.exceptions.Abort, KeyboardInterrupt):
         _complain("interrupted", "nothing was left half-written; the same command starts over")
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
     except click.ClickException as error:
         path = getattr(getattr(error, "ctx", None), "command_path", "cannery")
         message = error.format_message()
@@ -140,4 +161,4 @@ def print_json(value: object) -> None:
 
 def talks(ctx: click.Context) -> bool:
     """Whether the user wants to be told how the work goes."""
-    return not ctx.find_root().obj["quiet"]
+    return "cannery.quiet" not in ctx.meta

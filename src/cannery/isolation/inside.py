@@ -50,7 +50,8 @@ class Model:
         except (CanneryError, MemoryError):
             raise
         except Exception as error:  # whatever an estimator raises
-            raise ConversionError(f"the model refuses: {type(error).__name__}: {error}") from error
+            told = (str(error).splitlines() or [""])[0]  # scikit-learn advises for paragraphs
+            raise ConversionError(f"the model refuses: {type(error).__name__}: {told}") from error
 
     def _asked(self, table: Any) -> Raw:
         match self.description.task:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cannery.cans.open import Can
+from cannery.line import parity_text
 from cannery.reports.text import human_bytes
+
+_SHOWN = 12
+"""Columns that are named; of more, the rest is counted."""
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def can_text(can: Can) -> str:
@@ -13,18 +24,13 @@ def can_text(can: Can) -> str:
     rows = [
         ("can", f"{can.folder}"),
         ("digest", can.digest),
-        ("model", f"{manifest.name} {manifest.version}, a {manifest.task}"),
+        ("model", f"{manifest.name} {manifest.version} ({manifest.task})"),
         ("source", manifest.source.resolved),
         ("runtime", f"{manifest.runtime}, {human_bytes(manifest.files[manifest.model].size)}"),
-        ("takes", ", ".join(feature.name for feature in manifest.signature.features)),
-        ("answers", ", ".join(output.name for output in manifest.signature.outputs)),
+        ("takes", _listed([feature.name for feature in manifest.signature.features])),
+        ("answers", _listed([output.name for output in manifest.signature.outputs])),
     ]
     if parity is not None:
-        rows.append(
-            (
-                "parity",
-                f"{parity.rows} rows, {parity.flips} labels changed, largest difference {parity.maximum:.1e}",
-            )
-        )
+        rows.append(("parity", parity_text(parity, manifest.task)))
     rows += [("note", note) for note in manifest.notes]
     return "\n".join(f"{name:<8} {text}" for name, text in rows)

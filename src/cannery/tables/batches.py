@@ -52,8 +52,7 @@ def to_batch(rows: pa.RecordBatch | pa.Table, signature: Signature, *, first_row
             issues.append(Issue(path=place, expected=wrong.expected, got=wrong.got))
     if issues:
         more = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
-        hint = "; ".join(str(issue) for issue in issues[1:6]) or None
-        raise SchemaError(f"{issues[0]}{more}", issues=tuple(issues), hint=hint)
+        raise SchemaError(f"{issues[0]}{more}", issues=tuple(issues))
     count = rows.num_rows
     return Batch(
         numbers=_block([found[f.name] for f in signature.numbers], count, np.float64),

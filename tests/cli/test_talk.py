@@ -1,0 +1,67 @@
+"""What the commands say, and where: help, silence, and one line for each thing wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+
+def test_without_a_command_the_help_is_shown(cannery) -> None:
+    """The bare command lists the others; it is no error message, and no success."""
+    done = cannery()
+    assert done.status == 2
+    assert done.stderr.startswith(b"Usage: cannery")
+    assert b"error:" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("-q", "smoke"), ("smoke", "-q")], ids=["before", "after"])
+def test_silence_is_asked_for_before_the_command_or_after(cannery, can, words) -> None:
+    """`-q` stands where the user writes it; results are still printed."""
+    done = cannery(*words, can)
+    assert done.ok, done.complaint
+    assert json.loads(done.stdout)
+    assert done.stderr == b""
+
+
+def test_quiet_packing_says_nothing_of_its_stations(cannery, project) -> None:
+    """After the command too, `--quiet` leaves stderr empty."""
+    done = cannery("pack", "churn.pkl", "--sample", "sample.parquet", "-o", "a.can", "--quiet")
+    assert done.ok, done.complaint
+    assert done.stderr == b""
+    assert done.stdout.startswith(b"can ")
+
+
+def test_every_column_that_is_missing_is_named_once(cannery, can, tmp_path) -> None:
+    """A table without the model's columns is one error, with one line for each column."""
+    pd.DataFrame({"other": [1]}).to_csv(tmp_path / "other.csv", index=False)
+    done = cannery("score", can, tmp_path / "other.csv", "-o", tmp_path / "answers.csv")
+    said = done.stderr.decode()
+    assert done.status == 2
+    assert [said.count(f"'{name}'") for name in ("tenure", "contract")] == [1, 1]
+
+
+def test_a_sample_without_rows_is_refused(cannery, project) -> None:
+    """A header alone is no sample: the model is not packed as if none had been given."""
+    (project / "none.csv").write_text("tenure,monthly_charges\n")
+    done = cannery("pack", "churn.pkl", "--sample", "none.csv", "-o", "a.can")
+    assert done.status == 2
+    assert "'none.csv' has no rows" in done.complaint
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        (b"c__main__\nRatio\n.", "define it in a module of its own"),
+        (b"ccloudpickle.cloudpickle\n_make_function\n.", "was saved as code"),
+    ],
+    ids=["by name", "by value"],
+)
+def test_what_was_defined_in_a_notebook_is_explained(cannery, project, program, words) -> None:
+    """A class or function of nobody's module can't be trusted into being; the hint says what to do."""
+    (project / "own.pkl").write_bytes(program)
+    done = cannery("pack", "own.pkl", "-o", "a.can")
+    assert done.status == 1
+    assert words in done.stderr.decode()
+    assert "cannery.toml" not in done.stderr.decode()
