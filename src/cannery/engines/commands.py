@@ -43,7 +43,7 @@ class Program:
     words: tuple[str, ...]
     """The program and its general flags."""
     create: tuple[str, ...] = ()
-    """Flags of `create` that this machine needs."""
+    """Flags of `create` and `run` that this machine needs."""
     top: tuple[str, ...] = ()
     """Columns of `top` that end in resident KiB."""
 
@@ -230,18 +230,15 @@ class CommandEngine:
         self, program: Program, name: str, subject: str, options: StartOptions
     ) -> tuple[int, float]:
         for _ in range(_TRIES):
-            port = free_port()
-            program.call(
-                "create", *program.create, *_flags(name, port, options), subject, *options.command
-            )
-            began = time.monotonic()
-            done = program.run("start", name)
+            port, began = free_port(), time.monotonic()
+            words = [*program.create, *_flags(name, port, options), subject, *options.command]
+            done = program.run("run", "--detach", *words)
             if done.ok:
                 return port, began
             program.run("rm", "--force", name)
             if "address already in use" not in done.complaint and "allocated" not in done.complaint:
                 break
-        raise EngineError(f"'{self.name} start' failed: {_first(done)}")
+        raise EngineError(f"'{self.name} run' failed: {_first(done)}")
 
     def release(self, subject: str) -> None:
         """Remove an image that nobody named; what has a name is somebody's, whoever loaded it."""
@@ -260,7 +257,7 @@ def _name() -> str:
 
 
 def _flags(name: str, port: int, options: StartOptions) -> list[str]:
-    """Return the words of `create` for these options; both programs know them all."""
+    """Return the words of `run` for these options; both programs know them all."""
     words = ["--name", name, "--label", f"{LABEL}={name}", "--pull", "never"]
     if options.read_only:
         words += ["--read-only", "--tmpfs", "/tmp:rw,mode=1777"]
