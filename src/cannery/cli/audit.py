@@ -53,8 +53,8 @@ def command(
         return 0
     _check(models, as_json=as_json, sarif=sarif, force=force)
     trust = open_project(policy).policy
-    found = search(models)
     with bar(silent=not talks(ctx)) as tell:
+        found = search(models)
         audits = sweep(found.models, trust, tell)
     if sarif is not None:
         log = json.dumps(sarif_log(audits), indent=2, ensure_ascii=False)
