@@ -61,3 +61,14 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
     with pytest.raises(OutputError, match="can't write in") as caught:
         Store(root=tmp_path / "file").add(b"x")
     assert "CANNERY_CACHE" in str(caught.value.hint)
+
+
+def test_a_cache_that_cannot_be_made_is_a_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the user's cache would lie in a place that is no folder, the hint says how to move it."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CANNERY_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OutputError, match="can't keep layers") as caught:
+        Store()
+    assert "CANNERY_CACHE" in str(caught.value.hint)

@@ -19,6 +19,7 @@ from cannery.caches import cache_folder
 from cannery.errors import ImageError, OutputError
 
 _log = logging.getLogger(__name__)
+_ELSEWHERE = "free some space, or set CANNERY_CACHE to a folder that you can write to"
 
 
 class Sink:
@@ -41,11 +42,20 @@ class Sink:
         return "sha256:" + self._hash.hexdigest()
 
 
+def _own_folder() -> Path:
+    try:
+        return cache_folder("images")
+    except OSError as error:
+        raise OutputError(
+            f"can't keep layers in '{error.filename}': {error.strerror}", hint=_ELSEWHERE
+        ) from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
     """A folder of blobs by SHA-256, and of memos: digest of some inputs → what was made from them."""
 
-    root: Path = field(default_factory=lambda: cache_folder("images"))
+    root: Path = field(default_factory=_own_folder)
 
     def path(self, digest: str) -> Path:
         """Return where the blob of `digest` stands, or would stand."""
@@ -128,7 +138,7 @@ class Store:
         except OSError as error:
             raise OutputError(
                 f"can't write '{path}': {error.strerror}",
-                hint="set CANNERY_CACHE to a folder that you can write to",
+                hint=_ELSEWHERE,
             ) from error
         with stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
@@ -155,5 +165,5 @@ def _appearing(folder: Path) -> Iterator[tuple[BinaryIO, Callable[[Path], None]]
     except OSError as error:
         raise OutputError(
             f"can't write in '{folder}': {error.strerror or error}",
-            hint="free some space, or set CANNERY_CACHE to a folder that you can write to",
+            hint=_ELSEWHERE,
         ) from error
