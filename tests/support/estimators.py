@@ -3,26 +3,58 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_classification
 from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import all_estimators
-from sklearn.utils._test_common.instance_generator import _construct_instances
 
 CHURN = Path(__file__).parents[2] / "src" / "cannery" / "demo" / "data" / "churn.parquet"
 NUMBERS = ["tenure", "monthly_charges", "total_charges", "num_services"]
 STRINGS = ["contract", "payment_method"]
 
 TEXTS = ["the model scores", "the can is sealed", "a row in a table", "the model is a can"] * 10
+
+
+def _construct(cls: type[BaseEstimator]) -> BaseEstimator:
+    """Make an estimator, in every generation of scikit-learn, with what it does not do without."""
+    inner = Ridge() if issubclass(cls, RegressorMixin) else LogisticRegression()
+    named = [("one", inner), ("two", clone(inner))]
+    needed = {
+        "base_estimator": inner,
+        "estimator": inner,
+        "estimators": named,
+        "param_distributions": {_varied(inner): [0.1, 1.0]},
+        "param_grid": {_varied(inner): [0.1, 1.0]},
+        "steps": [("scale", StandardScaler()), ("model", inner)],
+        "transformer_list": [("scale", StandardScaler()), ("again", StandardScaler())],
+        "transformers": [("scale", StandardScaler(), [0, 1])],
+        "dictionary": np.eye(6),
+    }
+    parameters = inspect.signature(cls).parameters.values()
+    wanted = {
+        p.name: needed[p.name] for p in parameters if p.default is p.empty and p.name in needed
+    }
+    if cls.__name__ in {"GaussianRandomProjection", "SparseRandomProjection"}:
+        wanted["n_components"] = 2
+    if cls.__name__ == "SelfTrainingClassifier":
+        return cls(inner)
+    return cls(**wanted)
+
+
+def _varied(inner: BaseEstimator) -> str:
+    """Return the name of the parameter that a search varies."""
+    return "C" if isinstance(inner, LogisticRegression) else "alpha"
 
 
 def _inputs(estimator: BaseEstimator) -> list[tuple[Any, Any]]:
@@ -63,7 +95,7 @@ def fitted() -> dict[str, BaseEstimator]:
         warnings.simplefilter("ignore")
         for name, cls in all_estimators():
             try:
-                instance = next(iter(_construct_instances(cls)))
+                instance = _construct(cls)
             except Exception:
                 continue
             model = _fit(instance)
