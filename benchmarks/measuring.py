@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import statistics
@@ -58,18 +59,20 @@ def run(
     argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Run:
     """Run a program to its end; raises CalledProcessError with its words on stderr."""
-    before, began = os.times(), time.perf_counter()
+    before, began = _cpu_of_children(), time.perf_counter()
     done = subprocess.run(
         argv, env={**ENVIRONMENT, **(env or {})}, cwd=cwd, capture_output=True, check=False
     )
-    seconds, after = time.perf_counter() - began, os.times()
+    seconds, cpu = time.perf_counter() - began, _cpu_of_children() - before
     if done.returncode:
         sys.stderr.write(done.stderr.decode(errors="replace"))
         done.check_returncode()
-    cpu = (
-        after.children_user + after.children_system - before.children_user - before.children_system
-    )
     return Run(out=done.stdout, seconds=seconds, cpu=cpu)
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def median(times: int, measure: Callable[[], float]) -> float:
