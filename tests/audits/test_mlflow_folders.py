@@ -111,3 +111,11 @@ def test_a_document_without_flavors_is_a_finding(audit_folder: AuditBytes) -> No
         assert audit_folder({"model.pkl": MODEL}, "model.pkl", broken).verdict in (
             "unreadable", "safe", "unsafe",
         )  # fmt: skip
+
+
+def test_a_remedy_names_only_what_a_policy_can_hold(audit_folder: AuditBytes) -> None:
+    """For a path or a bare module the report has no line to add that would then be refused."""
+    files = {**METADATA, "model.pkl": MODEL, "sub/weights.xyz": b"\x00\x01\x02"}
+    found = audit_folder(files, "model.pkl", document(loader_module="loader"))
+    assert {f.rule for f in found.findings} == {"loader-module", "unknown-file"}
+    assert all("names." not in str(f.remedy) for f in found.findings)

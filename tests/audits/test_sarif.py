@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import zlib
 from pathlib import Path
 from typing import Any
 
+import pickles as p
 import pytest
 
 import cannery.audits
 from cannery.audits.explain import explain
 from cannery.audits.policy import Policy
 from cannery.audits.rules import FAMILIES, RULES
+from cannery.reports.audits import audit_text
 from cannery.reports.sarif import sarif_log
 from cannery.sweeps import search, sweep
 
 HOSTILE = b"\x80\x02K\x010cos\nsystem\n(S'true'\ntR."
 OWN = b"cacme.features\nRatio\n."
 KEBAB = re.compile(r"[a-z]+(-[a-z]+)*").fullmatch
-FINDERS = {"find", "refuse", "_refuse", "BrokenProgramError"}
+FINDERS = {"find", "refuse", "_refuse", "review", "BrokenProgramError"}
 
 
 @pytest.fixture
@@ -101,6 +104,25 @@ def test_an_unreadable_file_is_an_error(run: dict[str, Any]) -> None:
     """It has no digest, and a result all the same."""
     (result,) = _at(run, "empty.skops")
     assert (result["ruleId"], result["level"]) == ("unreadable", "error")
+
+
+def test_hostile_names_neither_break_nor_steer_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that are no text, half a surrogate and a terminal's escapes are told as escapes."""
+    monkeypatch.chdir(tmp_path)
+    name = p.stack_name(p.text("a\ud800"), p.text("\x1b[2J\nmodel.pkl  safe"))
+    path = os.fsdecode(b"\xff\x1b[1m.pkl")
+    Path(path).write_bytes(p.make_pickle(name))
+    (audited,) = sweep(search(["."]).models, Policy(), lambda done, models: None)
+    text = audit_text(audited, names=True, brief=False)
+    assert "\x1b" not in text
+    assert "\nmodel.pkl" not in text
+    assert "\\ud800" in text
+    assert text.encode()
+    (result,) = sarif_log([audited])["runs"][0]["results"]
+    location = result["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert location["uri"].endswith("%1B%5B1m.pkl")
 
 
 def _rules() -> set[str]:

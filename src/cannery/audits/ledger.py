@@ -23,6 +23,8 @@ def remedy_for(dotted: str) -> str:
             "it was defined in a script or notebook, where nobody else finds it: "
             "define it in a module of its own, and save the model again"
         )
+    if not plain(dotted) or "." not in dotted:
+        return "no policy can name it: take the model without it"
     return f'review it, then add to cannery.toml: [trust] names."{dotted}" = "why you trust it"'
 
 

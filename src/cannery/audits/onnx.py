@@ -87,7 +87,8 @@ class _Graph:
             highest = HIGHEST_OPSET.get(domain)
             if highest is None:
                 message = f"operators of '{domain[:80]}' are not listed"
-                self.review("unknown-domain", message, domain[:80])
+                # protobuf hands on as bytes what is no UTF-8
+                self.review("unknown-domain", message, f"{domain[:80]}")
             elif not 1 <= opset.version <= highest:
                 message = f"version {opset.version} of '{domain or 'ai.onnx'}'; at most {highest}"
                 self.ledger.find("unknown-version", "unreadable", message)

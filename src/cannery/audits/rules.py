@@ -82,7 +82,7 @@ FAMILIES = (
         title="More than a machine can hold",
         why="The file would take memory or time without end where it is opened.",
         remedy=_REFUSE,
-        rules=("bomb", "exhausted", "loop", "tensor-bomb", "too-many-findings"),
+        rules=("bomb", "exhausted", "loop", "tensor-bomb", "too-many-findings", "unbounded-size"),
     ),
     Family(
         title="Numbers that native code would follow out of bounds",
@@ -96,7 +96,7 @@ FAMILIES = (
         remedy="Export the model again as one plain graph of standard operators.",
         rules=(
             "broken-graph", "external-data", "functions", "nested-graph", "sparse-tensor",
-            "training", "unknown-operator", "unknown-version",
+            "training", "unknown-domain", "unknown-operator", "unknown-version",
         ),
     ),
     Family(

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cannery.audits.explain import explain
 from cannery.blobs import refuse_existing, write_file
-from cannery.cli.main import print_json, talks
+from cannery.cli.main import talks
 from cannery.cli.projects import open_project, policy_option
 from cannery.errors import UsageError
 from cannery.reports.audits import audit_text, bar, sweep_text
@@ -57,14 +57,14 @@ def command(
         found = search(models)
         audits = sweep(found.models, trust, tell)
     if sarif is not None:
-        log = json.dumps(sarif_log(audits), indent=2, ensure_ascii=False)
+        log = _json(sarif_log(audits))
         if sarif == "-":
             click.echo(log)
         else:
             with write_file(Path(sarif), force=force) as stream:
-                stream.write(log.encode() + b"\n")
+                stream.write(log + b"\n")
     if as_json:
-        print_json(msgspec.to_builtins(audits))
+        click.echo(_json(msgspec.to_builtins(audits)))
     elif sarif != "-":
         many = found.models != models or len(models) > 1
         screen = Console(highlight=False, soft_wrap=True)
@@ -73,6 +73,12 @@ def command(
         if many:
             screen.print(sweep_text(audits, found.others))
     return max((EXIT_CODES[audited.judgement] for audited in audits), default=0)
+
+
+def _json(value: object) -> bytes:
+    """Return indented JSON; half a surrogate, as names in hostile files may hold, stays an escape."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _check(models: tuple[str, ...], *, as_json: bool, sarif: str | None, force: bool) -> None:

@@ -29,21 +29,27 @@ _PATIENCE = 1.0
 """Seconds of work before a bar appears."""
 
 
+def _shown(text: str) -> str:
+    """Return text for rich markup, in which nothing can steer the terminal."""
+    safe = (c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return escape("".join(safe))
+
+
 def _finding(finding: Finding) -> list[str]:
     place = f" at offset {finding.offset}" if finding.offset is not None else ""
     member = f" in {finding.member}" if finding.member else ""
     style = STYLES[finding.severity]
-    head = f"  [{style}]{finding.severity}[/] [bold]{finding.rule}[/]{place}{escape(member)}"
-    lines = [f"{head}: {escape(finding.message)}"]
+    head = f"  [{style}]{finding.severity}[/] [bold]{finding.rule}[/]{place}{_shown(member)}"
+    lines = [f"{head}: {_shown(finding.message)}"]
     if finding.remedy:
-        lines.append(f"    [dim]remedy:[/] {escape(finding.remedy)}")
+        lines.append(f"    [dim]remedy:[/] {_shown(finding.remedy)}")
     return lines
 
 
 def audit_text(audited: Audited, *, names: bool, brief: bool) -> str:
     """Return the report of one model in rich markup; `brief` leaves one line of what is safe."""
     style = STYLES[audited.verdict]
-    head = f"[bold]{escape(audited.model)}[/]  [bold {style}]{audited.verdict}[/]"
+    head = f"[bold]{_shown(audited.model)}[/]  [bold {style}]{audited.verdict}[/]"
     lifted = len(audited.findings) - len(audited.standing)
     if lifted:
         head += f", {lifted} finding{'s' if lifted > 1 else ''} lifted by the policy"
@@ -53,13 +59,13 @@ def audit_text(audited: Audited, *, names: bool, brief: bool) -> str:
     listed = sum(reached.listed for reached in audited.names)
     lines = [
         head,
-        f"  {audited.format}, {human_bytes(audited.size)}{escape(versions)}",
+        f"  {audited.format}, {human_bytes(audited.size)}{_shown(versions)}",
         f"  [dim]{TRUST.get(audited.format, '')}[/]",
         f"  {len(audited.names)} names reached, {listed} of them listed",
     ]
     if names:
         lines += [
-            f"    {'[green]listed[/]  ' if r.listed else '[yellow]unlisted[/]'} {r.role:<9} {escape(r.name)}"
+            f"    {'[green]listed[/]  ' if r.listed else '[yellow]unlisted[/]'} {r.role:<9} {_shown(r.name)}"
             for r in audited.names
         ]
     for finding in audited.standing:

@@ -104,14 +104,19 @@ def _parts(audited: Audited, member: str) -> tuple[str, str]:
 
 def _uri(model: str, file: str) -> str:
     """Return the address of a file: as it is, relative to where the command ran, or as `file:`."""
-    below = f"/{quote(file)}" if file else ""
+    below = f"/{_quoted(file)}" if file else ""
     if _URI.match(model):
-        return quote(model, safe="/:@%+") + below
+        return _quoted(model, safe="/:@%+") + below
     path = Path(model)
-    return (path.as_uri() if path.is_absolute() else quote(path.as_posix())) + below
+    return (path.as_uri() if path.is_absolute() else _quoted(path.as_posix())) + below
+
+
+def _quoted(text: str, safe: str = "/") -> str:
+    """Quote what need not be text at all: names of files are bytes."""
+    return quote(text.encode("utf-8", "surrogatepass"), safe=safe)
 
 
 def _fingerprint(finding: Finding) -> str:
     """Return what stays the same when the file is written anew: rule, member and name."""
     text = "\0".join((finding.rule, finding.member, finding.name or ""))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
