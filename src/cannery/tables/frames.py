@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,16 +14,20 @@ from cannery.errors import SchemaError
 def from_frame(frame: Any) -> pa.Table:
     """Return a pandas or polars frame, an Arrow table or a list of records as an Arrow table.
 
-    An index is left out; NaN in pandas is null. Raises SchemaError for anything else, and for a
-    column of mixed types.
+    An index is left out; NaN in pandas is null. Raises SchemaError for anything else, for a column
+    of mixed types, and for two columns of one name.
     """
     try:
-        return _table(frame)
-    except (pa.ArrowException, OverflowError) as error:
+        table = _table(frame)
+    except (pa.ArrowException, OverflowError, ValueError) as error:
         text = "; ".join(str(part) for part in error.args)
         raise SchemaError(
             f"the sample can't be read as columns of one type each: {text}"
         ) from error
+    for name, count in Counter(table.column_names).items():
+        if count > 1:
+            raise SchemaError(f"in the sample, the column '{name}' stands {count} times")
+    return table
 
 
 def _table(frame: Any) -> pa.Table:
