@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,22 @@ def exceeds(graph: Graph, scores: str, threshold: float, *, inclusive: bool = Fa
     operator = "GreaterOrEqual" if inclusive else "Greater"
     above = graph.node(operator, [scores, graph.constant(float(threshold))])
     return graph.node("Cast", [flat(graph, above)], to=TensorProto.INT64)
+
+
+def last_below_half(probability: Callable[[Any], Any], kind: type[np.floating[Any]]) -> float:
+    """Return the greatest score, from 0 up, to which the original gives no more than half.
+
+    Near 0 many scores round to one half; `probability` is computed in the original's own precision.
+    """
+    integer = np.int32 if kind is np.float32 else np.int64
+    low, high = 0, int(kind(1.0).view(integer))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if probability(integer(middle).view(kind)) > 0.5:
+            high = middle - 1
+        else:
+            low = middle
+    return float(integer(low).view(kind))
 
 
 def both(graph: Graph, scores: str, factor: float = 1.0) -> str:

@@ -43,7 +43,10 @@ class Block:
 
     columns: tuple[Column, ...]
     sparse: bool = False
-    """Whether the original holds them as a sparse matrix (scalers then multiply by 1 / scale)."""
+    """Whether the original holds them as a sparse matrix.
+
+    Scalers then multiply by 1 / scale, and XGBoost takes zero for missing.
+    """
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -95,10 +98,10 @@ def of_features(features: Sequence[Feature]) -> Block:
     return Block(tuple(columns))
 
 
-def of_wire(graph: Graph, wire: str, width: int) -> Block:
+def of_wire(graph: Graph, wire: str, width: int, *, sparse: bool = False) -> Block:
     """Return the block of all `width` columns of a double wire [N, width]."""
     graph.widths[wire] = width
-    return Block(tuple(Column(wire=wire, index=i) for i in range(width)))
+    return Block(tuple(Column(wire=wire, index=i) for i in range(width)), sparse)
 
 
 def join(blocks: Sequence[Block], *, sparse: bool = False) -> Block:

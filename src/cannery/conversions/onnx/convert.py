@@ -13,11 +13,13 @@ from cannery.conversions.onnx import (
     encoders,
     ensembles,
     histograms,
+    lightgbm,
     linear,
     scalers,
     simples,
     thresholds,
     trees,
+    xgboost,
 )
 from cannery.conversions.onnx.answers import flat
 from cannery.conversions.onnx.builder import NUMBERS, STRINGS, Graph
@@ -32,11 +34,13 @@ TABLE: dict[str, Emit] = {
     **encoders.TABLE,
     **ensembles.TABLE,
     **histograms.TABLE,
+    **lightgbm.TABLE,
     **linear.TABLE,
     **scalers.TABLE,
     **simples.TABLE,
     **thresholds.TABLE,
     **trees.TABLE,
+    **xgboost.TABLE,
 }
 """Every class that converts, by its public name."""
 

@@ -16,7 +16,9 @@ Emit = Callable[["Emitter", Any, Block], Result]
 
 _WRAPPERS = frozenset({"pipeline", "compose", "model_selection", "calibration"})
 """Families that only hand their columns on."""
-_TAKES_SINGLE = _WRAPPERS | {"tree", "ensemble", "feature_selection", "dummy"}
+_TAKES_SINGLE = _WRAPPERS | {
+    *("tree", "ensemble", "feature_selection", "dummy", "lightgbm", "xgboost"),
+}
 """Families in which it makes no difference that the original holds its numbers in float32."""
 
 
@@ -41,7 +43,7 @@ class Emitter:
             )
         try:
             block = _align(block, estimator, wrapper=_is_wrapper(name))
-            if block.single and name.split(".")[1] not in _TAKES_SINGLE:
+            if block.single and _family(name) not in _TAKES_SINGLE:
                 raise self.refuse(
                     estimator, "it computes in float32", "let encoders answer float64"
                 )
@@ -94,9 +96,14 @@ def qualified_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+def _family(name: str) -> str:
+    """Return the module of scikit-learn that a class is of, or the other library."""
+    return name.removeprefix("sklearn.").partition(".")[0]
+
+
 def _is_wrapper(name: str) -> bool:
-    family, _, kind = name.removeprefix("sklearn.").partition(".")
-    return family in _WRAPPERS or kind.startswith(("Voting", "Stacking"))
+    kind = name.rpartition(".")[2]
+    return _family(name) in _WRAPPERS or kind.startswith(("Voting", "Stacking"))
 
 
 def _align(block: Block, estimator: Any, *, wrapper: bool) -> Block:

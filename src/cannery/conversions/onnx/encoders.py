@@ -155,8 +155,8 @@ def _imputer(emitter: Emitter, estimator: Any, block: Block) -> Block:
     ]
     if estimator.add_indicator:
         shown = _shown(emitter, estimator.indicator_, block)
-        return join([Block(tuple(columns)), shown])
-    return Block(tuple(columns))
+        return join([Block(tuple(columns)), shown], sparse=block.sparse)
+    return Block(tuple(columns), block.sparse)
 
 
 def _imputed(emitter: Emitter, estimator: Any, column: Column, value: Any) -> Column:
@@ -192,7 +192,8 @@ def _shows_missing(emitter: Emitter, indicator: Any, column: Column) -> Column:
 
 
 def _missing_indicator(emitter: Emitter, estimator: Any, block: Block) -> Block:
-    return _shown(emitter, estimator, block)
+    sparse = block.sparse if estimator.sparse == "auto" else bool(estimator.sparse)
+    return join([_shown(emitter, estimator, block)], sparse=sparse)
 
 
 TABLE: dict[str, Emit] = {

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from cannery.conversions.onnx.builder import ML, Graph
-from cannery.conversions.onnx.columns import Block, Column
+from cannery.conversions.onnx.columns import Block, Column, materialise
 from cannery.conversions.onnx.folds import LEQ, MEMBER, fold
 from cannery.conversions.onnx.roots import settle
 
@@ -87,6 +88,37 @@ def emit_trees(
     columns = settle(graph, block.numeric(), used, sets=sets, refuses_missing=refuses_missing)
     questions = _ask(graph, forest, columns, single=single)
     attributes = _attributes(forest, questions)
+    return graph.node("TreeEnsemble", [questions.wire], domain=ML, **attributes)
+
+
+def emit_single_trees(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
+    """Add the sum of trees of a library that compares and sums in float32; its wire, float [N, targets].
+
+    The sum is rounded after every tree, in the order of the trees. So nothing is folded: the doubles
+    of folded splits would ask for sums in double.
+    """
+    forest = _stack(trees)
+    used = sorted(set(forest.feature[~forest.leaf].tolist())) or [0]
+    chosen = block.numeric().take(used)
+    wires = {column.wire for column in chosen.columns}
+    if len(wires) == 1 and not any(column.maps for column in chosen.columns):
+        wire, places = wires.pop(), np.array([column.index for column in chosen.columns])
+    else:
+        wire, places = materialise(graph, chosen), np.arange(len(used))
+    n = len(forest.feature)
+    questions = _Questions(
+        wire=graph.node("Cast", [wire], to=TensorProto.FLOAT),
+        feature=np.where(forest.leaf, 0, places[np.searchsorted(used, forest.feature) % len(used)]),
+        mode=np.full(n, LEQ, np.uint8),
+        split=forest.threshold,
+        missing_left=forest.missing_left,
+        swapped=np.zeros(n, bool),
+        members={},
+    )
+    attributes = {
+        name: value.astype(np.float32) if getattr(value, "dtype", None) == np.float64 else value
+        for name, value in _attributes(forest, questions).items()
+    }
     return graph.node("TreeEnsemble", [questions.wire], domain=ML, **attributes)
 
 

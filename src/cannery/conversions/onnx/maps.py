@@ -51,6 +51,14 @@ class Replace:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """NaN in place of every number within [low, high]."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """A function of numpy's, by its name in `FUNCTIONS`."""
 
@@ -92,7 +100,7 @@ class Table:
     default: float
 
 
-Map = Arithmetic | Clip | Fill | Replace | Function | Above | Bins | Missing | Is | Table
+Map = Arithmetic | Clip | Fill | Replace | Drop | Function | Above | Bins | Missing | Is | Table
 
 FUNCTIONS: dict[str, tuple[Any, bool, bool]] = {
     # name: (numpy's function, whether it never decreases, whether every number has a value)
@@ -120,6 +128,8 @@ def apply(step: Map, x: Numbers) -> Numbers:
             return np.where(np.isnan(x), value, x)
         case Replace(old, value):
             return np.where(x == old, value, x)
+        case Drop(low, high):
+            return np.where((x >= low) & (x <= high), np.nan, x)
         case Function(name):
             result: Numbers = FUNCTIONS[name][0](x)
             return result
@@ -162,7 +172,9 @@ def is_ascending(step: Map) -> bool:
 
 def is_total(step: Map) -> bool:
     """Tell whether the map answers a number, never NaN, for every number."""
-    return not isinstance(step, Function) or FUNCTIONS[step.name][2]
+    if isinstance(step, Function):
+        return FUNCTIONS[step.name][2]
+    return not isinstance(step, Drop)
 
 
 def shape_of(step: Map) -> tuple[Any, ...]:
@@ -196,6 +208,8 @@ def emit(graph: Graph, wire: str, steps: tuple[Any, ...]) -> str:
         case Replace():
             found = graph.node("Equal", [wire, _row(graph, [s.old for s in steps])])
             return graph.node("Where", [found, _row(graph, [s.value for s in steps]), wire])
+        case Drop():
+            return _drop(graph, wire, steps)
         case Function(name):
             return _function(graph, wire, name)
         case Above():
@@ -229,6 +243,13 @@ def _clip(graph: Graph, wire: str, steps: tuple[Any, ...]) -> str:
     low, high = _row(graph, [s.low for s in steps]), _row(graph, [s.high for s in steps])
     raised = graph.node("Where", [graph.node("Less", [wire, low]), low, wire])
     return graph.node("Where", [graph.node("Greater", [raised, high]), high, raised])
+
+
+def _drop(graph: Graph, wire: str, steps: tuple[Any, ...]) -> str:
+    low, high = _row(graph, [s.low for s in steps]), _row(graph, [s.high for s in steps])
+    reached = graph.node("GreaterOrEqual", [wire, low])
+    within = graph.node("And", [reached, graph.node("LessOrEqual", [wire, high])])
+    return graph.node("Where", [within, graph.constant(np.nan), wire])
 
 
 def _bins(graph: Graph, wire: str, steps: tuple[Any, ...]) -> str:

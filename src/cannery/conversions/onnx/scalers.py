@@ -103,7 +103,7 @@ def _normalizer(emitter: Emitter, estimator: Any, block: Block) -> Block:
             norm = graph.node("ReduceMax", [graph.node("Abs", [x]), axis])
     zero = graph.node("Equal", [norm, graph.constant(0.0)])
     safe = graph.node("Where", [zero, graph.constant(1.0), norm])
-    return of_wire(graph, graph.node("Div", [x, safe]), len(block))
+    return of_wire(graph, graph.node("Div", [x, safe]), len(block), sparse=block.sparse)
 
 
 def _polynomial(emitter: Emitter, estimator: Any, block: Block) -> Block:
@@ -120,7 +120,7 @@ def _polynomial(emitter: Emitter, estimator: Any, block: Block) -> Block:
         rest = materialise(graph, Block(tuple(known[t[1:]] for t in wanted)))
         made = of_wire(graph, graph.node("Mul", [rest, first]), len(wanted))
         known |= dict(zip(wanted, made.columns, strict=True))
-    return Block(tuple(known[t] for t in terms))
+    return Block(tuple(known[t] for t in terms), block.sparse)
 
 
 def _term(powers: Any) -> tuple[int, ...]:

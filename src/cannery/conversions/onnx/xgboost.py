@@ -1,0 +1,258 @@
+"""XGBoost: float32 is compared, and float32 is summed, tree after tree.
+
+Read from the JSON model (https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from cannery.conversions.onnx.answers import both, exceeds, first_highest, last_below_half
+from cannery.conversions.onnx.builder import Graph
+from cannery.conversions.onnx.columns import Block
+from cannery.conversions.onnx.emitter import Emit, Emitter
+from cannery.conversions.onnx.forests import Tree, emit_single_trees
+from cannery.conversions.onnx.maps import Drop
+from cannery.conversions.onnx.results import Classified, Predicted
+from cannery.errors import ConversionError
+
+Singles = NDArray[np.float32]
+
+_LOGIT = ("binary:logistic", "reg:logistic")
+_LOG = ("count:poisson", "reg:gamma", "reg:tweedie")
+_IDENTITY = (
+    *("reg:absoluteerror", "reg:linear", "reg:pseudohubererror", "reg:quantileerror"),
+    *("reg:squarederror", "reg:squaredlogerror"),
+    *("rank:map", "rank:ndcg", "rank:pairwise"),
+)
+_MULTI = ("multi:softmax", "multi:softprob")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booster:
+    """What a fitted booster adds up, in its order."""
+
+    objective: str
+    trees: tuple[Tree, ...]
+    """The start value stands in the leaves of each target's first tree."""
+    targets: int
+
+
+def booster_of(estimator: Any) -> Booster:
+    """Read a fitted estimator of XGBoost; raises ConversionError for what is not known."""
+    if callable(estimator.objective):
+        raise ConversionError("its objective is a function of its own", hint="--runtime skops")
+    try:
+        learner = json.loads(bytes(estimator.get_booster().save_raw(raw_format="json")))["learner"]
+        return _read(learner)
+    except (KeyError, TypeError) as error:
+        raise ConversionError(
+            f"this version of XGBoost keeps its model in another form ({error})",
+            hint="fit it with XGBoost 1.6 or newer",
+        ) from error
+
+
+def numeric_splits(estimator: Any) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield the columns and thresholds of each tree: float32(x) <= threshold goes left."""
+    for tree in booster_of(estimator).trees:
+        inner = tree.left >= 0
+        yield tree.feature[inner], tree.threshold[inner]
+
+
+def _read(learner: dict[str, Any]) -> Booster:
+    gradient, objective = learner["gradient_booster"], str(learner["objective"]["name"])
+    if gradient["name"] not in ("gbtree", "dart"):
+        raise ConversionError(f"its booster '{gradient['name']}' has no trees")
+    if objective not in (*_LOGIT, *_LOG, *_IDENTITY, *_MULTI):
+        raise ConversionError(f"its objective '{objective}' is not known")
+    model = gradient["gbtree"]["model"] if gradient["name"] == "dart" else gradient["model"]
+    parameters = learner["learner_model_param"]
+    targets = max(1, int(parameters["num_class"]), int(parameters.get("num_target", 1)))
+    count = _kept(model, learner.get("attributes", {}), targets)
+    weights = gradient.get("weight_drop")
+    sums = _start(objective, parameters["base_score"], targets)
+    started: set[int] = set()
+    trees: list[Tree] = []
+    for index, given in enumerate(model["trees"][:count]):
+        target = int(model["tree_info"][index])
+        leaves = np.array(given["split_conditions"], dtype=np.float32)
+        if weights is not None:  # each tree of dart is asked alone, from the start value
+            leaves = np.float32(weights[index]) * (leaves + sums[target] - sums[target])
+        if target not in started:
+            leaves = sums[target] + leaves
+        trees.append(_spread(_tree(given, leaves), target, targets))
+        started.add(target)
+    for target in sorted(set(range(targets)) - started):
+        trees.append(_spread(_stump(sums[target]), target, targets))
+    return Booster(objective=objective, trees=tuple(trees), targets=targets)
+
+
+def _kept(model: dict[str, Any], attributes: dict[str, Any], targets: int) -> int:
+    """Return how many trees answer: those up to the best iteration where fitting stopped early."""
+    count = len(model["trees"])
+    if "best_iteration" not in attributes:
+        return count
+    rounds = int(attributes["best_iteration"]) + 1
+    if "iteration_indptr" in model:
+        return int(model["iteration_indptr"][min(rounds, len(model["iteration_indptr"]) - 1)])
+    parallel = int(model["gbtree_model_param"].get("num_parallel_tree", 1))
+    return min(count, rounds * targets * max(1, parallel))
+
+
+def _start(objective: str, given: str, targets: int) -> Singles:
+    """Return the margin of each target before the first tree."""
+    score = np.atleast_1d(np.array(json.loads(given), dtype=np.float32))
+    one = np.float32(1.0)
+    with np.errstate(all="ignore"):
+        if objective in _LOGIT:
+            score = -np.log((one / score - one).astype(np.float64)).astype(np.float32)
+        if objective in _LOG:
+            score = np.log(score.astype(np.float64)).astype(np.float32)
+    return np.broadcast_to(score, targets)
+
+
+def _tree(given: dict[str, Any], leaves: Singles) -> Tree:
+    """Return a tree whose splits `x < t` are `x <= ` the float before t."""
+    if int(given["tree_param"].get("size_leaf_vector", 1)) > 1:
+        raise ConversionError("a leaf of it answers several targets (multi_output_tree)")
+    if any(given.get("split_type", ())):
+        raise ConversionError(
+            "it splits by the categories of a data frame, which rows don't carry",
+            hint="encode them in the pipeline, with OneHotEncoder or OrdinalEncoder",
+        )
+    left = np.array(given["left_children"], dtype=np.int64)
+    limits = np.array(given["split_conditions"], dtype=np.float32)
+    return Tree(
+        feature=np.where(left < 0, 0, np.array(given["split_indices"], dtype=np.int64)),
+        threshold=np.nextafter(limits, np.float32(-np.inf)).astype(np.float64),
+        left=left,
+        right=np.array(given["right_children"], dtype=np.int64),
+        missing_left=np.array(given["default_left"], dtype=bool),
+        values=leaves.astype(np.float64)[:, None],
+    )
+
+
+def _stump(value: np.float32) -> Tree:
+    none = np.array([-1])
+    return Tree(
+        feature=np.zeros(1, np.int64),
+        threshold=np.zeros(1),
+        left=none,
+        right=none,
+        missing_left=np.zeros(1, bool),
+        values=np.array([[float(value)]]),
+    )
+
+
+def _spread(tree: Tree, target: int, targets: int) -> Tree:
+    values = np.zeros((len(tree.feature), targets))
+    values[:, target] = tree.values[:, 0]
+    return replace(tree, values=values)
+
+
+def _margins(emitter: Emitter, estimator: Any, booster: Booster, block: Block) -> str:
+    """Return the margins, float [N, targets]."""
+    return emit_single_trees(emitter.graph, _missing(estimator, block), booster.trees)
+
+
+def _missing(estimator: Any, block: Block) -> Block:
+    """Return the columns with NaN where XGBoost takes a number for missing.
+
+    That is the parameter `missing`, compared in float32; and zero in a sparse matrix, which
+    doesn't hold it.
+    """
+    gone = []
+    value = np.float32(np.nan if estimator.missing is None else estimator.missing)
+    if np.isinf(value):
+        raise ConversionError(f"it takes {value} for missing", hint="leave 'missing' out")
+    if block.sparse:
+        gone.append(Drop(0.0, 0.0))
+    if not np.isnan(value):
+        gone.append(Drop(*_rounded_to(value)))
+    columns = block.numeric().columns
+    return Block(tuple(c.then(*gone) for c in columns)) if gone else block
+
+
+def _rounded_to(value: np.float32) -> tuple[float, float]:
+    """Return the least and the greatest double that becomes this float32."""
+    ends = []
+    for side in (np.float32(-np.inf), np.float32(np.inf)):
+        middle = (float(value) + float(np.nextafter(value, side))) / 2
+        inside = np.float32(middle) == value
+        ends.append(middle if inside else float(np.nextafter(middle, float(value))))
+    return ends[0], ends[1]
+
+
+def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+    booster, classes = booster_of(estimator), np.asarray(estimator.classes_)
+    graph = emitter.graph
+    if booster.objective == "binary:logistic" and booster.targets == 1 and len(classes) == 2:
+        scores = _doubles(graph, _margins(emitter, estimator, booster, block))
+        limit = last_below_half(_logistic, np.float32)
+        return Classified(
+            classes=classes,
+            index=exceeds(graph, scores, limit),
+            probabilities=both(graph, scores),
+        )
+    if booster.objective not in _MULTI or booster.targets != len(classes) or len(classes) < 3:
+        raise emitter.refuse(
+            estimator, f"it answers {len(classes)} classes by '{booster.objective}'"
+        )
+    margins = _margins(emitter, estimator, booster, block)
+    shares = _softmax(graph, margins)
+    highest = shares if booster.objective == "multi:softprob" else margins
+    return Classified(
+        classes=classes,
+        index=first_highest(graph, highest),
+        probabilities=_doubles(graph, shares),
+    )
+
+
+def _logistic(score: np.float32) -> np.float32:
+    grown = np.float32(np.exp(-np.float64(score)))
+    return np.float32(1.0) / (np.float32(1.0) + grown)
+
+
+def _softmax(graph: Graph, margins: str) -> str:
+    """Return the shares as XGBoost rounds them, so that equal shares are equal: float [N, targets]."""
+    axis = graph.constant([1])
+    below = graph.node("Sub", [margins, graph.node("ReduceMax", [margins, axis])])
+    grown = _singles(graph, graph.node("Exp", [_doubles(graph, below)]))
+    total = graph.node("ReduceSum", [_doubles(graph, grown), axis])
+    return graph.node("Div", [grown, _singles(graph, total)])
+
+
+def _doubles(graph: Graph, wire: str) -> str:
+    return graph.node("Cast", [wire], to=TensorProto.DOUBLE)
+
+
+def _singles(graph: Graph, wire: str) -> str:
+    return graph.node("Cast", [wire], to=TensorProto.FLOAT)
+
+
+def _regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
+    booster, graph = booster_of(estimator), emitter.graph
+    if booster.objective in _MULTI:
+        raise emitter.refuse(estimator, f"its objective '{booster.objective}' is a classifier's")
+    value = _doubles(graph, _margins(emitter, estimator, booster, block))
+    if booster.objective in _LOGIT:
+        value = graph.node("Sigmoid", [value])
+    if booster.objective in _LOG:
+        value = _doubles(graph, _singles(graph, graph.node("Exp", [value])))
+    return Predicted(value=value, columns=booster.targets, flat=booster.targets == 1)
+
+
+TABLE: dict[str, Emit] = {
+    "xgboost.sklearn.XGBClassifier": _classifier,
+    "xgboost.sklearn.XGBRFClassifier": _classifier,
+    "xgboost.sklearn.XGBRFRegressor": _regressor,
+    "xgboost.sklearn.XGBRanker": _regressor,
+    "xgboost.sklearn.XGBRegressor": _regressor,
+}

@@ -1,0 +1,227 @@
+"""XGBoost: sums in float32, in the order of the trees."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost as xgb
+from onnx_comparison import as_frame, assert_same, compare, expected, hugging, load
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import make_classification, make_regression
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    Normalizer,
+    OneHotEncoder,
+    PolynomialFeatures,
+    StandardScaler,
+)
+
+from cannery.conversions.onnx.answers import last_below_half
+from cannery.conversions.onnx.xgboost import _logistic, _rounded_to, numeric_splits
+from cannery.errors import ConversionError
+
+X, Y = make_classification(500, 6, n_informative=5, n_redundant=0, n_classes=3, random_state=0)
+B = (Y > 0).astype(int)
+XR, YR = make_regression(500, 6, noise=3.0, random_state=0)
+HOLES = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
+ZEROS = np.where(np.random.default_rng(1).random(X.shape) < 0.3, 0.0, X)
+POSITIVE = np.exp(YR / 100)
+ALONE = {"n_jobs": 1}
+ODD = np.array([np.nan, 0.0, -0.0, 1e-40, -1e-40, 1e30, -1e30, 1e300, -1e300])
+
+
+def _rows(model, x):
+    """Return rows at the thresholds, and rows with odd numbers."""
+    splits = [
+        (int(column), float(np.nextafter(np.float32(limit), np.float32(np.inf))))
+        for columns, limits in numeric_splits(model)
+        for column, limit in zip(columns, limits, strict=True)
+    ]
+    odd = np.repeat(x[:6], len(ODD), axis=0)
+    odd[np.arange(len(odd)), np.arange(len(odd)) % x.shape[1]] = np.tile(ODD, 6)
+    return np.concatenate([hugging(x, sorted(set(splits))), odd])
+
+
+def _same(model, x, tolerance):
+    converted = assert_same(model, x, tolerance=tolerance)
+    rows = _rows(model, x)
+    for some in (rows, rows[:1], rows[:129]):
+        compare(converted(as_frame(some)), expected(model, some), tolerance)
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "y"),
+    [
+        (xgb.XGBClassifier(**ALONE, n_estimators=200), X, B),
+        (xgb.XGBClassifier(**ALONE, n_estimators=1, max_depth=1), HOLES, B),
+        (xgb.XGBClassifier(**ALONE, n_estimators=30, base_score=0.3, subsample=0.7), HOLES, B),
+        (xgb.XGBClassifier(**ALONE, n_estimators=30), HOLES, Y),
+        (xgb.XGBClassifier(**ALONE, n_estimators=10, objective="multi:softmax"), X, Y),
+        (xgb.XGBClassifier(**ALONE, n_estimators=20, booster="dart", rate_drop=0.3), HOLES, B),
+        (xgb.XGBClassifier(**ALONE, n_estimators=20, booster="dart", rate_drop=0.3), X, Y),
+        (xgb.XGBRFClassifier(**ALONE, n_estimators=30), X, Y),
+        (xgb.XGBClassifier(**ALONE, n_estimators=20, missing=0.0), ZEROS, B),
+    ],
+    ids=[
+        *("binary", "stump", "base score", "classes", "softmax", "dart", "dart of classes"),
+        *("forest", "zero is missing"),
+    ],
+)
+def test_a_classifier_is_exact_at_its_thresholds(model, x, y):
+    """Labels agree, and probabilities to the digits of float32, beside thresholds and with NaN."""
+    _same(model.fit(x, y), x, 2e-7)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_a_regressor_sums_in_the_same_order(depth):
+    """Predictions agree to the last bit, far from zero too, where a sum in double would differ."""
+    _same(xgb.XGBRegressor(**ALONE, n_estimators=100, max_depth=depth).fit(XR, YR + 1000), XR, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "y"),
+    [
+        (xgb.XGBRegressor(**ALONE, n_estimators=40, booster="dart", rate_drop=0.3), YR + 1000),
+        (xgb.XGBRegressor(**ALONE, n_estimators=20, base_score=12.3), YR),
+        (xgb.XGBRFRegressor(**ALONE, n_estimators=30), YR),
+        (xgb.XGBRegressor(**ALONE, n_estimators=10), np.column_stack([YR, -YR])),
+        (
+            xgb.XGBRegressor(
+                **ALONE, n_estimators=5, objective="reg:quantileerror", quantile_alpha=[0.1]
+            ),
+            YR,
+        ),
+        (xgb.XGBRegressor(**ALONE, n_estimators=20, objective="reg:absoluteerror"), YR),
+    ],
+    ids=["dart", "base score", "forest", "two targets", "quantile", "absolute"],
+)
+def test_every_kind_of_regressor_agrees_to_the_last_bit(model, y):
+    """What is added, and what it starts from, is rounded as XGBoost rounds it."""
+    _same(model.fit(XR, y), XR, 0.0)
+
+
+@pytest.mark.parametrize("objective", ["count:poisson", "reg:gamma", "reg:tweedie"])
+def test_a_logarithmic_link_is_undone(objective):
+    """The exponential is rounded to float32."""
+    model = xgb.XGBRegressor(**ALONE, n_estimators=30, objective=objective)
+    _same(model.fit(XR, POSITIVE), XR, 2e-7)
+
+
+def test_fitting_that_stopped_early_answers_with_the_best_iteration():
+    """Later trees are left out, with several trees in each round and for each class."""
+    model = xgb.XGBClassifier(
+        **ALONE, n_estimators=200, early_stopping_rounds=3, num_parallel_tree=2
+    )
+    model.fit(X[:300], Y[:300], eval_set=[(X[300:], Y[300:])], verbose=False)
+    assert model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
+    _same(model, X, 2e-7)
+
+
+def test_a_ranker_answers_its_margin():
+    """Scores agree to the last bit."""
+    model = xgb.XGBRanker(**ALONE, n_estimators=10).fit(X, Y, qid=np.repeat(np.arange(50), 10))
+    _same(model, X, 0.0)
+
+
+def test_a_label_changes_where_the_rounded_probability_exceeds_one_half():
+    """Margins so small that float32 rounds their probability to one half give the first class."""
+    limit = np.float32(last_below_half(_logistic, np.float32))
+    above = np.nextafter(limit, np.float32(1))
+    rows = xgb.DMatrix(X[:2], base_margin=[limit, above])
+    treeless = xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(X, B), num_boost_round=0)
+    assert (treeless.predict(rows) > 0.5).tolist() == [False, True]
+
+
+def _frame():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": X[:, 0], "b": 100 * X[:, 1], "n": rng.integers(0, 9, 500)})
+    frame["s"] = rng.choice(list("wxyz"), 500).astype(object)
+    frame.loc[::13, "a"] = np.nan
+    return frame, ((X[:, 0] > 0) ^ (frame["s"] == "x")).astype(int)
+
+
+@pytest.mark.parametrize("sparse", [0.0, 1.0], ids=["dense", "sparse"])
+def test_zero_is_missing_in_a_sparse_matrix_alone(sparse):
+    """Behind a column transformer, unseen categories and the mean of a scaled column are as they are."""
+    frame, y = _frame()
+    frame.loc[::7, "b"] = 0.0
+    numbers = make_pipeline(SimpleImputer(), StandardScaler())
+    columns = make_column_transformer(
+        (numbers, ["a", "b"]),
+        (OneHotEncoder(handle_unknown="ignore"), ["s"]),
+        remainder="passthrough",
+        sparse_threshold=sparse,
+    )
+    model = make_pipeline(columns, xgb.XGBClassifier(**ALONE, n_estimators=30)).fit(frame, y)
+    converted = assert_same(model, frame, tolerance=2e-7)
+    strange = frame.assign(s="never", n=0)
+    strange["a"] = numbers.fit(frame[["a", "b"]])[0].statistics_[0]
+    compare(converted(strange), expected(model, strange), 2e-7)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [Normalizer(), PolynomialFeatures(), SimpleImputer(strategy="most_frequent"), MaxAbsScaler()],
+    ids=lambda step: type(step).__name__,
+)
+def test_a_matrix_stays_sparse_through_further_steps(step):
+    """What takes a sparse matrix and answers one leaves its zeros missing."""
+    frame, y = _frame()
+    encoder = make_column_transformer(
+        (OneHotEncoder(), ["s", "n"]), (StandardScaler(), ["b"]), sparse_threshold=1.0
+    )
+    model = make_pipeline(encoder, step, xgb.XGBClassifier(**ALONE, n_estimators=20)).fit(frame, y)
+    assert_same(model, frame, tolerance=2e-7)
+
+
+def test_named_columns_may_come_in_another_order():
+    """Columns are found by the names of fitting."""
+    frame = as_frame(X)
+    model = xgb.XGBClassifier(**ALONE, n_estimators=5).fit(frame, B)
+    compare(load(model, frame[frame.columns[::-1]])(frame), expected(model, frame), 2e-7)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -999.0, 1e-45, 3.0e38])
+def test_the_doubles_that_become_a_float_are_known(value):
+    """The ends of the interval become it, and their outer neighbours don't."""
+    single = np.float32(value)
+    low, high = _rounded_to(single)
+    ends = np.array([low, high, np.nextafter(low, -np.inf), np.nextafter(high, np.inf)])
+    assert (ends.astype(np.float32) == single).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("model", "y", "reason"),
+    [
+        (xgb.XGBRegressor(**ALONE, booster="gblinear", n_estimators=2), YR, "no trees"),
+        (xgb.XGBClassifier(**ALONE, objective="binary:hinge", n_estimators=2), B, "binary:hinge"),
+        (
+            xgb.XGBRegressor(**ALONE, multi_strategy="multi_output_tree", n_estimators=2),
+            np.column_stack([YR, -YR]),
+            "several targets",
+        ),
+        (
+            xgb.XGBRegressor(**ALONE, objective=lambda y, p: (p - y, np.ones_like(y))),
+            YR,
+            "function",
+        ),
+        (xgb.XGBClassifier(**ALONE, n_estimators=2), np.column_stack([B, 1 - B]), "classes"),
+    ],
+    ids=["linear", "hinge", "vector leaves", "own objective", "labels at once"],
+)
+def test_what_would_not_be_exact_is_refused(model, y, reason):
+    """The reason is told."""
+    with pytest.raises(ConversionError, match=reason):
+        load(model.fit(XR, y), as_frame(XR))
+
+
+def test_categories_of_a_frame_are_refused():
+    """A record has no categorical dtype, so the original itself could not be asked."""
+    frame, y = _frame()
+    frame["s"] = frame["s"].astype("category")
+    model = xgb.XGBClassifier(**ALONE, n_estimators=5, enable_categorical=True).fit(frame, y)
+    with pytest.raises(ConversionError, match="categories of a data frame"):
+        load(model, frame.assign(s=0.0))
