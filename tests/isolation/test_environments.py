@@ -1,9 +1,11 @@
 """The worker's environment: what it holds, and that it is made once."""
 
 import os
+import pickle
 from pathlib import Path
 
 import pytest
+import xgboost
 from originals import environment_of_tests
 
 from cannery.audits.findings import Audit, Reached
@@ -65,6 +67,20 @@ def test_names_of_numpy_2_ask_for_numpy_2() -> None:
     """A pickle that speaks of `numpy._core` can't be opened by numpy 1."""
     wanted = requirements_of(source_with(), audit_with(("numpy._core.multiarray._reconstruct",)))
     assert "numpy>=2" in wanted
+
+
+def test_a_booster_asks_for_its_library(tmp_path: Path) -> None:
+    """The version stands in a booster of XGBoost; LightGBM tells none, and the newest is taken."""
+    path = tmp_path / "model"
+    path.write_bytes(pickle.dumps(xgboost.train({}, xgboost.DMatrix([[1.0]], [1.0]), 1)))
+    named = audit_with(("xgboost.sklearn.XGBRegressor", "lightgbm.sklearn.LGBMRegressor"))
+    wanted = requirements_of(source_with(path=path), named)
+    assert {f"xgboost=={xgboost.__version__}", "lightgbm"} <= set(wanted)
+    recorded = requirements_of(
+        source_with("xgboost-cpu==3.0.2", "lightgbm==4.5.0", path=path), named
+    )
+    assert {"xgboost-cpu==3.0.2", "lightgbm==4.5.0"} <= set(recorded)
+    assert not any(r.startswith("xgboost=") for r in recorded)
 
 
 def test_an_lz4_file_asks_for_lz4(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import lightgbm
 import numpy as np
 import pytest
+import xgboost
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
+from cannery.conversions.onnx.lightgbm import numeric_splits
 from cannery.isolation.hugging import hug
 from cannery.signatures import Batch, Feature
 
@@ -53,6 +56,19 @@ def test_histogram_trees_are_hugged_in_double() -> None:
     thresholds = set(nodes["num_threshold"][nodes["is_leaf"] == 0].tolist())
     moved = np.abs(pairs[:, 1] - pairs[:, 0]).argmax(axis=1)
     assert set(pairs[np.arange(len(pairs)), 0, moved].tolist()) <= thresholds
+
+
+def test_boosters_are_hugged_as_they_compare() -> None:
+    """LightGBM's thresholds are doubles that still pass; XGBoost's are floats that no longer do."""
+    model = lightgbm.LGBMRegressor(n_estimators=5, verbose=-1).fit(NUMBERS, TARGET)
+    pairs = pairs_of(model)
+    thresholds = {t for _, each in numeric_splits(model) for t in each.tolist()}
+    moved = np.abs(pairs[:, 1] - pairs[:, 0]).argmax(axis=1)
+    assert set(pairs[np.arange(len(pairs)), 0, moved].tolist()) <= thresholds
+    pairs = pairs_of(xgboost.XGBRegressor(n_estimators=5, n_jobs=1).fit(NUMBERS, TARGET))
+    moved = np.abs(pairs[:, 1] - pairs[:, 0]).argmax(axis=1)
+    single = pairs[np.arange(len(pairs)), :, moved].astype(np.float32)
+    assert np.array_equal(np.nextafter(single[:, 0], np.float32(np.inf)), single[:, 1])
 
 
 def test_whole_numbers_stay_whole() -> None:

@@ -12,7 +12,8 @@ from cannery.conversions.nouns import Column, Description, Task
 from cannery.errors import ConversionError
 
 _LIBRARIES = (
-    *("scikit-learn", "numpy", "scipy", "pandas", "joblib", "skops", "onnx", "xgboost", "lightgbm"),
+    *("scikit-learn", "numpy", "scipy", "pandas", "joblib", "skops", "onnx"),
+    *("lightgbm", "xgboost", "xgboost-cpu"),
 )
 Value = str | int | float | bool
 

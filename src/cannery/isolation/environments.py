@@ -36,9 +36,19 @@ _OWN = ("joblib", "msgspec", "numpy", "onnx", "pandas", "scikit-learn", "skops")
 """What opening and converting need, whatever the model says."""
 
 _KEPT = frozenset(
-    {*_OWN, "cloudpickle", "lightgbm", "scipy", "threadpoolctl", "xgboost"} - {"onnx"}
+    {*_OWN, "cloudpickle", "lightgbm", "scipy", "threadpoolctl", "xgboost", "xgboost-cpu"}
+    - {"onnx"}
 )
 """The recorded names whose versions matter to opening and converting."""
+
+_BOOSTERS = ("lightgbm", "xgboost")
+"""Libraries that are needed where the model names them, whether or not a version is recorded."""
+
+_UNUSED = ("nvidia-nccl-cu12", "nvidia-nccl-cu13")
+"""What XGBoost asks for, to train on many graphics cards: hundreds of megabytes."""
+
+_XGBOOST = re.compile(rb"L\0{7}\x07version\[#L\0{7}\x03i(.)i(.)i(.)", re.DOTALL)
+"""The version in a booster's UBJSON, as a pickle holds it: three small integers."""
 
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.!+_-]*")
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
@@ -82,11 +92,25 @@ def requirements_of(source: Source, audit: Audit) -> tuple[str, ...]:
     """Return the requirements of a worker for this model, sorted: exact where a version is known."""
     pins = _pins(source, audit)
     wanted = dict.fromkeys(_OWN, "") | {name: f"=={version}" for name, version in pins.items()}
+    for name in _named(audit):
+        if name not in pins and f"{name}-cpu" not in pins:
+            wanted[name] = _written(source.blob.path) if name == "xgboost" else ""
     if "numpy" not in pins and any(r.name.startswith("numpy._core") for r in audit.names):
         wanted["numpy"] = ">=2"
     if source.format == "joblib" and _starts_with(source.blob.path, b"\x04\x22\x4d\x18"):
         wanted["lz4"] = ""
     return tuple(sorted(name + version for name, version in wanted.items()))
+
+
+def _named(audit: Audit) -> list[str]:
+    """Return the boosters' libraries of which opening the model resolves a name."""
+    return [b for b in _BOOSTERS if any(r.name.startswith(f"{b}.") for r in audit.names)]
+
+
+def _written(path: Path) -> str:
+    """Return the requirement for the version of XGBoost that wrote a booster; empty where it doesn't say."""
+    found = _XGBOOST.search(path.read_bytes())
+    return "==" + ".".join(str(part[0]) for part in found.groups()) if found else ""
 
 
 def _starts_with(path: Path, magic: bytes) -> bool:
@@ -183,7 +207,9 @@ def _uv(*words: str | Path, stdin: bytes | None = None) -> Finished:
 
 def _resolve(request: _Request) -> bytes:
     wanted = "\n".join(request.requirements).encode()
-    done = _uv("compile", "-", "--generate-hashes", "--no-header", "--no-annotate", stdin=wanted)
+    left = [word for name in _UNUSED for word in ("--no-emit-package", name)]
+    plain = ("--generate-hashes", "--no-header", "--no-annotate")
+    done = _uv("compile", "-", *plain, *left, stdin=wanted)
     if not done.ok:
         raise _unresolved(request, done)
     return done.stdout

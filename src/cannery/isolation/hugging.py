@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cannery.errors import ConversionError
 from cannery.signatures import Batch, Feature
 
 Floats = NDArray[np.float64]
@@ -72,6 +73,8 @@ def _splits(model: Any, transforms: Transforms) -> Iterator[Splits]:
         yield _of_tree(model.tree_, transforms)
     elif hasattr(model, "_predictors"):
         yield from _of_histograms(model, transforms)
+    elif hasattr(model, "get_booster") or hasattr(model, "booster_"):
+        yield from _of_booster(model, transforms)
     elif hasattr(model, "best_estimator_"):
         yield from _splits(model.best_estimator_, transforms)
     elif hasattr(model, "calibrated_classifiers_"):
@@ -132,6 +135,25 @@ def _of_histograms(model: Any, transforms: Transforms) -> Iterator[Splits]:
             column=column[np.isfinite(threshold)],
             threshold=threshold[np.isfinite(threshold)],
             single=False,
+        )
+
+
+def _of_booster(model: Any, transforms: Transforms) -> Iterator[Splits]:
+    """Yield the splits of XGBoost or LightGBM; none where the model is not one that converts."""
+    from cannery.conversions.onnx import lightgbm, xgboost  # they read what only the worker opens
+
+    single = hasattr(model, "get_booster")
+    try:
+        numeric = xgboost.numeric_splits(model) if single else lightgbm.numeric_splits(model)
+    except ConversionError:
+        return
+    for column, threshold in numeric:
+        yield Splits(
+            transforms=transforms,
+            tree=np.zeros_like(column),
+            column=column,
+            threshold=threshold,
+            single=single,
         )
 
 
