@@ -125,6 +125,16 @@ def test_hostile_names_neither_break_nor_steer_a_report(
     assert location["uri"].endswith("%1B%5B1m.pkl")
 
 
+def test_a_file_that_is_named_twice_is_one_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The format wants each artifact once."""
+    monkeypatch.chdir(tmp_path)
+    Path("own.pkl").write_bytes(OWN)
+    audits = sweep(("own.pkl", "./own.pkl"), Policy(), lambda done, models: None)
+    assert [a["location"]["uri"] for a in sarif_log(audits)["runs"][0]["artifacts"]] == ["own.pkl"]
+
+
 def _rules() -> set[str]:
     found = set()
     for path in Path(cannery.audits.__file__).parent.glob("*.py"):

@@ -38,7 +38,7 @@ def sarif_log(audits: Sequence[Audited]) -> dict[str, Any]:
     run = {
         "tool": {"driver": driver},
         "invocations": [{"executionSuccessful": True}],
-        "artifacts": [_artifact(audited) for audited in audits],
+        "artifacts": list({_place(audited): _artifact(audited) for audited in audits}.values()),
         "results": [_result(audited, finding, rules) for audited, finding in found],
     }
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
@@ -54,8 +54,12 @@ def _rule(rule: str) -> dict[str, Any]:
     }
 
 
+def _place(audited: Audited) -> str:
+    return _uri(audited.model, audited.main)
+
+
 def _artifact(audited: Audited) -> dict[str, Any]:
-    artifact: dict[str, Any] = {"location": {"uri": _uri(audited.model, audited.main)}}
+    artifact: dict[str, Any] = {"location": {"uri": _place(audited)}}
     if audited.digest:
         artifact |= {"length": audited.size, "hashes": {"sha-256": hex_of(audited.digest)}}
     return artifact
