@@ -83,6 +83,14 @@ def test_a_booster_asks_for_its_library(tmp_path: Path) -> None:
     assert not any(r.startswith("xgboost=") for r in recorded)
 
 
+def test_a_package_that_the_model_names_is_installed_where_it_is_recorded() -> None:
+    """The package of a trusted class comes along, at its recorded version; others stay out."""
+    source = source_with("acme-features==1.2", "boto3==1.0")
+    wanted = requirements_of(source, audit_with(("acme_features.ratios.Ratio",)))
+    assert "acme-features==1.2" in wanted
+    assert not any(r.startswith("boto3") for r in wanted)
+
+
 def test_an_lz4_file_asks_for_lz4(tmp_path: Path) -> None:
     """The one compressor of joblib that is not in the standard library is installed when needed."""
     path = tmp_path / "model"

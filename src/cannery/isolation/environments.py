@@ -39,7 +39,9 @@ _KEPT = frozenset(
     {*_OWN, "cloudpickle", "lightgbm", "scipy", "threadpoolctl", "xgboost", "xgboost-cpu"}
     - {"onnx"}
 )
-"""The recorded names whose versions matter to opening and converting."""
+"""The recorded names whose versions matter to opening and converting.
+
+So does a package that has the name of a module which the model names: one that the user trusts."""
 
 _BOOSTERS = ("lightgbm", "xgboost")
 """Libraries that are needed where the model names them, whether or not a version is recorded."""
@@ -79,11 +81,12 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
 def _pins(source: Source, audit: Audit) -> dict[str, str]:
     """Return name → exact version as recorded beside the model, and, ranking higher, inside it."""
     pins: dict[str, str] = {}
+    kept = _KEPT | {r.name.partition(".")[0].replace("_", "-").lower() for r in audit.names}
     recorded = [line.partition("==")[::2] for line in source.requirements]
     for name, version in [*recorded, *audit.versions.items()]:
         name = re.sub(r"[-_.]+", "-", name.strip()).lower()
         version = version.partition(";")[0].strip()
-        if name in _KEPT and _VERSION.fullmatch(version):
+        if name in kept and _VERSION.fullmatch(version):
             pins[name] = version
     return pins
 

@@ -198,6 +198,13 @@ def _failed(error: Exception) -> m.Failed:
             message="the model needs more memory than the worker may have",
             hint="raise the worker's limit of memory",
         )
+    if isinstance(error, ModuleNotFoundError):
+        return m.Failed(
+            kind="conversion",
+            message=f"the model needs the module '{error.name}', which the worker doesn't have",
+            hint="record its package as name==version in the model's requirements.txt; code of a"
+            " notebook or script has to become such a package",
+        )
     return m.Failed(kind="conversion", message=f"the model failed: {type(error).__name__}: {error}")
 
 
