@@ -1,4 +1,6 @@
-"""Make the allow-list of names again from the installed libraries: `python tools/make_names.py`.
+"""List the names of the libraries that are installed here, as JSON: `python make_names.py`.
+
+`tools/merge_names.py` runs this in environments of several generations and writes the tables.
 
 Everything is listed by rule. A class may be made where making it (without arguments) and giving it a
 state runs nothing but assignments; a function may be called on opening only where it is named below
@@ -11,19 +13,22 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import sys
 import types
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
-from importlib.metadata import version
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-
-NAMES = Path(__file__).parents[1] / "src" / "cannery" / "audits" / "names"
 
 Modules = dict[str, set[str]]
 
 HEAP_TYPE = 1 << 9
+
+FUNCTIONS = {
+    "builtin_function_or_method", "cython_function_or_method", "function", "fused_cython_function",
+}  # fmt: skip
+"""Types of functions; compiled ones were builtin functions before Cython 3."""
 
 
 def modules(package: str, *, without: tuple[str, ...]) -> Iterator[types.ModuleType]:
@@ -50,7 +55,7 @@ def is_plain_class(value: Any, name: str, setters: tuple[str, ...]) -> bool:
     """Tell whether making an object and setting its state only assigns attributes."""
     if not isinstance(value, type) or value.__qualname__ != name:
         return False
-    if issubclass(value, BaseException | type) or "__del__" in _all(value):
+    if issubclass(value, (BaseException, type)) or "__del__" in _all(value):
         return False
     setter = _where(value, "__setstate__")
     if setter is not None and setter.__flags__ & HEAP_TYPE:
@@ -75,8 +80,7 @@ def _where(cls: type, name: str) -> type | None:
 def function_names(module: types.ModuleType, *, without: tuple[str, ...] = ()) -> Iterator[str]:
     """Yield the functions that a module defines, compiled ones included."""
     for name, value in own(module):
-        kind = type(value).__name__
-        if kind not in {"function", "cython_function_or_method", "fused_cython_function"}:
+        if type(value).__name__ not in FUNCTIONS:
             continue
         if value.__qualname__ == name and not any(part in name for part in without):
             yield name
@@ -88,6 +92,7 @@ SKLEARN_WITHOUT = (
     ".tests",
     "sklearn.conftest",
     "sklearn.datasets",
+    ".setup",
     "sklearn.externals",
     "sklearn._build_utils",
     "sklearn._min_dependencies",
@@ -98,6 +103,8 @@ SKLEARN_WITHOUT = (
     "sklearn.utils.parallel",
     "sklearn.utils._joblib",
     "sklearn.utils._show_versions",
+    "sklearn.utils._estimator_html_repr",
+    "sklearn.utils._readonly_array_wrapper",
     "sklearn.utils._repr_html",
     "sklearn.utils.fixes",
     "sklearn.utils.discovery",
@@ -130,7 +137,18 @@ SKLEARN_WITHOUT = (
     "_weight_vector",
 )
 """Modules that draw, read, run or test, and native helpers of fitting that no fitted model holds."""
-SKLEARN_NOT_CLASSES = ("Display", "Builder", "_PathFinder", "Pruner", "Prune", "Pytest", "Heap")
+SKLEARN_NOT_CLASSES = (
+    "Display",
+    "Builder",
+    "_PathFinder",
+    "Pruner",
+    "Prune",
+    "Pytest",
+    "Heap",
+    "PQueue",
+    "_Deprecat",
+    "WeightedMedian",
+)
 SKLEARN_SETTERS = (
     "sklearn.base.BaseEstimator",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -147,6 +165,7 @@ SKLEARN_CONSTRUCTED = {
 """Compiled classes that pickles call: all of a module, or these."""
 SKLEARN_PRIVATE = {
     "_cube", "_exp", "_identity", "_kmeans_single_elkan", "_kmeans_single_lloyd", "_logcosh",
+    "_passthrough_scorer",
 }  # fmt: skip
 """Private functions that fitted estimators hold."""
 SKLEARN_REFERENCES = (
@@ -169,15 +188,23 @@ NOT_COMPUTING = ("plot", "display", "check_", "fetch", "load", "dump", "scorer",
 """Parts of names of functions that draw, check or read."""
 
 
+def is_public_computing(name: str) -> bool:
+    """Tell whether the name of a function of scikit-learn says that it only computes."""
+    return not name.startswith(("_", "newObj")) and not any(part in name for part in NOT_COMPUTING)
+
+
 def sklearn_table() -> dict[str, Any]:
     """List scikit-learn."""
     classes, functions, references = defaultdict(set), defaultdict(set), defaultdict(set)
+    refused: Modules = defaultdict(set)
     for module in modules("sklearn", without=SKLEARN_WITHOUT):
         name = module.__name__
         for key, value in own(module):
             if any(part in key for part in SKLEARN_NOT_CLASSES):
                 continue
-            if is_plain_class(value, key, SKLEARN_SETTERS):
+            if isinstance(value, type) and not is_plain_class(value, key, SKLEARN_SETTERS):
+                refused[name].add(key)
+            elif is_plain_class(value, key, SKLEARN_SETTERS):
                 classes[name].add(key)
                 if name in SKLEARN_CONSTRUCTED and key in (SKLEARN_CONSTRUCTED[name] or (key,)):
                     functions[name].add(key)
@@ -189,8 +216,8 @@ def sklearn_table() -> dict[str, Any]:
         if name.startswith(SKLEARN_REFERENCES) and "_plot" not in name:
             references[name].update(
                 key
-                for key in function_names(module, without=NOT_COMPUTING)
-                if not key.startswith(("_", "newObj")) or key in SKLEARN_PRIVATE
+                for key in function_names(module)
+                if key in SKLEARN_PRIVATE or is_public_computing(key)
             )
     return table(
         "scikit-learn",
@@ -198,7 +225,77 @@ def sklearn_table() -> dict[str, Any]:
         functions,
         references,
         aliases={"_loss": "sklearn._loss._loss"},
+        refused=refused,
     )
+
+
+# Libraries of estimators in scikit-learn's manner
+
+ESTIMATORS_WITHOUT = (
+    ".tests", "conftest", ".datasets", ".keras", ".tensorflow", ".testing", "_checks", "_docstring",
+    "_show_versions", "deprecation", "fixes", "_config", "_tags", "validation", "._lib", ".dask", ".spark",
+    ".rabit", ".collective", ".tracker", ".federated", ".plotting", ".libpath", ".monitoring", ".eval",
+    ".dev", ".widget", ".text_processing", ".utils",
+)  # fmt: skip
+"""Modules that draw, read, run, test or talk to other machines."""
+
+
+def estimators_table(
+    library: str, package: str, homes: tuple[str, ...], setters: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """List the plain classes in the modules of a library that begin with `homes`, and what its setters bind."""
+    classes, refused = defaultdict(set), defaultdict(set)
+    for module in modules(package, without=ESTIMATORS_WITHOUT):
+        if not module.__name__.startswith(homes):
+            continue
+        for key, value in own(module):
+            if isinstance(value, type) and "Mock" not in key:
+                plain = is_plain_class(value, key, (*SKLEARN_SETTERS, *setters))
+                (classes if plain else refused)[module.__name__].add(key)
+    return table(library, classes, {}, {}, refused=refused)
+
+
+def imblearn_table() -> dict[str, Any]:
+    """List imbalanced-learn: samplers, ensembles, its pipeline, and its metrics."""
+    homes = (
+        "over_sampling",
+        "under_sampling",
+        "combine",
+        "ensemble",
+        "pipeline",
+        "base",
+        "metrics",
+    )
+    found = estimators_table("imbalanced-learn", "imblearn", tuple(f"imblearn.{h}" for h in homes))
+    metrics = importlib.import_module("imblearn.metrics._classification")
+    names = [n for n in function_names(metrics, without=("make_",)) if not n.startswith("_")]
+    return found | {"references": ordered({metrics.__name__: names})}
+
+
+def xgboost_table() -> dict[str, Any]:
+    """List XGBoost: its estimators, and the booster, whose buffer has a rule in `audits/boosters.py`."""
+    return with_booster(
+        estimators_table(distribution("xgboost", "xgboost-cpu"), "xgboost", ("xgboost.sklearn",)),
+        "xgboost.core",
+    ) | {"library": "xgboost"}
+
+
+def lightgbm_table() -> dict[str, Any]:
+    """List LightGBM in the same way."""
+    return with_booster(
+        estimators_table("lightgbm", "lightgbm", ("lightgbm.sklearn",)), "lightgbm.basic"
+    )
+
+
+def with_booster(found: dict[str, Any], home: str) -> dict[str, Any]:
+    """Add the class that holds a native booster."""
+    return found | {"classes": ordered(found["classes"] | {home: ["Booster"]})}
+
+
+def catboost_table() -> dict[str, Any]:
+    """List CatBoost: its setter reads the buffer that has a rule in `audits/boosters.py`."""
+    names = ["CatBoost", "CatBoostClassifier", "CatBoostRanker", "CatBoostRegressor"]
+    return table("catboost", {"catboost.core": names}, {}, {})
 
 
 # numpy
@@ -228,12 +325,20 @@ NUMPY_FUNCTIONS = {
 """Those that could do more than compute have an argument rule in `audits/calls.py`."""
 NUMPY_WITHOUT = (
     "load", "save", "fromfile", "fromstring", "fromregex", "genfromtxt", "memmap", "tofile",
-    "frompyfunc", "fromfunction", "fromiter", "apply_", "piecewise", "vectorize", "set_", "seterr",
+    "frompyfunc", "fromfunction", "lookfor", "source", "disp", "fromiter", "apply_", "piecewise", "vectorize", "set_", "seterr",
     "show_", "print", "get_include", "info", "test", "busday", "einsum_path", "array2string",
     "array_repr", "array_str", "format_", "errstate", "buffer", "bufsize", "geterr", "dlpack", "nested", "_",
 )  # fmt: skip
 """Parts of names of functions that read, write, configure, or call what they are given."""
 UFUNC_HOMES = ("numpy", "numpy._core._multiarray_umath", "numpy._core.umath")
+
+
+def numpy_module(name: str) -> types.ModuleType:
+    """Import a module by its name in numpy 2, in numpy 1 too."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return importlib.import_module(name.replace("numpy._core", "numpy.core"))
 
 
 def numpy_table() -> dict[str, Any]:
@@ -242,7 +347,7 @@ def numpy_table() -> dict[str, Any]:
 
     references: Modules = defaultdict(set)
     for home in UFUNC_HOMES:
-        for key, value in vars(importlib.import_module(home)).items():
+        for key, value in vars(numpy_module(home)).items():
             if isinstance(value, np.ufunc) and value.__name__ == key:
                 references[home].add(key)
     for value in vars(np).values():
@@ -278,8 +383,10 @@ SCIPY_CLASSES = (
     "scipy.stats._distn_infrastructure",
     "scipy.optimize._optimize",
 )
-SCIPY_NOT_CLASSES = ("KDTree", "cKDTree", "cKDTreeNode", "coo_entries", "ordered_pairs")
-"""Their setter follows offsets of the file in native code, and writes where they lead."""
+SCIPY_NOT_CLASSES = (
+    "KDTree", "_DeprecationWrapper", "cKDTree", "cKDTreeNode", "coo_entries", "ordered_pairs",
+)  # fmt: skip
+"""The setter of trees follows offsets of the file in native code, and writes where they lead."""
 SCIPY_SETTERS = (
     "scipy.stats._distn_infrastructure.rv_generic",
     "scipy.stats._distn_infrastructure.rv_continuous",
@@ -290,18 +397,32 @@ SCIPY_SETTERS = (
 """They execute `_parse_arg_template`, which has a rule of its own in `audits/states.py`."""
 
 
+SCIPY_ALIASES = {
+    f"scipy.{name}": f"scipy.{package}._{name.partition('.')[2]}"
+    for package, names in {
+        "sparse": ("bsr", "coo", "csc", "csr", "dia", "dok", "lil"),
+        "interpolate": ("interpolate",),
+    }.items()
+    for name in (f"{package}.{one}" for one in names)
+}
+"""Modules that were public before scipy 1.8; each hands on the classes of its successor."""
+
+
 def scipy_table() -> dict[str, Any]:
     """List scipy."""
     import numpy as np
 
     classes, functions, references = defaultdict(set), defaultdict(set), defaultdict(set)
+    refused: Modules = defaultdict(set)
     without = (".tests", "conftest", "._lib._", ".io", ".datasets", "._build", "setup")
     for module in modules("scipy", without=without):
         name = module.__name__
         if name.startswith(SCIPY_CLASSES):
             for key, value in own(module):
-                if key not in SCIPY_NOT_CLASSES and is_plain_class(value, key, SCIPY_SETTERS):
-                    classes[name].add(key)
+                if key in SCIPY_NOT_CLASSES or not isinstance(value, type):
+                    continue
+                plain = is_plain_class(value, key, SCIPY_SETTERS)
+                (classes if plain else refused)[name].add(key)
         if name.startswith("scipy.spatial.distance"):
             references[name].update(function_names(module, without=("_validate", "pdist", "cdist")))
     homes = ("scipy.special", "scipy.special._ufuncs", "scipy.special._special_ufuncs")
@@ -315,7 +436,7 @@ def scipy_table() -> dict[str, Any]:
                 references[home].add(key)
     references["scipy._lib.array_api_compat.numpy._aliases"].add("asarray")
     references["scipy.special._logsumexp"].update(("log_softmax", "logsumexp", "softmax"))
-    return table("scipy", classes, functions, references)
+    return table("scipy", classes, functions, references, aliases=SCIPY_ALIASES, refused=refused)
 
 
 # pandas
@@ -330,6 +451,7 @@ PANDAS_CLASSES = {
     "pandas.core.flags": ("Flags",),
     "pandas.core.indexes.base": ("Index",),
     "pandas.core.indexes.multi": ("MultiIndex",),
+    "pandas.core.indexes.numeric": ("Float64Index", "Int64Index", "UInt64Index"),
     "pandas.core.indexes.range": ("RangeIndex",),
     "pandas.core.indexes.category": ("CategoricalIndex",),
     "pandas.core.indexes.datetimes": ("DatetimeIndex",),
@@ -339,8 +461,8 @@ PANDAS_CLASSES = {
     "pandas.core.arrays.categorical": ("Categorical",),
     "pandas.core.arrays.datetimes": ("DatetimeArray",),
     "pandas.core.arrays.timedeltas": ("TimedeltaArray",),
-    "pandas.core.arrays.string_": ("StringArray",),
-    "pandas.core.arrays.numpy_": ("NumpyExtensionArray",),
+    "pandas.core.arrays.string_": ("StringArray", "StringDtype"),
+    "pandas.core.arrays.numpy_": ("NumpyExtensionArray", "PandasArray"),
     "pandas.core.arrays.boolean": ("BooleanArray", "BooleanDtype"),
     "pandas.core.arrays.integer": ("IntegerArray",),
     "pandas.core.arrays.floating": ("FloatingArray",),
@@ -358,7 +480,7 @@ PANDAS_FUNCTIONS = {
     "pandas._libs.tslibs.timestamps": ("_unpickle_timestamp",),
     "pandas._libs.tslibs.timedeltas": ("_timedelta_unpickle",),
     "pandas._libs.missing": ("_nat_unpickle",),
-    "pandas._libs.tslibs.nattype": ("_nat_unpickle",),
+    "pandas._libs.tslibs.nattype": ("__nat_unpickle", "_nat_unpickle"),
     "pandas.core.indexes.base": ("_new_Index",),
     "pandas.core.indexes.datetimes": ("_new_DatetimeIndex",),
     "pandas.core.internals.managers": ("BlockManager", "SingleBlockManager"),
@@ -373,6 +495,7 @@ PANDAS_REFERENCES = {
     ),
     "pandas.core.dtypes.missing": ("isna", "notna"),
     "pandas.core.indexes.base": ("Index",),
+    "pandas.core.indexes.numeric": ("Float64Index", "Int64Index", "UInt64Index"),
     "pandas.core.indexes.range": ("RangeIndex",),
     "pandas.core.indexes.multi": ("MultiIndex",),
     "pandas.core.indexes.datetimes": ("DatetimeIndex",),
@@ -416,6 +539,7 @@ PYTHON_REFERENCES = {
         "abs", "bool", "bytes", "complex", "dict", "float", "frozenset", "int", "len", "list",
         "max", "min", "object", "range", "round", "set", "slice", "sorted", "str", "sum", "tuple",
     ),
+    "collections": ("OrderedDict",),
 }  # fmt: skip
 
 
@@ -426,15 +550,8 @@ def python_table() -> dict[str, Any]:
     references["math"] = {
         key for key, value in vars(math).items() if isinstance(value, types.BuiltinFunctionType)
     }
-    import platform
-
-    return table(
-        "python",
-        PYTHON_CLASSES,
-        PYTHON_FUNCTIONS,
-        references,
-        versions=(platform.python_version(),),
-    )
+    number = ".".join(map(str, sys.version_info[:3]))
+    return table("python", PYTHON_CLASSES, PYTHON_FUNCTIONS, references, versions=(number,))
 
 
 def joblib_table() -> dict[str, Any]:
@@ -450,6 +567,7 @@ def table(
     *,
     aliases: dict[str, str] | None = None,
     versions: tuple[str, ...] = (),
+    refused: Any = (),
 ) -> dict[str, Any]:
     """Return a table in the form of its file: sorted, without empty modules."""
     return {
@@ -459,7 +577,19 @@ def table(
         "classes": ordered(classes),
         "functions": ordered(functions),
         "references": ordered(references),
+        "refused": ordered(dict(refused)),
     }
+
+
+def distribution(*names: str) -> str:
+    """Return the one of several distributions of a library that is installed."""
+    for name in names:
+        try:
+            version(name)
+        except PackageNotFoundError:
+            continue
+        return name
+    raise PackageNotFoundError(names[0])
 
 
 def ordered(found: Any) -> dict[str, list[str]]:
@@ -468,21 +598,29 @@ def ordered(found: Any) -> dict[str, list[str]]:
 
 
 TABLES = {
+    "catboost": catboost_table,
+    "imbalanced-learn": imblearn_table,
     "joblib": joblib_table,
+    "lightgbm": lightgbm_table,
     "numpy": numpy_table,
     "pandas": pandas_table,
     "python": python_table,
     "scikit-learn": sklearn_table,
     "scipy": scipy_table,
+    "xgboost": xgboost_table,
 }
 
 
 def main() -> None:
-    """Write every table anew."""
+    """Write the tables of the libraries that are here to the standard output."""
     warnings.simplefilter("ignore")
+    found = {}
     for library, make in TABLES.items():
-        text = json.dumps(make(), indent=1, sort_keys=True) + "\n"
-        NAMES.joinpath(f"{library}.json").write_text(text)
+        try:
+            found[library] = make()
+        except ImportError:  # a library that is not here
+            continue
+    json.dump(found, sys.stdout)
 
 
 if __name__ == "__main__":

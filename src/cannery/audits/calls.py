@@ -19,6 +19,7 @@ from cannery.audits.values import (
     Tuple,
     Value,
     describe,
+    head_of,
     size_of,
 )
 
@@ -155,8 +156,13 @@ def _encode(c: Call) -> Value:
                 except UnicodeEncodeError:
                     return c.refuse("with text that is not Latin-1")
             if text.type is str:
-                return Opaque(bytes, text.size)
+                return Opaque(bytes, text.size, _latin(text))
     return c.refuse("with a codec other than Latin-1")
+
+
+def _latin(text: str | Opaque) -> bytes:
+    """Return the first bytes of a text that becomes bytes."""
+    return head_of(text).decode("utf-8", "surrogatepass").encode("latin-1", "replace")
 
 
 def _bytes(c: Call) -> Value:
@@ -168,11 +174,11 @@ def _bytearray(c: Call) -> Value:
         case ():
             return Opaque(bytearray, 0)
         case (data,) if (size := size_of(data)) is not None:
-            return Opaque(bytearray, size)
+            return Opaque(bytearray, size, head_of(data))
         case (str() as text, "latin-1" | "latin1"):
-            return Opaque(bytearray, len(text))
-        case (Opaque(type=kind, size=size), "latin-1" | "latin1") if kind is str:
-            return Opaque(bytearray, size)
+            return Opaque(bytearray, len(text), _latin(text))
+        case (Opaque(type=kind) as text, "latin-1" | "latin1") if kind is str:
+            return Opaque(bytearray, text.size, _latin(text))
     return c.refuse("with something that is not bytes")
 
 

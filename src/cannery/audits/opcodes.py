@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from cannery.audits.findings import Severity
 from cannery.audits.limits import Limits
-from cannery.audits.values import Opaque, Value
+from cannery.audits.values import HEAD, Opaque, Value, head_of
 
 Data = bytes | mmap.mmap
 """What programs are read from: indexed, sliced, searched, never executed."""
@@ -90,7 +90,11 @@ def _text(data: Data, at: int, end: int, limits: Limits) -> Value:
         value = data[at:end].decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
         raise BrokenProgramError("bad-text", "a string is not UTF-8") from error
-    return value if len(value) <= limits.kept else Opaque(str, len(value))
+    return _kept(value, limits)
+
+
+def _kept(value: str, limits: Limits) -> Value:
+    return value if len(value) <= limits.kept else Opaque(str, len(value), head_of(value))
 
 
 def _old_text(data: Data, at: int, end: int, limits: Limits) -> Value:
@@ -103,11 +107,15 @@ def _old_text(data: Data, at: int, end: int, limits: Limits) -> Value:
 
 
 def _raw(data: Data, at: int, end: int, limits: Limits) -> Value:
-    return data[at:end] if end - at <= limits.kept else Opaque(bytes, end - at)
+    return (
+        data[at:end]
+        if end - at <= limits.kept
+        else Opaque(bytes, end - at, bytes(data[at : min(end, at + HEAD)]))
+    )
 
 
-def _array(_data: Data, at: int, end: int, _limits: Limits) -> Value:
-    return Opaque(bytearray, end - at)
+def _array(data: Data, at: int, end: int, _limits: Limits) -> Value:
+    return Opaque(bytearray, end - at, bytes(data[at : min(end, at + HEAD)]))
 
 
 def _integer(data: Data, at: int, end: int, limits: Limits) -> Value:
@@ -155,7 +163,7 @@ def _unicode(data: Data, at: int, limits: Limits) -> Read:
         value = line.decode("raw-unicode-escape")
     except UnicodeDecodeError as error:
         raise BrokenProgramError("bad-text", "a string has a broken escape") from error
-    return (value if len(value) <= limits.kept else Opaque(str, len(value))), end
+    return _kept(value, limits), end
 
 
 def _names(data: Data, at: int, _limits: Limits) -> Read:

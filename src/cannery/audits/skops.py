@@ -11,7 +11,18 @@ from cannery.audits.archives import Archive, BadArchiveError, array_problem
 from cannery.audits.findings import Role
 from cannery.audits.ledger import Ledger, remedy_for
 from cannery.audits.opcodes import Data
-from cannery.audits.values import Dict, List, Made, Name, Opaque, Partial, Set, Tuple, Value
+from cannery.audits.values import (
+    HEAD,
+    Dict,
+    List,
+    Made,
+    Name,
+    Opaque,
+    Partial,
+    Set,
+    Tuple,
+    Value,
+)
 
 _PROTOCOLS = (0, 1, 2)
 _DEPTH = 150
@@ -201,7 +212,9 @@ class _Walk:
 
     def bytes(self, node: Node) -> Value:
         self.only(node, "builtins.bytes", "builtins.bytearray")
-        return Opaque(bytes, self.archive.members[self.file(node)].file_size)
+        data = self.archive.read(self.file(node), self.ledger.limits.decompressed)
+        kind = bytearray if node["__class__"] == "bytearray" else bytes
+        return Opaque(kind, len(data), bytes(data[:HEAD]))
 
     def slice(self, node: Node) -> Value:
         self.only(node, "builtins.slice")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cannery.audits import arrays
+from cannery.audits.boosters import buffer_problem
 from cannery.audits.ledger import Ledger
 from cannery.audits.values import (
     Dict,
@@ -205,6 +206,8 @@ def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Ref
     version = items.get(_VERSION)
     if isinstance(version, str) and len(version) < 40:
         ledger.versions.setdefault("scikit-learn", version)
+    if problem := buffer_problem(owner, items):
+        refuse("hostile-state", problem)
     if TEMPLATE in items and not is_template(items[TEMPLATE]):
         refuse("hostile-state", f"'{owner}' would execute code that is no argument parser of scipy")
     if items.get("input") in ("filename", "file") and owner.startswith("sklearn."):

@@ -32,6 +32,10 @@ class Name:
         return self.entry.canonical if self.entry else self.dotted
 
 
+HEAD = 32
+"""Characters or bytes of a long literal that stay known."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Opaque:
     """A long literal of which only the type and the length are known."""
@@ -40,6 +44,8 @@ class Opaque:
     """`str`, `bytes` or `bytearray`."""
     size: int
     """Characters or bytes."""
+    head: bytes = b""
+    """Its first bytes, where they tell a format; of a text in UTF-8."""
 
 
 class Tuple:
@@ -139,6 +145,15 @@ class Partial(Made):
     def __init__(self, name: Name | None, function: Value) -> None:
         super().__init__(name)
         self.function = function
+
+
+def head_of(value: Value) -> bytes:
+    """Return the first bytes of a literal, '' of anything else."""
+    if isinstance(value, str):
+        return value[:HEAD].encode("utf-8", "surrogatepass")
+    if isinstance(value, bytes | bytearray):
+        return bytes(value[:HEAD])
+    return value.head if isinstance(value, Opaque) else b""
 
 
 def size_of(value: Value) -> int | None:

@@ -1,0 +1,66 @@
+"""The native buffers that boosting libraries keep inside a pickled model.
+
+The library's own parser reads them, in native code, when the state is set: so a state has exactly one
+buffer, of the type and with the beginning that the library writes, and nothing in place of a pointer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cannery.audits.values import Opaque, Value, describe, head_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buffer:
+    """Where a library keeps its buffer, and how one begins."""
+
+    keys: tuple[str, ...]
+    """Attributes under which generations keep it; a state has exactly one of them."""
+    types: tuple[type, ...]
+    heads: tuple[bytes, ...]
+
+
+_CATBOOST = Buffer(keys=("__model",), types=(bytes,), heads=(b"CBM1",))
+
+BUFFERS = {
+    "catboost.core.CatBoost": _CATBOOST,
+    "catboost.core.CatBoostClassifier": _CATBOOST,
+    "catboost.core.CatBoostRanker": _CATBOOST,
+    "catboost.core.CatBoostRegressor": _CATBOOST,
+    "lightgbm.basic.Booster": Buffer(keys=("_handle", "handle"), types=(str,), heads=(b"tree\n",)),
+    "xgboost.core.Booster": Buffer(
+        # UBJSON, JSON, and the binary form of the generations before.
+        keys=("handle",),
+        types=(bytearray,),
+        heads=(b"{L\0\0\0\0\0\0\0\x06Config{", b'{"', b"CONFIG-offset:"),
+    ),
+}
+"""By canonical class."""
+
+LARGEST = 1 << 31
+"""Bytes of a buffer; what is larger than any of these libraries' own readers takes."""
+
+
+def buffer_problem(owner: str, state: dict[str, Value]) -> str | None:
+    """Return what is wrong with the native buffer in the state of a booster, None where there is none to judge."""
+    rule = BUFFERS.get(owner)
+    if rule is None:
+        return None
+    found = [key for key in rule.keys if key in state]
+    if len(found) != 1:
+        return (
+            None
+            if not found and rule is _CATBOOST
+            else f"'{owner}' has {len(found)} native buffers"
+        )
+    value = state[found[0]]
+    kind = value.type if isinstance(value, Opaque) else type(value)
+    if kind not in rule.types:
+        return f"the native buffer of '{owner}' is {describe(value)[:80]}"
+    size = value.size if isinstance(value, Opaque) else len(value)
+    if size > LARGEST:
+        return f"the native buffer of '{owner}' has {size} bytes"
+    if not head_of(value).startswith(rule.heads):
+        return f"the native buffer of '{owner}' does not begin as that library writes it"
+    return None

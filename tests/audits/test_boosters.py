@@ -1,0 +1,92 @@
+"""Boosters in pickles: their own buffers pass, and nothing else may stand in place of one."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from typing import Any
+
+import pickles as p
+import pytest
+from audit_sources import AuditBytes
+
+CLASSES = [("xgboost.core", "Booster"), ("lightgbm.basic", "Booster")]
+
+
+def pushed(value: Any) -> bytes:
+    """Push a literal of the type that a state holds."""
+    match value:
+        case bytearray():
+            return b"\x96" + struct.pack("<Q", len(value)) + bytes(value)
+        case bytes():
+            return p.data(value)
+        case str():
+            return p.text(value)
+        case int():
+            return p.number(value)
+    return p.NONE
+
+
+def booster(home: str, name: str, state: dict[str, Any]) -> bytes:
+    """Write an object of a class with a state."""
+    items = b"".join(p.text(key) + pushed(value) for key, value in state.items())
+    made = p.name(home, name) + p.EMPTY_TUPLE + b"\x81"
+    return p.make_pickle(made, p.EMPTY_DICT, p.MARK, items, b"u", p.BUILD, protocol=5)
+
+
+UBJSON = bytearray(b"{L\0\0\0\0\0\0\0\x06Config{L\0\0\0\0\0\0\0\x07learner")
+
+HONEST: list[tuple[str, str, dict[str, Any]]] = [
+    ("xgboost.core", "Booster", {"handle": UBJSON}),
+    ("xgboost.core", "Booster", {"handle": UBJSON + bytes(100_000)}),
+    ("xgboost.core", "Booster", {"handle": bytearray(b"CONFIG-offset:" + bytes(100))}),
+    ("lightgbm.basic", "Booster", {"handle": "tree\nversion=v4\n"}),
+    ("lightgbm.basic", "Booster", {"_handle": "tree\nversion=v4\n" + "0" * 100_000}),
+    ("catboost.core", "CatBoostClassifier", {"__model": b"CBM1" + bytes(100)}),
+    ("catboost.core", "CatBoostClassifier", {"iterations": 3}),
+]
+
+HOSTILE: list[tuple[str, str, dict[str, Any]]] = [
+    ("xgboost.core", "Booster", {"handle": 0x7F000000}),
+    ("xgboost.core", "Booster", {"handle": None}),
+    ("xgboost.core", "Booster", {"handle": bytes(UBJSON)}),
+    ("xgboost.core", "Booster", {"handle": bytearray(b"\x7fELF" + bytes(100_000))}),
+    ("xgboost.core", "Booster", {"best_iteration": 3}),
+    ("lightgbm.basic", "Booster", {"handle": 0x7F000000}),
+    ("lightgbm.basic", "Booster", {"_handle": None, "handle": 0x7F000000}),
+    ("lightgbm.basic", "Booster", {"_handle": "tree\n", "handle": "tree\n"}),
+    ("lightgbm.basic", "Booster", {"handle": "include=/etc/passwd\n"}),
+    ("catboost.core", "CatBoostClassifier", {"__model": b"CBM2"}),
+    ("catboost.core", "CatBoostClassifier", {"__model": 0x7F000000}),
+]
+
+
+@pytest.mark.parametrize(("home", "name", "state"), HONEST)
+def test_a_buffer_of_the_library_is_safe(
+    home: str, name: str, state: dict[str, Any], audit_bytes: AuditBytes
+) -> None:
+    """Short and long, under the attribute of either generation."""
+    found = audit_bytes(booster(home, name, state))
+    assert (found.verdict, found.findings) == ("safe", ())
+
+
+@pytest.mark.parametrize(("home", "name", "state"), HOSTILE)
+def test_what_is_no_buffer_of_the_library_is_unsafe(
+    home: str, name: str, state: dict[str, Any], audit_bytes: AuditBytes
+) -> None:
+    """A number that would become a pointer, another type, another format, none, or two."""
+    found = audit_bytes(booster(home, name, state))
+    assert found.verdict == "unsafe"
+    assert [f.rule for f in found.findings] == ["hostile-state"]
+
+
+@pytest.mark.parametrize(("home", "name"), CLASSES)
+def test_a_buffer_in_the_form_of_older_protocols_is_judged_too(
+    home: str, name: str, audit_bytes: AuditBytes
+) -> None:
+    """Protocol 2 writes a bytearray as a call, and its bytes as Latin-1 text."""
+    good = UBJSON if home == "xgboost.core" else "tree\n"
+    for value, verdict in ((good, "safe"), (bytearray(b"\x80\x05" * 20_000), "unsafe")):
+        state = pickle.dumps({"handle": value}, 2)[2:-1]
+        data = b"\x80\x02" + p.name(home, name) + b")\x81" + state + b"b."
+        assert audit_bytes(data).verdict == verdict
