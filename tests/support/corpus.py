@@ -99,9 +99,9 @@ def composed() -> Iterator[tuple[str, Any]]:
         yield f"function-{function.__name__}", Pipeline([("f", FunctionTransformer(function))])
 
 
-def models() -> Iterator[tuple[str, Any]]:
-    """Yield everything that is saved, by name."""
-    yield from fitted().items()
+def models(*wanted: str) -> Iterator[tuple[str, Any]]:
+    """Yield everything that is saved, by name; of scikit-learn's own estimators those that are named."""
+    yield from fitted(*wanted).items()
     yield from composed()
     yield from samplers()
     for kind, values in VALUES.items():
@@ -131,7 +131,7 @@ def main(folder: str, *wanted: str) -> None:
     warnings.simplefilter("ignore")
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    for name, model in models():
+    for name, model in models(*wanted):
         if wanted and name not in wanted:
             continue
         with contextlib.suppress(pickle.PicklingError):

@@ -88,12 +88,17 @@ def _fit(estimator: BaseEstimator) -> BaseEstimator | None:
 
 
 @functools.cache
-def fitted() -> dict[str, BaseEstimator]:
-    """Fit one instance of every estimator that scikit-learn lists; what can't be fitted is left out."""
+def fitted(*wanted: str) -> dict[str, BaseEstimator]:
+    """Fit one instance of every estimator that scikit-learn lists, or of those that are named.
+
+    What can't be fitted is left out.
+    """
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, cls in all_estimators():
+            if wanted and name not in wanted:
+                continue
             try:
                 instance = _construct(cls)
             except Exception:
