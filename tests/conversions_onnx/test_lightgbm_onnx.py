@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from onnx_comparison import as_frame, assert_same, compare, expected, hugging, load
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification, make_regression
 from sklearn.pipeline import make_pipeline
@@ -157,6 +158,14 @@ def test_a_pipeline_is_folded_into_the_thresholds(options):
     strange = frame.assign(s="never")
     strange.loc[::2, "a"] = columns.named_transformers_["standardscaler"].mean_[0]
     compare(converted(strange), expected(model, strange), 1e-14)
+
+
+@pytest.mark.parametrize("y", [B, Y], ids=["binary", "classes"])
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
+def test_a_calibrated_booster_is_asked_for_what_scikit_learn_asks(method, y):
+    """The raw scores are calibrated where the original calibrates them."""
+    model = CalibratedClassifierCV(_classifier(), method=method, cv=2).fit(X, y)
+    assert_same(model, X, tolerance=1e-14)
 
 
 def test_named_columns_may_come_in_another_order():

@@ -207,6 +207,7 @@ def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
             classes=classes,
             index=exceeds(graph, raw, limit),
             probabilities=both(graph, raw, factor),
+            scores=raw if booster.average == 1 else None,
         )
     if booster.targets != len(classes) or booster.objective not in ("multiclass", "multiclassova"):
         raise emitter.refuse(
@@ -221,6 +222,7 @@ def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
         classes=classes,
         index=first_highest(graph, probabilities),
         probabilities=probabilities,
+        scores=raw if booster.average == 1 else None,
     )
 
 
