@@ -131,6 +131,15 @@ def test_a_hostile_pickle_is_refused_and_not_run(cannery, project) -> None:
     assert left(project) == {"evil.pkl"}
 
 
+def test_a_name_in_a_model_can_t_steer_the_terminal(cannery, project) -> None:
+    """What a file names is shown escaped, also in an error."""
+    (project / "evil.pkl").write_bytes(b"\x80\x02c\x1b]0;owned\x07\nrun\n.")
+    done = cannery("pack", "evil.pkl", "-o", "x.can")
+    assert done.status in (1, 2)
+    assert b"\x1b]" not in done.stderr
+    assert b"owned" in done.stderr
+
+
 def test_a_sample_that_lacks_columns_is_explained(cannery, project) -> None:
     """Every missing column is named."""
     pd.DataFrame({"tenure": [1], "contract": ["One year"]}).to_csv(project / "few.csv", index=False)

@@ -13,6 +13,7 @@ from originals import CHURN, NUMBERS, TEXTS, cleared_pickle
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -245,3 +246,14 @@ def test_another_python_is_noted(tmp_path: Path, numbers: np.ndarray) -> None:
     cleared = cleared_pickle(tmp_path / "m.pkl", model, python="3.9.1")
     found = convert(cleared, sample=table_of(numbers))
     assert found.notes[0].startswith("trained with Python 3.9.1, opened with Python 3.")
+
+
+def test_a_text_pipeline_is_served_by_skops(tmp_path: Path) -> None:
+    """A model that reads plain texts takes one column, and its fallback answers alike."""
+    texts = ["good stuff", "bad stuff", "great thing", "awful thing"] * 10
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, [1, 0, 1, 0] * 10)
+    found = convert(cleared_pickle(tmp_path / "text.pkl", model), sample=pa.table({"text": texts}))
+    assert found.artifact.runtime == "skops"
+    assert [f.name for f in found.signature.features] == ["text"]
+    assert found.parity is not None
+    assert found.parity.equal

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import click
 
-from cannery.errors import CanneryError, RefusedError, SchemaError
+from cannery.errors import CanneryError, RefusedError, SchemaError, harmless
 
 COMMANDS = {
     "audit": "Say what opening a model file would do, without opening it.",
@@ -105,13 +105,13 @@ def cannery() -> None:
 
 
 def _line(label: str, color: str, text: str) -> None:
-    click.echo(f"{click.style(label + ':', fg=color, bold=True)} {text}", err=True)
+    click.echo(f"{click.style(label + ':', fg=color, bold=True)} {harmless(text)}", err=True)
 
 
 def _complain(message: str, hint: str | None = None, details: Sequence[object] = ()) -> None:
     _line("error", "red", message)
     for detail in details[:20]:
-        click.echo(f"  {detail}", err=True)
+        click.echo(f"  {harmless(str(detail))}", err=True)
     if len(details) > 20:
         click.echo(f"  and {len(details) - 20} more", err=True)
     if hint:

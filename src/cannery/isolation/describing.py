@@ -10,6 +10,7 @@ import numpy as np
 
 from cannery.conversions.nouns import Column, Description, Task
 from cannery.errors import ConversionError
+from cannery.serving.estimators import is_text
 
 _LIBRARIES = (
     *("scikit-learn", "numpy", "scipy", "pandas", "joblib", "skops", "onnx"),
@@ -62,15 +63,6 @@ def final(model: Any) -> Any:
         if inner is not None and not isinstance(inner, str):
             return final(inner)
     return model
-
-
-def is_text(model: Any) -> bool:
-    """Whether the model takes a plain sequence of texts instead of a table."""
-    first = model
-    while getattr(first, "steps", None):
-        first = first.steps[0][1]
-    names = {cls.__name__ for cls in type(first).__mro__}
-    return bool(names & {"CountVectorizer", "HashingVectorizer"})
 
 
 def _check_fitted(model: Any, kind: str) -> None:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from cannery.conversions.nouns import Description
 from cannery.errors import CanneryError, ConversionError, IsolationError, UnsafeError
 from cannery.isolation import messages as m
-from cannery.isolation.describing import describe, is_text
+from cannery.isolation.describing import describe
 from cannery.isolation.hugging import hug
 from cannery.isolation.opening import open_bytes, untrusted_types
-from cannery.serving.estimators import EstimatorScorer, skops_scorer, table_of
+from cannery.serving.estimators import EstimatorScorer, is_text, skops_scorer, table_of
 from cannery.signatures import Batch, Feature, Output, Raw, Signature
 
 
@@ -36,9 +36,8 @@ class Model:
         if known and len(features) != len(known):
             raise ConversionError(f"the model takes {len(known)} columns, not {len(features)}")
         signature = Signature(features=features, outputs=())
-        if self._text and not self.description.named:
-            return table_of(batch, signature, named=False)[:, 0]
-        return table_of(batch, signature, named=self.description.named or not known)
+        named = self.description.named or not (known or self._text)
+        return table_of(batch, signature, named=named, text=self._text)
 
     def answer(self, batch: Batch, features: tuple[Feature, ...]) -> Raw:
         """Return the raw outputs of these rows; raises ConversionError when the model refuses them."""

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cannery.audits.findings import Finding
+from cannery.errors import harmless
 from cannery.reports.text import console, human_bytes
 from cannery.sweeps import Audited, Tell
 
@@ -31,8 +32,7 @@ _PATIENCE = 1.0
 
 def _shown(text: str) -> str:
     """Return text for rich markup, in which nothing can steer the terminal."""
-    safe = (c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return escape("".join(safe))
+    return escape(harmless(text))
 
 
 def _finding(finding: Finding) -> list[str]:

@@ -25,7 +25,7 @@ METHODS = {
 class EstimatorScorer:
     """A fitted estimator."""
 
-    __slots__ = ("_calls", "_estimator", "_named", "_signature")
+    __slots__ = ("_calls", "_estimator", "_named", "_signature", "_text")
 
     def __init__(
         self, estimator: Any, signature: Signature, *, task: str = "classifier", named: bool = False
@@ -34,6 +34,7 @@ class EstimatorScorer:
         self._estimator = estimator
         self._signature = signature
         self._named = named
+        self._text = is_text(estimator)
         self._calls = {o.tensor: _method(o.tensor, task) for o in signature.outputs}
         for tensor, method in self._calls.items():
             if not hasattr(estimator, method):
@@ -42,7 +43,7 @@ class EstimatorScorer:
 
     def score(self, batch: Batch) -> Raw:
         """Return one array for each raw output, [rows] or [rows, columns]."""
-        table = table_of(batch, self._signature, named=self._named)
+        table = table_of(batch, self._signature, named=self._named, text=self._text)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # unseen categories and the like, once per request
@@ -83,22 +84,34 @@ def skops_scorer(
     return EstimatorScorer(estimator, signature, task=task, named=named)
 
 
-def table_of(batch: Batch, signature: Signature, *, named: bool) -> Any:
-    """Return the rows as the estimator saw them in training: a data frame, or an array of [rows, features].
+def table_of(batch: Batch, signature: Signature, *, named: bool, text: bool = False) -> Any:
+    """Return the rows as the estimator saw them in training.
 
-    A missing string is NaN, as pandas hands it to scikit-learn.
+    A data frame where it was fitted with names, a sequence of texts where it reads `text`, else an
+    array of [rows, features]. A missing string is NaN, as pandas hands it to scikit-learn.
     """
     if named:
         import pandas as pd  # only where the estimator asks for names
 
         columns = _columns(batch, signature)
         return pd.DataFrame(columns, index=range(len(batch)), columns=list(columns))
+    if text:
+        return batch.strings[:, 0]
     if not signature.strings:
         return batch.numbers
     values = np.empty((len(batch), len(signature.features)), dtype=object)
     for index, column in enumerate(_columns(batch, signature).values()):
         values[:, index] = column
     return values
+
+
+def is_text(model: Any) -> bool:
+    """Whether the model takes a plain sequence of texts instead of a table."""
+    first = model
+    while getattr(first, "steps", None):
+        first = first.steps[0][1]
+    names = {cls.__name__ for cls in type(first).__mro__}
+    return bool(names & {"CountVectorizer", "HashingVectorizer"})
 
 
 def _columns(batch: Batch, signature: Signature) -> dict[str, NDArray[Any]]:
