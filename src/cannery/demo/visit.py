@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from rich.markup import escape
 
 from cannery.demo.tour import Tour
 from cannery.engines.choose import detect
@@ -77,7 +78,7 @@ def _subject(engine: Engine, work: Path, built: dict[str, Any]) -> str:
 
 def _ask(tour: Tour, container: Container) -> tuple[dict[str, Any], dict[str, Any], str]:
     with httpx.Client(base_url=container.url, timeout=10.0) as client:
-        tour.command(f"curl localhost:8080/predict -d '{json.dumps(CUSTOMER)}'")
+        tour.command(f"curl localhost:8080/predict --json '{json.dumps(CUSTOMER)}'")
         began = time.perf_counter()
         answer = client.post("/predict", json=CUSTOMER)
         spent = (time.perf_counter() - began) * 1000
@@ -86,12 +87,17 @@ def _ask(tour: Tour, container: Container) -> tuple[dict[str, Any], dict[str, An
         )
         wrong = {**CUSTOMER, "tenure": "two", "contarct": CUSTOMER["contract"]}
         del wrong["contract"]
-        tour.command(f"curl localhost:8080/predict -d '{json.dumps(wrong)}'")
+        tour.command(f"curl localhost:8080/predict --json '{json.dumps(wrong)}'")
         refusal = client.post("/predict", json=wrong)
-        tour.say(f"{refusal.status_code}  [yellow]{refusal.text.strip()}[/]")
+        tour.say(f"{refusal.status_code}")
+        for issue in refusal.json()["error"]["issues"]:
+            told = f"{issue['path']}: expected {issue['expected']}, got {issue['got']}"
+            tour.say(f"  [yellow]{escape(told)}[/]")
         version: dict[str, Any] = client.get("/version").json()
         tour.command("curl localhost:8080/version")
-        tour.say(json.dumps(version)[:300])
+        source = version["source"]
+        tour.say(f"{version['name']} {version['version']}, can {version['digest'][:19]}")
+        tour.say(f"  {source['given']} → {source['resolved']}, run {source['run_id'][:12]}")
     if answer.status_code != 200 or refusal.status_code != 422:
         raise CanneryError(
             f"expected 200 and 422, got {answer.status_code} and {refusal.status_code}"

@@ -10,6 +10,8 @@ import msgspec
 from cannery.errors import Issue
 
 JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+"""What curl says of a body unless it is told otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

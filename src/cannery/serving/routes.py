@@ -11,7 +11,7 @@ import msgspec
 from cannery.errors import MalformedError, SchemaError
 from cannery.serving.documents import json_schema, openapi
 from cannery.serving.invocations import records_of_csv, records_of_json
-from cannery.serving.messages import JSON, Request, Response, error_response, json_response
+from cannery.serving.messages import FORM, JSON, Request, Response, error_response, json_response
 from cannery.serving.metrics import CONTENT_TYPE, Metrics
 from cannery.serving.service import Health, Service
 
@@ -146,7 +146,9 @@ def _refuse_type(request: Request, taken: tuple[str, ...]) -> Response | None:
     named = request.content_type
     if named and named not in taken and not (named.endswith("+json") and JSON in taken):
         wanted = " or ".join(taken)
-        return error_response(415, f"the content type '{named[:60]}' is not taken; send {wanted}")
+        remedy = " (curl does with --json)" if named == FORM else ""
+        message = f"the content type '{named[:60]}' is not taken; send {wanted}{remedy}"
+        return error_response(415, message)
     if request.charset not in ("", "utf-8", "utf8", "us-ascii"):
         return error_response(415, f"the charset '{request.charset[:60]}' is not taken; send utf-8")
     if request.encoding not in ("", "identity"):
