@@ -14,7 +14,7 @@ from toy_images import toy_image
 
 from cannery.engines.asking import ask
 from cannery.engines.docker import docker
-from cannery.engines.engine import Mount, StartOptions
+from cannery.engines.engine import LABEL, Mount, StartOptions
 from cannery.errors import EngineError, ProofError, UsageError
 from cannery.oci.references import parse
 from cannery.processes import run
@@ -158,6 +158,27 @@ def test_nothing_is_left_behind(engine, loaded) -> None:
         assert done.stdout.strip() == b""
     else:
         assert not Path(f"/proc/{container.pid}/exe").exists()
+
+
+@pytest.mark.docker
+def test_what_a_killed_process_left_is_swept(loaded, store) -> None:
+    """A container of ours from hours ago is removed; a young one, and anybody else's, stays."""
+    engine = docker()
+    subject = loaded(engine)
+    names = {
+        "cannery-65000000-0123456789ab",
+        f"cannery-{int(time.time()):x}-0123456789ab",
+        "cannery-of-mine",
+    }
+    try:
+        for name in names:
+            words = ["docker", "create", "--name", name, "--label", f"{LABEL}={name}", subject]
+            assert run(words).ok
+        engine.load(toy_image(store))
+        left = {name for name in names if run(["docker", "inspect", name]).ok}
+        assert left == names - {"cannery-65000000-0123456789ab"}
+    finally:
+        run(["docker", "rm", "--force", *names])
 
 
 def test_an_image_has_names(engine, store) -> None:

@@ -32,6 +32,8 @@ _QUICK = 60.0
 """Seconds that a command may take which only talks to the engine."""
 _PIPE = -1
 """What `subprocess` calls PIPE."""
+_STALE = 3600.0
+"""Seconds after which a container of ours can only be that of a process that was killed."""
 _TRIES = 3
 """Starts with another port, where one was taken in between."""
 
@@ -147,10 +149,19 @@ class CommandEngine:
 
     def load(self, image: Image, reference: Reference | None = None) -> str:
         """Stream the archive of an image into the engine; nothing is written in between."""
+        self._sweep()
         if self.shares and len(image.layers) > 1:
             with contextlib.suppress(EngineError):  # it has not all the layers below the last one
                 return self._load(image, reference, stream_last_layer)
         return self._load(image, reference, stream_archive)
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left; by age, since another host's may be in sight too."""
+        program = self.find()
+        listed = program.run("ps", "--all", "--filter", f"label={LABEL}", "--format", "{{.Names}}")
+        stale = [name for name in listed.stdout.decode().split() if _age(name) > _STALE]
+        if listed.ok and stale:
+            program.run("rm", "--force", "--volumes", *stale)
 
     def _load(self, image: Image, reference: Reference | None, write: Writer) -> str:
         words = [*self.find().words, "load"]
@@ -253,7 +264,14 @@ class CommandEngine:
 
 
 def _name() -> str:
-    return f"cannery-{secrets.token_hex(6)}"
+    """Return a name that nobody has, and that tells when it was given."""
+    return f"cannery-{int(time.time()):x}-{secrets.token_hex(6)}"
+
+
+def _age(name: str) -> float:
+    """Return the seconds since a name of ours was given; 0 for any other name."""
+    told = re.fullmatch(r"cannery-([0-9a-f]{8,10})-[0-9a-f]{12}", name)
+    return time.time() - int(told[1], 16) if told else 0.0
 
 
 def _flags(name: str, port: int, options: StartOptions) -> list[str]:
