@@ -36,8 +36,8 @@ def explain(name: str) -> str:
 
 
 def _listed(name: str, entry: Entry) -> str:
-    versions = ", ".join(listing().versions[entry.library])
+    versions = ", ".join(listing().versions[entry.table])
     known = "" if entry.canonical == name else f" (today '{entry.canonical}')"
-    lines = [f"'{name}'{known} is in the table of {entry.library}, made from version {versions}:"]
+    lines = [f"'{name}'{known} is in the table of {entry.table}, made from version {versions}:"]
     lines += [f"  {role}: {_MEANINGS[role]}" for role in sorted(entry.roles)]
     return "\n".join(lines)

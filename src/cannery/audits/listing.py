@@ -18,7 +18,7 @@ from cannery.audits.findings import Role
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One library's names, as in `names/<library>.json`: role → module → qualified names."""
 
-    library: str
+    name: str = msgspec.field(name="library")
     versions: tuple[str, ...]
     """Versions of the library from which the table was made."""
     aliases: dict[str, str] = {}
@@ -46,7 +46,8 @@ class Entry:
 
     canonical: str
     roles: frozenset[Role]
-    library: str
+    table: str
+    """Library in whose table it stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +100,13 @@ def listing() -> Listing:
             continue
         table = msgspec.json.decode(file.read_bytes(), type=Table)
         aliases.update(table.aliases)
-        versions[table.library] = table.versions
+        versions[table.name] = table.versions
         for role, modules in _roles(table):
             for module, names in modules.items():
                 for name in names:
                     old = entries.get((module, name))
                     roles = frozenset({role}) | (old.roles if old else frozenset())
-                    entries[module, name] = Entry(f"{module}.{name}", roles, table.library)
+                    entries[module, name] = Entry(f"{module}.{name}", roles, table.name)
     dangerous = msgspec.json.decode(folder.joinpath("dangerous.json").read_bytes(), type=Dangerous)
     return Listing(entries=entries, aliases=aliases, dangerous=dangerous, versions=versions)
 
