@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 def harmless(text: str) -> str:
     """Return text with everything escaped that could steer a terminal; names in a model are anybody's."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class CanneryError(Exception):

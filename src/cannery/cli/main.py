@@ -105,7 +105,8 @@ def cannery() -> None:
 
 
 def _line(label: str, color: str, text: str) -> None:
-    click.echo(f"{click.style(label + ':', fg=color, bold=True)} {harmless(text)}", err=True)
+    told = "\n  ".join(harmless(line) for line in text.split("\n"))  # no line can pass for another
+    click.echo(f"{click.style(label + ':', fg=color, bold=True)} {told}", err=True)
 
 
 def _complain(message: str, hint: str | None = None, details: Sequence[object] = ()) -> None:
