@@ -22,7 +22,7 @@ from cannery.oci.archive import stream_archive, stream_last_layer
 from cannery.oci.descriptors import Image
 from cannery.oci.documents import Settings
 from cannery.oci.references import Reference
-from cannery.processes import Finished, run, started
+from cannery.processes import PIPE, Finished, run, started
 
 Writer = Callable[[Image, Reference | None, BinaryIO], None]
 """Writes an archive of an image to a stream."""
@@ -30,8 +30,6 @@ Writer = Callable[[Image, Reference | None, BinaryIO], None]
 _LOADED = re.compile(r"^Loaded image(?:\(s\))?(?: ID)?: (\S+)", re.MULTILINE)
 _QUICK = 60.0
 """Seconds that a command may take which only talks to the engine."""
-_PIPE = -1
-"""What `subprocess` calls PIPE."""
 _STALE = 3600.0
 """Seconds after which a container of ours can only be that of a process that was killed."""
 _TRIES = 3
@@ -167,7 +165,7 @@ class CommandEngine:
         words = [*self.find().words, "load"]
         with tempfile.TemporaryFile() as said:
             try:
-                with started(words, stdin=_PIPE, stdout=said, stderr=said) as process:
+                with started(words, stdin=PIPE, stdout=said, stderr=said) as process:
                     with contextlib.suppress(BrokenPipeError):  # its complaint says more
                         stream = cast("BinaryIO", process.stdin)
                         write(image, reference, stream)
