@@ -70,6 +70,8 @@ def expected(estimator: Any, x: Any) -> dict[str, np.ndarray]:
             scores = estimator.decision_function(x)
             answers["scores"] = scores.reshape(len(scores), -1)
         return answers
+    if hasattr(estimator, "offset_") and hasattr(estimator, "decision_function"):
+        return {"label": estimator.predict(x), "scores": estimator.decision_function(x)}
     if hasattr(estimator, "predict"):
         name = "label" if hasattr(estimator, "cluster_centers_") else "prediction"
         return {name: estimator.predict(x)}

@@ -246,6 +246,8 @@ def outputs_of(
     match description.task:
         case "classifier" | "outlier" | "cluster":
             label = _label("label", description, raw)
+            if "scores" in raw:
+                return (label, Output(name="score", type="double", tensor="scores"))
             if "probabilities" not in raw:
                 return (label,)
             classes = description.classes or ()

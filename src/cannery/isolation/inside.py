@@ -60,6 +60,11 @@ class Model:
                     "label": labels,
                     "probabilities": _floats(self.estimator.predict_proba(table)),
                 }
+            case "outlier" if hasattr(self.estimator, "decision_function"):
+                return {
+                    "label": _dense(self.estimator.predict(table)),
+                    "scores": _floats(self.estimator.decision_function(table)).reshape(-1),
+                }
             case "classifier" | "outlier" | "cluster":
                 return {"label": _dense(self.estimator.predict(table))}
             case "transformer":

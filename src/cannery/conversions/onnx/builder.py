@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from cannery.errors import ConversionError
 
@@ -29,7 +29,7 @@ CODES = "codes"
 UNKNOWN_CODE = -1.0
 """The code of a string that is in no vocabulary."""
 
-Attribute = int | float | str | Sequence[int] | NDArray[Any]
+Attribute: TypeAlias = int | float | str | Sequence[int] | NDArray[Any] | GraphProto
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,11 @@ class _Node:
 class Graph:
     """Collects nodes and constants; `finish` turns them into the bytes of a model."""
 
-    def __init__(self, numbers: int, strings: int) -> None:
-        """Start a graph with so many number and string columns in its inputs."""
+    def __init__(self, numbers: int, strings: int, *, prefix: str = "") -> None:
+        """Start a graph with so many number and string columns in its inputs.
+
+        `prefix` keeps the names in the body of a loop apart from those around it.
+        """
         self.numbers = numbers
         self.strings = strings
         self.widths: dict[str, int] = {NUMBERS: numbers, STRINGS: strings, CODES: strings}
@@ -51,6 +54,7 @@ class Graph:
         self._cache: dict[tuple[Any, ...], str] = {}
         self._constants: dict[str, TensorProto] = {}
         self._vocabulary: dict[str, int] = {}
+        self._prefix = prefix
 
     def constant(self, value: Any) -> str:
         """Return the name of a constant tensor (float64, int64, bool or string); equal ones are shared."""
@@ -64,7 +68,7 @@ class Graph:
         )
         key = ("constant", str(array.dtype), array.shape, hashlib.sha256(content).digest())
         if key not in self._cache:
-            name = f"c{len(self._constants)}"
+            name = f"{self._prefix}c{len(self._constants)}"
             self._constants[name] = numpy_helper.from_array(array, name)
             self._cache[key] = name
         return self._cache[key]
@@ -82,6 +86,21 @@ class Graph:
 
         `width` is noted where the output is a block of so many columns.
         """
+        wire = self.nodes(operator, inputs, 1, domain=domain, **attributes)[0]
+        if width is not None:
+            self.widths[wire] = width
+        return wire
+
+    def nodes(
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        count: int,
+        *,
+        domain: str = "",
+        **attributes: Attribute,
+    ) -> tuple[str, ...]:
+        """Add a node of `count` outputs and return these wires; those of an equal node are returned again."""
         proto = NodeProto(op_type=operator, domain=domain)
         proto.input.extend(inputs)
         for name, value in sorted(attributes.items()):
@@ -89,14 +108,35 @@ class Graph:
         digest = hashlib.sha256(proto.SerializeToString(deterministic=True)).digest()
         key = ("node", digest)
         if key not in self._cache:
-            wire = f"v{len(self._nodes)}"
-            proto.output.append(wire)
+            wire = f"{self._prefix}v{len(self._nodes)}"
+            proto.output.extend([wire, *(f"{wire}_{i}" for i in range(1, count))])
             self._nodes[wire] = _Node(proto, tuple(inputs))
             self._cache[key] = wire
-        wire = self._cache[key]
-        if width is not None:
-            self.widths[wire] = width
-        return wire
+        return tuple(self._nodes[self._cache[key]].proto.output)
+
+    def loop(
+        self, turns: int, going: str, states: Sequence[str], body: GraphProto
+    ) -> tuple[str, ...]:
+        """Run `body` (see `as_body`) while it says so, at most so many times; returns the last states."""
+        inputs = [self.constant(np.int64(turns)), going, *states]
+        return self.nodes("Loop", inputs, len(states), body=body)
+
+    def as_body(self, states: Sequence[str], going: str, results: Sequence[str]) -> GraphProto:
+        """Return this graph as the body of a loop: from these states (doubles) to these results.
+
+        `going` (bool) says whether another turn is needed.
+        """
+        needed = self._needed({going, *results})
+        used = {i for node in needed for i in node.inputs} | {going, *results}
+        graph = GraphProto(name="body")
+        graph.input.append(_scalar(f"{self._prefix}turn", TensorProto.INT64))
+        graph.input.append(_scalar(f"{self._prefix}before", TensorProto.BOOL))
+        graph.input.extend(_untyped(name) for name in states)
+        graph.initializer.extend(t for n, t in self._constants.items() if n in used)
+        graph.node.extend(node.proto for node in needed)
+        graph.output.append(_scalar(going, TensorProto.BOOL))
+        graph.output.extend(_untyped(name) for name in results)
+        return graph
 
     def code(self, text: str) -> float:
         """Return the number that stands for `text` on the wire `CODES`."""
@@ -106,7 +146,7 @@ class Graph:
         """Return the serialised model with outputs (name, wire, element type, columns or None for [N])."""
         sources = {wire for _, wire, _, _ in outputs}
         needed = self._needed(sources)
-        graph = onnx.GraphProto(name=name)
+        graph = GraphProto(name=name)
         inputs_used = {i for node in needed for i in node.inputs} | sources
         if CODES in inputs_used:
             graph.node.append(self._encoder())
@@ -124,8 +164,8 @@ class Graph:
     def _needed(self, sources: Iterable[str]) -> list[_Node]:
         wanted = set(sources)
         kept: list[_Node] = []
-        for wire, node in reversed(self._nodes.items()):
-            if wire in wanted:
+        for node in reversed(self._nodes.values()):
+            if wanted.intersection(node.proto.output):
                 wanted.update(node.inputs)
                 kept.append(node)
         return kept[::-1]
@@ -186,9 +226,18 @@ def _attribute(name: str, value: Attribute) -> AttributeProto:
     return helper.make_attribute(name, value)
 
 
-def _rename_outputs(graph: onnx.GraphProto) -> None:
+def _scalar(name: str, kind: int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, [])
+
+
+def _untyped(name: str) -> onnx.ValueInfoProto:
+    """Declare doubles of any shape."""
+    return helper.make_tensor_value_info(name, TensorProto.DOUBLE, None)
+
+
+def _rename_outputs(graph: GraphProto) -> None:
     """Let the node that makes an output carry its name, where that spares an Identity node."""
-    makers = {node.output[0]: node for node in graph.node}
+    makers = {wire for node in graph.node for wire in node.output}
     renamed: dict[str, str] = {}
     kept: list[NodeProto] = []
     for node in graph.node:
@@ -205,7 +254,7 @@ def _rename_outputs(graph: onnx.GraphProto) -> None:
     graph.node.extend(kept)
 
 
-def _serialise(graph: onnx.GraphProto) -> bytes:
+def _serialise(graph: GraphProto) -> bytes:
     model = helper.make_model_gen_version(
         graph,
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(ML, ML_OPSET)],

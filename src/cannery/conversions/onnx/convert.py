@@ -15,6 +15,7 @@ from cannery.conversions.onnx import (
     histograms,
     lightgbm,
     linear,
+    machines,
     scalers,
     simples,
     thresholds,
@@ -25,7 +26,14 @@ from cannery.conversions.onnx.answers import flat
 from cannery.conversions.onnx.builder import NUMBERS, STRINGS, Graph
 from cannery.conversions.onnx.columns import Block, materialise, of_features
 from cannery.conversions.onnx.emitter import Emit, Emitter
-from cannery.conversions.onnx.results import Classified, Clustered, Predicted, Result
+from cannery.conversions.onnx.results import (
+    Classified,
+    Clustered,
+    Outlying,
+    Predicted,
+    Result,
+    width_of,
+)
 from cannery.errors import ConversionError
 from cannery.signatures import Feature
 
@@ -36,6 +44,7 @@ TABLE: dict[str, Emit] = {
     **histograms.TABLE,
     **lightgbm.TABLE,
     **linear.TABLE,
+    **machines.TABLE,
     **scalers.TABLE,
     **simples.TABLE,
     **thresholds.TABLE,
@@ -55,7 +64,7 @@ def convert(
     Inputs: `numbers` (double [N, K], the features that are not strings) and `strings` (string [N, M],
     `NULL_STRING` where missing), each left out when it would be empty. Outputs: a classifier's `label`
     [N] and `probabilities` [N, C] (without these, `scores`); a regressor's `prediction`, [N] or [N, k];
-    a transformer's `columns` [N, k]; a clusterer's `label` [N]. The same model gives the same bytes.
+    a transformer's `columns` [N, k]; a clusterer's `label` [N]; a detector's `label` and `scores` [N]. The same model gives the same bytes.
     Raises ConversionError naming the step that can't be converted exactly.
     """
     if not features:
@@ -79,6 +88,12 @@ def _outputs(graph: Graph, result: Result) -> tuple[_Output, ...]:
             return (_label(graph, result), *_certainty(result))
         case Clustered(index=index):
             return (("label", index, TensorProto.INT64, None),)
+        case Outlying(inlier=inlier, scores=scores):
+            signs = graph.node("Gather", [graph.constant(np.array([-1, 1])), inlier])
+            return (
+                ("label", signs, TensorProto.INT64, None),
+                ("scores", flat(graph, scores), TensorProto.DOUBLE, None),
+            )
         case Predicted(value=value, columns=columns, flat=is_flat):
             if is_flat:
                 return (("prediction", flat(graph, value), TensorProto.DOUBLE, None),)
@@ -112,5 +127,5 @@ def _certainty(result: Classified) -> tuple[_Output, ...]:
     if result.probabilities is not None:
         return (("probabilities", result.probabilities, TensorProto.DOUBLE, count),)
     if result.scores is not None:
-        return (("scores", result.scores, TensorProto.DOUBLE, 1 if count == 2 else count),)
+        return (("scores", result.scores, TensorProto.DOUBLE, width_of(result)),)
     return ()

@@ -22,7 +22,7 @@ from cannery.conversions.onnx.columns import Block, join, of_wire
 from cannery.conversions.onnx.emitter import Emit, Emitter, qualified_name
 from cannery.conversions.onnx.forests import Tree, emit_trees
 from cannery.conversions.onnx.maps import as_numbers
-from cannery.conversions.onnx.results import Classified, Predicted
+from cannery.conversions.onnx.results import Classified, Predicted, width_of
 from cannery.conversions.onnx.trees import fractions, tree_of
 
 _TREES = ("DecisionTree", "ExtraTree")
@@ -112,8 +112,7 @@ def _seen(emitter: Emitter, estimator: Any, result: Any, method: str) -> Block:
             whole = of_wire(graph, result.probabilities, width)
             return whole.take([1]) if width == 2 else whole
         case Classified(), "decision_function" if result.scores is not None:
-            width = len(result.classes)
-            return of_wire(graph, result.scores, 1 if width == 2 else width)
+            return of_wire(graph, result.scores, width_of(result))
         case Classified(), "predict" if np.asarray(result.classes).dtype.kind in "iub":
             values = graph.constant(np.asarray(result.classes, dtype=float))
             return of_wire(graph, stand(graph, graph.node("Gather", [values, result.index])), 1)

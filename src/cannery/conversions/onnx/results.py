@@ -21,6 +21,8 @@ class Classified:
     """double [N, len(classes)]."""
     scores: str | None = None
     """double [N, 1] for two classes, else [N, columns]: the decision function."""
+    columns: int | None = None
+    """Of the scores, where these are not as many as the classes (one for two)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,4 +44,20 @@ class Clustered:
     """int64 [N]: number of the cluster."""
 
 
-Result = Block | Classified | Predicted | Clustered
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlying:
+    """The answer of a detector of outliers, as wires."""
+
+    inlier: str
+    """int64 [N]: 1 for an inlier, 0 for an outlier."""
+    scores: str
+    """double [N, 1]: the decision function, lower where more abnormal."""
+
+
+Result = Block | Classified | Predicted | Clustered | Outlying
+
+
+def width_of(result: Classified) -> int:
+    """Return how many columns the scores have."""
+    count = len(result.classes)
+    return result.columns or (1 if count == 2 else count)
