@@ -13,6 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+UNUSED = (
+    *("nvidia-nccl-cu12", "nvidia-nccl-cu13"),
+    *("graphviz", "matplotlib", "plotly"),
+    *("contourpy", "cycler", "fonttools", "kiwisolver", "pillow", "pyparsing"),
+)
+"""What XGBoost asks for, to train on many graphics cards, and CatBoost, to draw: hundreds of megabytes."""
+
 _SECTIONS = ("global.", "install.", ":env:.")
 """From the weakest to the strongest, as pip itself ranks them."""
 

@@ -62,8 +62,9 @@ def load(estimator: Any, frame: pd.DataFrame) -> Converted:
 
 def expected(estimator: Any, x: Any) -> dict[str, np.ndarray]:
     """Return what the original answers, by the names of the graph's outputs."""
-    if hasattr(estimator, "classes_") and hasattr(estimator, "predict"):
-        answers = {"label": estimator.predict(x)}
+    if len(getattr(estimator, "classes_", ())) and hasattr(estimator, "predict"):
+        labels = np.asarray(estimator.predict(x))
+        answers = {"label": labels[:, 0] if labels.shape[1:] == (1,) else labels}
         if hasattr(estimator, "predict_proba"):
             answers["probabilities"] = estimator.predict_proba(x)
         elif hasattr(estimator, "decision_function"):

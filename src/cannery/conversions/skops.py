@@ -5,7 +5,10 @@ from __future__ import annotations
 from cannery.conversions.nouns import Artifact, Description
 from cannery.isolation.worker import Original
 
-_NEEDED = ("scikit-learn", "numpy", "scipy", "joblib", "skops")
+_NEEDED = (
+    *("scikit-learn", "numpy", "scipy", "joblib", "skops"),
+    *("catboost", "lightgbm", "xgboost", "xgboost-cpu"),
+)
 
 
 def to_skops(original: Original) -> Artifact:

@@ -23,7 +23,7 @@ from cannery.images.packages import Wheel
 from cannery.images.recipe import LIBRARIES, MACHINES, PYTHON, Cut
 from cannery.images.store import Store
 from cannery.images.trees import Entry, LeftOut, Tree, leave_out, safe_path
-from cannery.indexes import index_environment
+from cannery.indexes import UNUSED, index_environment
 from cannery.oci.descriptors import Architecture
 from cannery.processes import Finished, run
 
@@ -82,6 +82,7 @@ def _compile(wanted: Path, pinned: Path, architecture: Architecture, *, alone: b
         *("--python-version", PYTHON),
         *("--python-platform", f"{MACHINES[architecture]}-manylinux_2_{_GLIBC}"),
         *(["--no-deps"] if alone else []),
+        *(word for name in UNUSED for word in ("--no-emit-package", name)),
     ]
     # In a folder of its own: the settings that uv may find are the user's, not those of some project.
     environment = {**os.environ, **index_environment()}

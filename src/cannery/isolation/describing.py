@@ -14,7 +14,7 @@ from cannery.serving.estimators import is_text
 
 _LIBRARIES = (
     *("scikit-learn", "numpy", "scipy", "pandas", "joblib", "skops", "onnx"),
-    *("lightgbm", "xgboost", "xgboost-cpu"),
+    *("catboost", "lightgbm", "xgboost", "xgboost-cpu"),
 )
 Value = str | int | float | bool
 
@@ -47,7 +47,7 @@ def describe(model: Any) -> Description:
             )
             for name in names
         ),
-        named=getattr(model, "feature_names_in_", None) is not None,
+        named=_fitted_names(model) is not None,
         classes=_classes(model) if task == "classifier" else None,
         probabilities=task == "classifier" and hasattr(model, "predict_proba"),
         outputs=_outputs(model),
@@ -83,6 +83,8 @@ def task_of(model: Any) -> Task:
     """Return what the model is for; raises ConversionError when it only learns, and can't predict."""
     from sklearn import base
 
+    if _is_catboost(model) and type(model).__name__ == "CatBoost":
+        return "regressor"  # it calls itself a classifier by its loss, and answers sums
     kinds: tuple[tuple[Task, str], ...] = (
         *(("classifier", "is_classifier"), ("regressor", "is_regressor")),
         *(("outlier", "is_outlier_detector"), ("cluster", "is_clusterer")),
@@ -100,13 +102,30 @@ def task_of(model: Any) -> Task:
     return "transformer" if hasattr(model, "transform") else "regressor"
 
 
-def _names_in(model: Any) -> list[Any]:
+def _fitted_names(model: Any) -> list[Any] | None:
+    """Return the names of the columns in the data frame of fitting; None where it was no frame."""
     names = getattr(model, "feature_names_in_", None)
+    if names is None and _is_catboost(model):
+        own = list(model.feature_names_)
+        return own if own != [str(i) for i in range(len(own))] else None
+    if names is None and getattr(model, "steps", None):
+        return _fitted_names(model.steps[0][1])
+    return None if names is None else list(names)
+
+
+def _is_catboost(model: Any) -> bool:
+    return type(model).__module__ == "catboost.core"
+
+
+def _names_in(model: Any) -> list[Any]:
+    names = _fitted_names(model)
     if names is not None:
-        return list(names)
+        return names
     if is_text(model):
         return ["text"]
     count = getattr(model, "n_features_in_", None)
+    if _is_catboost(model):  # an opened one has forgotten that number
+        count = len(model.feature_names_)
     return [f"x{i}" for i in range(int(count))] if count is not None else []
 
 

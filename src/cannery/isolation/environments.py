@@ -23,7 +23,7 @@ from cannery.audits.findings import Audit
 from cannery.blobs import canonical_json, digest_bytes, hex_of, write_file
 from cannery.caches import cache_folder
 from cannery.errors import IsolationError
-from cannery.indexes import index_environment
+from cannery.indexes import UNUSED, index_environment
 from cannery.processes import Finished, run
 from cannery.sources.source import Source
 
@@ -36,18 +36,24 @@ _OWN = ("joblib", "msgspec", "numpy", "onnx", "pandas", "scikit-learn", "skops")
 """What opening and converting need, whatever the model says."""
 
 _KEPT = frozenset(
-    {*_OWN, "cloudpickle", "lightgbm", "scipy", "threadpoolctl", "xgboost", "xgboost-cpu"}
+    {
+        *_OWN,
+        "catboost",
+        "cloudpickle",
+        "lightgbm",
+        "scipy",
+        "threadpoolctl",
+        "xgboost",
+        "xgboost-cpu",
+    }
     - {"onnx"}
 )
 """The recorded names whose versions matter to opening and converting.
 
 So does a package that has the name of a module which the model names: one that the user trusts."""
 
-_BOOSTERS = ("lightgbm", "xgboost")
+_BOOSTERS = ("catboost", "lightgbm", "xgboost")
 """Libraries that are needed where the model names them, whether or not a version is recorded."""
-
-_UNUSED = ("nvidia-nccl-cu12", "nvidia-nccl-cu13")
-"""What XGBoost asks for, to train on many graphics cards: hundreds of megabytes."""
 
 _XGBOOST = re.compile(rb"L\0{7}\x07version\[#L\0{7}\x03i(.)i(.)i(.)", re.DOTALL)
 """The version in a booster's UBJSON, as a pickle holds it: three small integers."""
@@ -210,7 +216,7 @@ def _uv(*words: str | Path, stdin: bytes | None = None) -> Finished:
 
 def _resolve(request: _Request) -> bytes:
     wanted = "\n".join(request.requirements).encode()
-    left = [word for name in _UNUSED for word in ("--no-emit-package", name)]
+    left = [word for name in UNUSED for word in ("--no-emit-package", name)]
     plain = ("--generate-hashes", "--no-header", "--no-annotate")
     done = _uv("compile", "-", *plain, *left, stdin=wanted)
     if not done.ok:

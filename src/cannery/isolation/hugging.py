@@ -7,6 +7,7 @@ changes sides, by bisection through its own preprocessing.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +74,7 @@ def _splits(model: Any, transforms: Transforms) -> Iterator[Splits]:
         yield _of_tree(model.tree_, transforms)
     elif hasattr(model, "_predictors"):
         yield from _of_histograms(model, transforms)
-    elif hasattr(model, "get_booster") or hasattr(model, "booster_"):
+    elif type(model).__module__.partition(".")[0] in _SINGLE:
         yield from _of_booster(model, transforms)
     elif hasattr(model, "best_estimator_"):
         yield from _splits(model.best_estimator_, transforms)
@@ -138,23 +139,25 @@ def _of_histograms(model: Any, transforms: Transforms) -> Iterator[Splits]:
         )
 
 
-def _of_booster(model: Any, transforms: Transforms) -> Iterator[Splits]:
-    """Yield the splits of XGBoost or LightGBM; none where the model is not one that converts."""
-    from cannery.conversions.onnx import lightgbm, xgboost  # they read what only the worker opens
+_SINGLE = {"catboost": True, "lightgbm": False, "xgboost": True}
+"""Libraries of boosters, and whether they cast to float32 before they compare."""
 
-    single = hasattr(model, "get_booster")
+
+def _of_booster(model: Any, transforms: Transforms) -> Iterator[Splits]:
+    """Yield the splits of a booster; none where the model is not one that converts."""
+    library = type(model).__module__.partition(".")[0]
+    reader = importlib.import_module(f"cannery.conversions.onnx.{library}")
     try:
-        numeric = xgboost.numeric_splits(model) if single else lightgbm.numeric_splits(model)
+        for column, threshold in reader.numeric_splits(model):
+            yield Splits(
+                transforms=transforms,
+                tree=np.zeros_like(column),
+                column=column,
+                threshold=threshold,
+                single=_SINGLE[library],
+            )
     except ConversionError:
         return
-    for column, threshold in numeric:
-        yield Splits(
-            transforms=transforms,
-            tree=np.zeros_like(column),
-            column=column,
-            threshold=threshold,
-            single=single,
-        )
 
 
 def _grouped(splits: list[Splits]) -> list[Splits]:

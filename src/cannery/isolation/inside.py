@@ -18,7 +18,7 @@ from cannery.isolation import messages as m
 from cannery.isolation.describing import describe
 from cannery.isolation.hugging import hug
 from cannery.isolation.opening import open_bytes, untrusted_types
-from cannery.serving.estimators import EstimatorScorer, is_text, skops_scorer, table_of
+from cannery.serving.estimators import EstimatorScorer, answer_of, is_text, skops_scorer, table_of
 from cannery.signatures import Batch, Feature, Output, Raw, Signature
 
 
@@ -55,26 +55,21 @@ class Model:
     def _asked(self, table: Any) -> Raw:
         match self.description.task:
             case "classifier" if self.description.probabilities:
-                labels = _dense(self.estimator.predict(table))
                 return {
-                    "label": labels,
+                    "label": answer_of(self.estimator.predict(table), "label"),
                     "probabilities": _floats(self.estimator.predict_proba(table)),
                 }
             case "outlier" if hasattr(self.estimator, "decision_function"):
                 return {
-                    "label": _dense(self.estimator.predict(table)),
+                    "label": answer_of(self.estimator.predict(table), "label"),
                     "scores": _floats(self.estimator.decision_function(table)).reshape(-1),
                 }
             case "classifier" | "outlier" | "cluster":
-                return {"label": _dense(self.estimator.predict(table))}
+                return {"label": answer_of(self.estimator.predict(table), "label")}
             case "transformer":
                 return {"columns": _floats(self.estimator.transform(table))}
             case _:
                 return {"prediction": _floats(self.estimator.predict(table))}
-
-
-def _dense(value: Any) -> NDArray[Any]:
-    return np.asarray(value.toarray() if hasattr(value, "toarray") else value)
 
 
 def _floats(value: Any) -> NDArray[np.float64]:
@@ -83,7 +78,7 @@ def _floats(value: Any) -> NDArray[np.float64]:
             "the model answers several labels at once, which no runtime here does"
         )
     try:
-        return np.asarray(_dense(value), dtype=np.float64)
+        return answer_of(value, "").astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ConversionError("the model answers columns that are not numbers") from error
 

@@ -48,7 +48,7 @@ class EstimatorScorer:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # unseen categories and the like, once per request
                 return {
-                    tensor: _dense(getattr(self._estimator, method)(table))
+                    tensor: answer_of(getattr(self._estimator, method)(table), tensor)
                     for tensor, method in self._calls.items()
                 }
         except Exception as error:  # whatever an estimator raises
@@ -139,6 +139,10 @@ def _method(tensor: str, task: str) -> str:
     return "transform" if task == "transformer" else METHODS[tensor]
 
 
-def _dense(value: Any) -> NDArray[Any]:
-    """Return an array, also for the sparse matrices and frames that transformers answer."""
-    return np.asarray(value.toarray() if hasattr(value, "toarray") else value)
+def answer_of(value: Any, tensor: str) -> NDArray[Any]:
+    """Return an answer as an array, also of the sparse matrices and frames that transformers answer.
+
+    Labels are [rows]: CatBoost answers a column of them where there are several classes.
+    """
+    array = np.asarray(value.toarray() if hasattr(value, "toarray") else value)
+    return array[:, 0] if tensor == "label" and array.shape[1:] == (1,) else array

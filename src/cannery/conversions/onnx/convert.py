@@ -9,6 +9,7 @@ from onnx import TensorProto
 
 from cannery.cans.manifest import Feed
 from cannery.conversions.onnx import (
+    catboost,
     composites,
     encoders,
     ensembles,
@@ -38,6 +39,7 @@ from cannery.errors import ConversionError
 from cannery.signatures import Feature
 
 TABLE: dict[str, Emit] = {
+    **catboost.TABLE,
     **composites.TABLE,
     **encoders.TABLE,
     **ensembles.TABLE,

@@ -17,7 +17,8 @@ Emit = Callable[["Emitter", Any, Block], Result]
 _WRAPPERS = frozenset({"pipeline", "compose", "model_selection", "calibration"})
 """Families that only hand their columns on."""
 _TAKES_SINGLE = _WRAPPERS | {
-    *("tree", "ensemble", "feature_selection", "dummy", "lightgbm", "xgboost"),
+    *("tree", "ensemble", "feature_selection", "dummy"),
+    *("catboost", "lightgbm", "xgboost"),
 }
 """Families in which it makes no difference that the original holds its numbers in float32."""
 
@@ -117,7 +118,7 @@ def _align(block: Block, estimator: Any, *, wrapper: bool) -> Block:
             return block  # a column transformer within can do without the columns that it drops
         missing = sorted(set(fitted) - set(names))[0]
         raise ConversionError(f"the column '{missing}' on which it was fitted is not given")
-    expected = getattr(estimator, "n_features_in_", len(block))
+    expected = getattr(estimator, "n_features_in_", 0) or len(block)  # CatBoost forgets its own
     if expected != len(block):
         raise ConversionError(f"it was fitted on {expected} columns but {len(block)} are given")
     return block
