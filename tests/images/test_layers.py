@@ -8,9 +8,10 @@ from pathlib import Path
 from layers import tar_of
 
 from cannery.blobs import digest_bytes
+from cannery.images.contents import Contents, Included, measured, read_contents, written
 from cannery.images.layers import Recipe, find_layer, make_layer, pack, pieces_of, pieces_of_files
 from cannery.images.store import Store
-from cannery.images.trees import Entry, Tree, with_parents
+from cannery.images.trees import Entry, LeftOut, Parts, Tree, with_parents
 
 TREE: Tree = with_parents(
     {
@@ -80,18 +81,43 @@ def test_a_layer_is_made_once(store: Store) -> None:
     """Equal inputs find the layer; a damaged layer is made again; other inputs make another."""
     made = []
 
-    def build() -> tuple[Tree, list[object]]:
+    def build() -> Parts:
         made.append(1)
-        return dict(TREE), []
+        return Parts(tree=dict(TREE), owners={"usr/bin/x": "x"})
 
-    recipe = Recipe(name="base", inputs=["a"], packages=("x 1",), build=build)
+    package = Included(name="x", version="1", reason="runs")
+    recipe = Recipe(name="base", inputs=["a"], packages=(package,), build=build)
     first, _ = make_layer(recipe, store)
     found = find_layer(recipe, store)
     assert found is not None
     assert found[0] == first
-    assert found[1].packages == ("x 1",)
+    assert [(p.name, p.files, p.bytes) for p in found[1].packages] == [("x", 1, 1_200_000)]
     first.path.write_bytes(b"rotten")
     assert find_layer(recipe, store) is None
-    other = Recipe(name="base", inputs=["b"], packages=(), build=build)
+    other = Recipe(name="base", inputs=["b"], build=build)
     assert find_layer(other, store) is None
     assert made == [1]
+
+
+def test_bytecode_counts_for_the_package_of_its_source() -> None:
+    """Wherever the bytecode stands, beside the source, in its cache or in its place."""
+    tree = {
+        "lib/a/m.py": Entry(data=b"1"),
+        "lib/a/__pycache__/m.cpython-313.pyc": Entry(data=b"22"),
+        "lib/n.pyc": Entry(data=b"333"),
+        "etc/made": Entry(data=b"4444"),
+    }
+    owners = {"lib/a/m.py": "a", "lib/n.py": "n"}
+    packages = [Included(name=name, version="1", reason="") for name in ("a", "n")]
+    found = measured(packages, tree, owners)
+    assert [(p.name, p.files, p.bytes) for p in found] == [("a", 2, 3), ("n", 1, 3)]
+
+
+def test_what_a_history_says_can_be_read_again() -> None:
+    """Contents pass through a comment of the history; what others wrote there is no contents."""
+    contents = Contents(
+        packages=(Included(name="x", version="1", reason="runs", files=1, bytes=2),),
+        left_out=(LeftOut(pattern="*.h", reason="headers", files=3, bytes=4),),
+    )
+    assert read_contents(written(contents)) == contents
+    assert read_contents("buildkit.dockerfile.v0") == Contents()

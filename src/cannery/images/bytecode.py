@@ -104,10 +104,10 @@ class Compiler:
                     tempfile.TemporaryDirectory(prefix="cannery-python-")
                 )
                 by_name = {package.name: package for package in self.packages}
-                base, _ = base_tree([by_name[n] for n in BASE_PACKAGES], self.store)
-                python, _ = python_tree([by_name[n] for n in PYTHON_PACKAGES], self.store)
+                base = base_tree([by_name[n] for n in BASE_PACKAGES], self.store)
+                python = python_tree([by_name[n] for n in PYTHON_PACKAGES], self.store)
                 self._root = Path(name)
-                write_tree({**base, **python}, self._root)
+                write_tree({**base.tree, **python.tree}, self._root)
             return self._root
 
 

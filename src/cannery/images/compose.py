@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cannery.blobs import Blob, canonical_json, digest_bytes
@@ -15,14 +16,15 @@ from cannery.errors import ImageError
 from cannery.images.bases.debian import base_tree, python_tree
 from cannery.images.bytecode import Compiler
 from cannery.images.config import config_of
-from cannery.images.layers import Contents, Recipe, find_layer, make_layer, pack, pieces_of_files
+from cannery.images.contents import Contents, Included, included
+from cannery.images.layers import Recipe, find_layer, make_layer, pack, pieces_of_files
 from cannery.images.lock import fetch, host_architecture
 from cannery.images.packages import DebianPackage, Platform, Wheel
 from cannery.images.plan import Plan
 from cannery.images.recipe import BASE_PACKAGES, CAN, PYTHON_PACKAGES, python_cuts, wheel_cuts
 from cannery.images.serving_files import serving_tree
 from cannery.images.store import Store
-from cannery.images.trees import LeftOut, Tree, merge, safe_path
+from cannery.images.trees import Parts, merge, safe_path
 from cannery.images.wheels import cut_wheels, wheel_tree
 from cannery.oci.descriptors import Architecture, Image, Layer, manifest_of
 from cannery.progress import Progress, Station, quiet, station
@@ -132,43 +134,40 @@ def _recipes(plan: Plan, platform: Platform, store: Store, stack: ExitStack) -> 
 
     cuts = python_cuts(plan.runtime)
 
-    def of_python() -> tuple[Tree, list[LeftOut]]:
-        tree, left_out = python_tree(python, store, cuts)
-        lighter, sources = compiler.as_bytecode(tree)
-        return lighter, [*left_out, sources]
+    def of_python() -> Parts:
+        parts = python_tree(python, store, cuts)
+        lighter, sources = compiler.as_bytecode(parts.tree)
+        return replace(parts, tree=lighter, left_out=(*parts.left_out, sources))
 
-    def of_serving() -> tuple[Tree, list[LeftOut]]:
-        return compiler.with_bytecode(serving_tree()), []
-
-    serving = {p: digest_bytes(e.data or b"") for p, e in serving_tree().items()}
     return [
         Recipe(
             name="base",
             inputs=[package.sha256 for package in base],
-            packages=_names(base),
+            packages=included(base),
             build=lambda: base_tree(base, store),
         ),
         Recipe(
             name="python",
             inputs=[[package.sha256 for package in python], [cut.pattern for cut in cuts]],
-            packages=_names(python),
+            packages=included(python),
             build=of_python,
         ),
         *(
             _wheel_recipe(name, wheels, plan.runtime, compiler)
             for name, wheels in _groups(platform.wheels)
         ),
-        Recipe(name="serving", inputs=[compiler.version, serving], packages=(), build=of_serving),
+        _serving_recipe(compiler),
     ]
 
 
 def _wheel_recipe(name: str, wheels: list[Wheel], runtime: Runtime, compiler: Compiler) -> Recipe:
     cuts = wheel_cuts(runtime)
 
-    def build() -> tuple[Tree, list[LeftOut]]:
-        whole = merge((wheel_tree(wheel, compiler.store) for wheel in wheels), f"layer {name}")
-        tree, left_out = cut_wheels(whole, cuts)
-        return compiler.with_bytecode(tree), left_out
+    def build() -> Parts:
+        trees = {wheel.name: wheel_tree(wheel, compiler.store) for wheel in wheels}
+        tree, left_out = cut_wheels(merge(trees.values(), f"layer {name}"), cuts)
+        owners = {path: package for package, files in trees.items() for path in files}
+        return Parts(tree=compiler.with_bytecode(tree), owners=owners, left_out=tuple(left_out))
 
     return Recipe(
         name=name,
@@ -177,8 +176,21 @@ def _wheel_recipe(name: str, wheels: list[Wheel], runtime: Runtime, compiler: Co
             [cut.pattern for cut in cuts],
             *(wheel.sha256 for wheel in wheels),
         ],
-        packages=_names(wheels),
+        packages=included(wheels),
         build=build,
+    )
+
+
+def _serving_recipe(compiler: Compiler) -> Recipe:
+    tree = serving_tree()
+    version = importlib.metadata.version("cannery")
+    return Recipe(
+        name="serving",
+        inputs=[compiler.version, {p: digest_bytes(e.data or b"") for p, e in tree.items()}],
+        packages=(Included(name="cannery", version=version, reason="serves the can"),),
+        build=lambda: Parts(
+            tree=compiler.with_bytecode(tree), owners=dict.fromkeys(tree, "cannery")
+        ),
     )
 
 
@@ -199,10 +211,6 @@ def _known(packages: dict[str, DebianPackage], name: str) -> DebianPackage:
     if name not in packages:
         raise ImageError(f"the lock has no '{name}'", hint="resolve it anew")
     return packages[name]
-
-
-def _names(packages: Iterable[DebianPackage | Wheel]) -> tuple[str, ...]:
-    return tuple(f"{package.name} {package.version}" for package in packages)
 
 
 def _compiling(plan: Plan) -> Architecture:
@@ -234,8 +242,14 @@ def _can_layer(plan: Plan, store: Store) -> tuple[Layer, Contents]:
     assert plan.manifest is not None
     files = _can_files(plan.can, plan.manifest)
     layer = pack("can", pieces_of_files(CAN, files), store, compressed=False)
-    name = f"{plan.manifest.name} {plan.manifest.version}"
-    return layer, Contents(packages=(name,))
+    model = Included(
+        name=plan.manifest.name,
+        version=plan.manifest.version,
+        reason="the model",
+        files=len(files),
+        bytes=sum(file.stat().st_size for file in files.values()),
+    )
+    return layer, Contents(packages=(model,))
 
 
 def _can_files(folder: Path, manifest: CanManifest) -> dict[str, Path]:

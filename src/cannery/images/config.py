@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from cannery.images.layers import Contents
+from cannery.images.contents import Contents, written
 from cannery.images.plan import Plan
 from cannery.images.recipe import CAN, LIBRARIES, PYTHON, USER
 from cannery.oci.descriptors import Layer
@@ -72,5 +72,5 @@ def _history(plan: Plan, layer: Layer, contents: Contents) -> dict[str, Any]:
     return {
         "created": plan.lock.created,
         "created_by": f"cannery: {layer.name}",
-        "comment": ", ".join(contents.packages),
+        "comment": written(contents),
     }

@@ -13,9 +13,10 @@ import msgspec
 from zlib_ng import zlib_ng
 
 from cannery.blobs import CHUNK
+from cannery.images.contents import Contents, Included, measured
 from cannery.images.recipe import recipe_digest
 from cannery.images.store import Store
-from cannery.images.trees import Entry, LeftOut, Tree, with_parents
+from cannery.images.trees import Entry, Parts, Tree, with_parents
 from cannery.oci.descriptors import Layer
 
 _LEVEL = 6
@@ -140,14 +141,6 @@ def pack(name: str, pieces: Iterable[bytes], store: Store, *, compressed: bool =
     )
 
 
-class Contents(msgspec.Struct, frozen=True, kw_only=True):
-    """What a layer holds and what was kept out of it, for people."""
-
-    packages: tuple[str, ...] = ()
-    """`name version` of each package in it."""
-    left_out: tuple[LeftOut, ...] = ()
-
-
 class _Memo(msgspec.Struct, frozen=True, kw_only=True):
     """What the store remembers of a layer."""
 
@@ -165,8 +158,8 @@ class Recipe:
     name: str
     inputs: Any
     """JSON values; the same inputs give the same layer."""
-    packages: tuple[str, ...]
-    build: Callable[[], tuple[Tree, list[LeftOut]]]
+    build: Callable[[], Parts]
+    packages: tuple[Included, ...] = ()
 
 
 def find_layer(recipe: Recipe, store: Store) -> tuple[Layer, Contents] | None:
@@ -195,9 +188,11 @@ def find_layer(recipe: Recipe, store: Store) -> tuple[Layer, Contents] | None:
 
 def make_layer(recipe: Recipe, store: Store) -> tuple[Layer, Contents]:
     """Make the layer and remember it."""
-    tree, left_out = recipe.build()
-    layer = pack(recipe.name, pieces_of(with_parents(tree)), store)
-    contents = Contents(packages=recipe.packages, left_out=tuple(left_out))
+    parts = recipe.build()
+    layer = pack(recipe.name, pieces_of(with_parents(parts.tree)), store)
+    contents = Contents(
+        packages=measured(recipe.packages, parts.tree, parts.owners), left_out=parts.left_out
+    )
     memo = _Memo(
         digest=layer.digest,
         size=layer.size,

@@ -24,25 +24,59 @@ TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 LOADERS = {"amd64": "usr/lib64/ld-linux-x86-64.so.2", "arm64": "usr/lib/ld-linux-aarch64.so.1"}
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
-BASE_PACKAGES = (
-    "base-files",
-    "ca-certificates",
-    "gcc-14-base",
-    "libbz2-1.0",
-    "libc6",
-    "libexpat1",
-    "libffi8",
-    "libgcc-s1",
-    "liblzma5",
-    "libssl3t64",
-    "libstdc++6",
-    "libuuid1",
-    "libzstd1",
-    "netbase",
-    "tzdata",
-    "zlib1g",
-)
-PYTHON_PACKAGES = ("libpython3.13-minimal", "libpython3.13-stdlib", "python3.13-minimal")
+BASE = {
+    "base-files": "folders and links of the file system, licences, os-release",
+    "ca-certificates": "authorities of TLS, for pulling models",
+    "gcc-14-base": "licences of the libraries of GCC",
+    "libbz2-1.0": "Python's bz2",
+    "libc6": "the C library",
+    "libexpat1": "Python's XML parser",
+    "libffi8": "Python's ctypes",
+    "libgcc-s1": "what compiled code unwinds its stack with",
+    "liblzma5": "Python's lzma",
+    "libssl3t64": "Python's ssl and hashlib",
+    "libstdc++6": "the C++ library of compiled wheels",
+    "libuuid1": "Python's uuid",
+    "libzstd1": "libssl links it",
+    "netbase": "names of protocols and services",
+    "tzdata": "time zones",
+    "zlib1g": "Python's zlib",
+}
+"""Debian packages below Python, each with the reason why it is in."""
+BASE_PACKAGES = tuple(BASE)
+PYTHON_REASONS = {
+    "libpython3.13-minimal": "the core of the standard library",
+    "libpython3.13-stdlib": "the standard library",
+    "python3.13-minimal": "the interpreter",
+}
+PYTHON_PACKAGES = tuple(PYTHON_REASONS)
+WHEELS = {
+    "click": "uvicorn imports it",
+    "httptools": "parses HTTP",
+    "msgspec": "reads and writes JSON",
+    "numpy": "rows on their way to the model",
+    "onnxruntime": "runs the model",
+    "uvicorn": "serves HTTP",
+    "uvloop": "the event loop of the server",
+}
+REASONS = {
+    "base": "what the operating system needs to run one program",
+    "python": "the interpreter and its library",
+    "numpy": "arrays",
+    "onnxruntime": "runs the model",
+    "libraries": "the model's own libraries, at the versions of its training",
+    "dependencies": "what the serving code imports",
+    "serving": "Cannery's service",
+    "can": "the model, sealed, with its canary",
+}
+"""Why each layer is there."""
+
+
+def reason_of(package: str) -> str:
+    """Return why a package is in the image."""
+    known = {**BASE, **PYTHON_REASONS, **WHEELS}
+    return known.get(package, "the model was trained with it, or what was needs it")
+
 
 SERVER_REQUIREMENTS = (
     "click>=8.1,<9",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import PurePosixPath
 
@@ -42,6 +42,16 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     files: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The files of several packages, which package brought each, and what was left out."""
+
+    tree: Tree
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """Path → name of the package that brought it."""
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def safe_path(name: str, origin: str) -> str:

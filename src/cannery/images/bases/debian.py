@@ -9,33 +9,49 @@ from cannery.images.bases.debs import Deb, read_deb
 from cannery.images.packages import DebianPackage
 from cannery.images.recipe import DEBIAN_CUTS, PYTHON_CUTS, USER, Cut
 from cannery.images.store import Store
-from cannery.images.trees import FOLDER, Entry, LeftOut, Tree, leave_out, merge, with_parents
+from cannery.images.trees import (
+    FOLDER,
+    Entry,
+    LeftOut,
+    Parts,
+    Tree,
+    leave_out,
+    merge,
+    with_parents,
+)
 
 _DOCUMENTATION = tuple(
     Cut(pattern=f"usr/share/doc/*/{rest}", reason="documentation (licences are kept)")
     for rest in ("[!c]*", "c[!o]*")
 )
+_LINKED = frozenset({"bin", "lib", "lib64", "sbin"})
 _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 
 
-def base_tree(packages: Iterable[DebianPackage], store: Store) -> tuple[Tree, list[LeftOut]]:
+def base_tree(packages: Iterable[DebianPackage], store: Store) -> Parts:
     """Return the files of the operating system's packages and the few that their scripts would have made."""
     debs = [(package.name, _load(package, store)) for package in packages]
     whole = merge([deb.tree for _, deb in debs], "the base")
     made = {**_accounts(), **_certificates(whole), **_status(debs)}
     tree, left_out = leave_out({**whole, **made}, (*DEBIAN_CUTS, *_DOCUMENTATION))
-    return with_parents(_merged_usr(tree)), left_out
+    return _parts(tree, debs, left_out)
 
 
 def python_tree(
     packages: Iterable[DebianPackage], store: Store, cuts: Iterable[Cut] = PYTHON_CUTS
-) -> tuple[Tree, list[LeftOut]]:
+) -> Parts:
     """Return the files of Debian's Python, without bytecode."""
     debs = [(package.name, _load(package, store)) for package in packages]
     whole = merge([deb.tree for _, deb in debs], "Python")
     all_cuts = (*cuts, *DEBIAN_CUTS, *_DOCUMENTATION)
     tree, left_out = leave_out({**whole, **_status(debs)}, all_cuts)
-    return with_parents(_merged_usr(tree)), left_out
+    return _parts(tree, debs, left_out)
+
+
+def _parts(tree: Tree, debs: list[tuple[str, Deb]], left_out: list[LeftOut]) -> Parts:
+    owners = {_moved(path): name for name, deb in debs for path in deb.tree}
+    owners |= {_record(name): name for name, _ in debs} | {_BUNDLE: "ca-certificates"}
+    return Parts(tree=with_parents(_merged_usr(tree)), owners=owners, left_out=tuple(left_out))
 
 
 def _load(package: DebianPackage, store: Store) -> Deb:
@@ -47,10 +63,11 @@ def _load(package: DebianPackage, store: Store) -> Deb:
 
 def _status(debs: list[tuple[str, Deb]]) -> Tree:
     """Return dpkg's record of each package, where scanners of images look for it."""
-    return {
-        f"var/lib/dpkg/status.d/{name}": Entry(data=_installed(deb.control).encode())
-        for name, deb in debs
-    }
+    return {_record(name): Entry(data=_installed(deb.control).encode()) for name, deb in debs}
+
+
+def _record(name: str) -> str:
+    return f"var/lib/dpkg/status.d/{name}"
 
 
 def _installed(control: str) -> str:
@@ -94,13 +111,13 @@ def _certificates(tree: Tree) -> Tree:
 
 def _merged_usr(tree: Tree) -> Tree:
     """Move what a package still ships in /lib or /bin to where the links of base-files point."""
-    merged: Tree = {}
-    for path, entry in tree.items():
-        first, slash, rest = path.partition("/")
-        moved = (
-            f"usr/{first}/{rest}" if slash and first in {"bin", "lib", "lib64", "sbin"} else path
-        )
-        if path in {"bin", "lib", "lib64", "sbin"} and entry.target is None:
-            continue
-        merged[moved] = entry
-    return merged
+    return {
+        _moved(path): entry
+        for path, entry in tree.items()
+        if path not in _LINKED or entry.target is not None
+    }
+
+
+def _moved(path: str) -> str:
+    first, slash, _ = path.partition("/")
+    return f"usr/{path}" if slash and first in _LINKED else path
