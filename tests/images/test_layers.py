@@ -8,10 +8,10 @@ from pathlib import Path
 from layers import tar_of
 
 from cannery.blobs import digest_bytes
-from cannery.images.contents import Contents, Included, measured, read_contents, written
+from cannery.images.contents import Included, measured
 from cannery.images.layers import Recipe, find_layer, make_layer, pack, pieces_of, pieces_of_files
 from cannery.images.store import Store
-from cannery.images.trees import Entry, LeftOut, Parts, Tree, with_parents
+from cannery.images.trees import Entry, Parts, Tree, with_parents
 
 TREE: Tree = with_parents(
     {
@@ -111,13 +111,3 @@ def test_bytecode_counts_for_the_package_of_its_source() -> None:
     packages = [Included(name=name, version="1", reason="") for name in ("a", "n")]
     found = measured(packages, tree, owners)
     assert [(p.name, p.files, p.bytes) for p in found] == [("a", 2, 3), ("n", 1, 3)]
-
-
-def test_what_a_history_says_can_be_read_again() -> None:
-    """Contents pass through a comment of the history; what others wrote there is no contents."""
-    contents = Contents(
-        packages=(Included(name="x", version="1", reason="runs", files=1, bytes=2),),
-        left_out=(LeftOut(pattern="*.h", reason="headers", files=3, bytes=4),),
-    )
-    assert read_contents(written(contents)) == contents
-    assert read_contents("buildkit.dockerfile.v0") == Contents()

@@ -32,7 +32,7 @@ def probability(tenure: float, charges: float, contract: str) -> float:
     return float(1 / (1 + np.exp(-z)))
 
 
-def graph() -> bytes:
+def graph(weight: float = -0.05) -> bytes:
     """Return a logistic model of SIGNATURE."""
     nodes = [
         helper.make_node(
@@ -60,7 +60,7 @@ def graph() -> bytes:
             values_strings=["No", "Yes"],
         ),
     ]
-    constants = {"weights": np.array([[-0.05], [0.01]]), "one": np.array([1.0])}
+    constants = {"weights": np.array([[weight], [0.01]]), "one": np.array([1.0])}
     model = helper.make_model(
         helper.make_graph(
             nodes,
@@ -81,7 +81,9 @@ def graph() -> bytes:
     return model.SerializeToString()
 
 
-def make_can(folder: Path, *, name: str = "churn", version: str = "1") -> Can:
+def make_can(
+    folder: Path, *, name: str = "churn", version: str = "1", weight: float = -0.05
+) -> Can:
     """Seal the graph into a can at `folder`."""
     digest = "sha256:" + "0" * 64
     manifest = CanManifest(
@@ -102,7 +104,7 @@ def make_can(folder: Path, *, name: str = "churn", version: str = "1") -> Can:
     record = {"tenure": 2, "charges": 89.1, "contract": "month"}
     answer = {"label": "Yes", "churn": probability(2, 89.1, "month")}
     files = {
-        "model.onnx": graph(),
+        "model.onnx": graph(weight),
         "canary.json": canonical_json(Canary(records=(record,), outputs=(answer,))),
     }
     return seal(manifest, files, folder)

@@ -22,6 +22,8 @@ COMMANDS = {
     "pack": "Convert an audited model and seal it into a can.",
     "build": "Make a proven image of a model or a can.",
     "verify": "Start a finished image and try it.",
+    "inspect": "Say what an image or a can is made of, from where, and why.",
+    "diff": "Say in what two images or cans differ, predictions among it.",
     "serve": "Serve a can on this machine.",
     "smoke": "Load a can and score its canary.",
     "health": "Ask a running service whether it is healthy.",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import msgspec
 
@@ -217,6 +217,14 @@ class CommandEngine:
         finally:
             program.run("rm", "--force", name)
         return folder
+
+    @contextlib.contextmanager
+    def save(self, subject: str) -> Iterator[IO[bytes]]:
+        """Give the archive of an image as a stream."""
+        self.settings(subject)  # says clearly that there is no such image
+        with started([*self.find().words, "save", subject], stderr=None) as process:
+            assert process.stdout is not None
+            yield process.stdout
 
     @contextlib.contextmanager
     def start(

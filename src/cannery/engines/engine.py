@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import IO, Literal, Protocol
 
 from cannery.errors import UsageError
 from cannery.oci.descriptors import Image
@@ -123,6 +123,9 @@ class Engine(Protocol):
 
     def extract(self, subject: str, path: str, folder: Path) -> Path:
         """Copy a folder out of an image into `folder`, which must not exist; raises EngineError."""
+
+    def save(self, subject: str) -> AbstractContextManager[IO[bytes]]:
+        """Give the archive of an image as a stream; raises EngineError when the engine has no such image."""
 
     def start(
         self, subject: str, options: StartOptions | None = None

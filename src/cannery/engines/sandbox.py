@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote
 
 from cannery.blobs import digest_bytes
@@ -52,6 +53,12 @@ class Sandbox:
         if reference is not None:
             self.tag(image.id, reference)
         return image.id
+
+    def save(self, subject: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """Refuse: layers are not kept once they are unpacked."""
+        raise EngineError(
+            f"the sandbox has no layers of '{subject}'", hint="name the layout: oci:FOLDER"
+        )
 
     def tag(self, subject: str, reference: Reference) -> None:
         """Give an image a further name."""

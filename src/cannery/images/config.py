@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from cannery.images.contents import Contents, written
+from cannery.images.contents import CONTENTS, Contents
 from cannery.images.plan import Plan
 from cannery.images.recipe import CAN, LIBRARIES, PYTHON, USER
 from cannery.oci.descriptors import Layer
@@ -26,6 +26,7 @@ def config_of(plan: Plan, layers: list[tuple[Layer, Contents]]) -> bytes:
         "config": _process(plan),
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer, _ in layers]},
         "history": [_history(plan, layer, contents) for layer, contents in layers],
+        CONTENTS: [contents for _, contents in layers],
     }
     return msgspec.json.encode(document)
 
@@ -72,5 +73,5 @@ def _history(plan: Plan, layer: Layer, contents: Contents) -> dict[str, Any]:
     return {
         "created": plan.lock.created,
         "created_by": f"cannery: {layer.name}",
-        "comment": written(contents),
+        "comment": ", ".join(f"{p.name} {p.version}" for p in contents.packages),
     }

@@ -1,4 +1,4 @@
-"""What a layer holds and what was kept out of it, package by package: for people, and in the image's own history."""
+"""What a layer holds and what was kept out of it, package by package: an image carries it in its config."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from cannery.blobs import canonical_json
 from cannery.images.packages import DebianPackage, Wheel
 from cannery.images.recipe import reason_of
 from cannery.images.trees import LeftOut, Tree
@@ -22,6 +21,10 @@ class Included(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     files: int = 0
     bytes: int = 0
+
+
+CONTENTS = "dev.cannery.contents"
+"""Field of a config, which readers that don't know it pass over: contents by layer."""
 
 
 class Contents(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,16 +65,3 @@ def _source(path: str) -> str:
     if place.parent.name == "__pycache__":
         return str(place.parent.parent / f"{place.name.partition('.')[0]}.py")
     return path.removesuffix("c")
-
-
-def written(contents: Contents) -> str:
-    """Return the contents as they stand in an image's history."""
-    return canonical_json(contents).decode().strip()
-
-
-def read_contents(comment: str) -> Contents:
-    """Return the contents in a comment of an image's history; nothing where somebody else wrote it."""
-    try:
-        return msgspec.json.decode(comment, type=Contents)
-    except msgspec.MsgspecError:
-        return Contents()

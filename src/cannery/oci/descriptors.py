@@ -30,6 +30,8 @@ LAYER_GZIP = {
     "oci": "application/vnd.oci.image.layer.v1.tar+gzip",
 }
 INDEX = "application/vnd.oci.image.index.v1+json"
+INDEXES = (INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
+"""What an index of several platforms may call itself."""
 
 
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

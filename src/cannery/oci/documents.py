@@ -55,6 +55,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     """Where a layer comes from."""
 
     created_by: str = ""
+    comment: str = ""
     empty_layer: bool = False
 
 
@@ -87,6 +88,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     architecture: str = "amd64"
     os: str = "linux"
+    created: str | None = None
     config: Settings = Settings()
     rootfs: RootFilesystem
     history: tuple[History, ...] = ()

@@ -78,13 +78,24 @@ def read_layout(folder: Path, tag: str | None = None) -> Image:
     `tag` chooses among several images. Raises SourceError when the folder is no layout or lacks
     the image, ImageError when something in it is damaged.
     """
+    manifest, config = read_documents(folder, tag)
+    return image_of(manifest, config, lambda d: blob_path(folder, d.digest))
+
+
+def read_documents(folder: Path, tag: str | None = None) -> tuple[bytes, bytes]:
+    """Return manifest and config of an image in a layout, checked by digest; its layers are not looked at."""
     if not (folder / MARK).is_file():
         raise SourceError(f"'{folder}' is no OCI layout: it has no file '{MARK}'")
     path = folder / "index.json"
     entry = _choose(decode(_read(path), Index, f"'{path}'"), tag, folder)
     manifest = _blob(folder, entry.digest)
     config = _blob(folder, decode(manifest, Manifest, f"blob {entry.digest}").config.digest)
-    return image_of(manifest, config, lambda d: folder / "blobs" / "sha256" / hex_of(d.digest))
+    return manifest, config
+
+
+def blob_path(folder: Path, digest: str) -> Path:
+    """Return where a layout keeps a blob."""
+    return folder / "blobs" / "sha256" / hex_of(digest)
 
 
 def image_of(manifest: bytes, config: bytes, where: Callable[[Descriptor], Path]) -> Image:
@@ -170,7 +181,7 @@ def _measure(path: Path, *, compressed: bool) -> tuple[str, int]:
 
 
 def _blob(folder: Path, digest: str) -> bytes:
-    data = _read(folder / "blobs" / "sha256" / hex_of(digest))
+    data = _read(blob_path(folder, digest))
     if digest_bytes(data) != digest:
         raise ImageError(f"the blob {digest} in '{folder}' is damaged")
     return data

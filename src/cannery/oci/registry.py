@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import TracebackType
 
@@ -16,13 +16,11 @@ import msgspec
 from cannery.blobs import digest_bytes, write_file
 from cannery.errors import RegistryError
 from cannery.oci.auth import Credentials
-from cannery.oci.channel import Channel, RegistryOptions, Request
-from cannery.oci.descriptors import INDEX, MANIFEST, Descriptor
+from cannery.oci.channel import Channel, RegistryOptions, Request, TransientError
+from cannery.oci.descriptors import INDEXES, MANIFEST, Descriptor
 from cannery.oci.documents import LIMIT
 
-_ACCEPT = ", ".join(
-    (*MANIFEST.values(), INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
-)
+_ACCEPT = ", ".join((*MANIFEST.values(), *INDEXES))
 _NEXT = re.compile(r'<([^>]+)>;\s*rel="?next"?')
 _TAG_PAGES = 1000
 
@@ -128,6 +126,19 @@ class Registry:
             return b"".join(pieces)
 
         return self._channel.retrying(once)
+
+    def stream(self, repository: str, descriptor: Descriptor) -> Generator[bytes]:
+        """Yield a blob in pieces for whoever needs only its beginning: it is not checked by digest."""
+        request = Request(
+            method="GET",
+            address=f"{repository}/blobs/{descriptor.digest}",
+            repository=repository,
+            accepted=(200,),
+        )
+        try:
+            yield from self._channel.stream(request)
+        except TransientError as trouble:
+            raise trouble.error from trouble
 
     def fetch(self, repository: str, descriptor: Descriptor, path: Path) -> Path:
         """Stream a blob into a file that appears only when its digest holds."""

@@ -8,11 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cannery.blobs import digest_bytes
-from cannery.errors import UsageError
+from cannery.errors import ImageError, UsageError
 from cannery.oci.auth import find_credentials
 from cannery.oci.channel import RegistryOptions
-from cannery.oci.descriptors import CONFIG, LAYER_GZIP, LAYER_TAR, MANIFEST, Descriptor, Image
-from cannery.oci.documents import Manifest, decode
+from cannery.oci.descriptors import (
+    CONFIG,
+    INDEXES,
+    LAYER_GZIP,
+    LAYER_TAR,
+    MANIFEST,
+    Descriptor,
+    Image,
+)
+from cannery.oci.documents import Index, Manifest, decode
 from cannery.oci.references import Reference
 from cannery.oci.registry import Registry
 
@@ -121,3 +129,27 @@ def pull_manifest(
             return pull_manifest(reference, registry=own)
     data, _ = registry.manifest(reference.repository, reference.target)
     return digest_bytes(data), decode(data, Manifest, f"'{reference}'")
+
+
+def pull_image_manifest(registry: Registry, reference: Reference, architecture: str) -> bytes:
+    """Return the manifest of an image for one architecture; from an index, the one that it names.
+
+    Raises ImageError where an index has none for it.
+    """
+    data, media_type = registry.manifest(reference.repository, reference.target)
+    if media_type not in INDEXES:
+        return data
+    index = decode(data, Index, f"'{reference}'")
+    for entry in index.manifests:
+        if (
+            entry.platform.get("architecture") == architecture
+            and entry.platform.get("os") == "linux"
+        ):
+            found, _ = registry.manifest(reference.repository, entry.digest)
+            return found
+    offered = sorted(
+        {str(e.platform.get("architecture")) for e in index.manifests} - {"unknown", "None"}
+    )
+    raise ImageError(
+        f"'{reference}' has no image for '{architecture}'", hint=f"it has: {', '.join(offered)}"
+    )

@@ -29,6 +29,11 @@ def human_bytes(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, `1 file` or `2 files`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def short(digest: str) -> str:
     """Return the first twelve hex digits of a digest."""
     return digest.removeprefix("sha256:")[:12]

@@ -1,0 +1,163 @@
+"""What a user's word names: a can, or an image in a layout, an archive, a registry or an engine; looked at, not pulled."""
+
+from __future__ import annotations
+
+import contextlib
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+import msgspec
+
+from cannery.cans.manifest import CanManifest, read_manifest
+from cannery.cans.open import MANIFEST, Can, open_can
+from cannery.engines.choose import detect
+from cannery.errors import ImageError, SourceError, UsageError
+from cannery.images.carried import carried_manifest, carry_out, holds_can
+from cannery.images.describe import ImageFacts, describe, described
+from cannery.images.lock import host_architecture
+from cannery.oci.descriptors import LAYER_TAR
+from cannery.oci.documents import LIMIT, Config, Manifest, decode
+from cannery.oci.layout import MARK, blob_path, read_documents
+from cannery.oci.references import parse
+from cannery.oci.streams import as_file
+
+T = TypeVar("T")
+Take = Callable[[IO[bytes]], T]
+"""Makes something of the layer with a can, as a stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What was found."""
+
+    name: str
+    """As it was given."""
+    can: CanManifest | None
+    """Of the can that it is, or that is baked into it."""
+    image: ImageFacts | None
+    """None: it is a can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looking:
+    """Where to look."""
+
+    engine: str | None = None
+    """An engine by name: the word names one of its images, whatever else it might name."""
+    architecture: str | None = None
+    """Of several in an index; None: this machine's."""
+
+
+def look(word: str, looking: Looking | None = None) -> Subject:
+    """Return what `word` names, without reading layers further than the first pages of a baked can.
+
+    A folder that is a can or a layout, `oci:FOLDER`, `archive:FILE`, a name with a registry, or an
+    image of an engine here. Raises SourceError, ImageError, CanError, RegistryError, EngineError.
+    """
+    looking = looking or Looking()
+    if looking.engine is None and (Path(word) / MANIFEST).is_file():
+        return Subject(name=word, can=open_can(Path(word)).manifest, image=None)
+    facts, data = _opened(word, looking, carried_manifest)
+    return Subject(name=word, can=None if data is None else _manifest(data, word), image=facts)
+
+
+def can_of(word: str, folder: Path, looking: Looking | None = None) -> Can:
+    """Return the can that `word` names or carries; one in an image is written to `folder`.
+
+    Raises what `look` raises, and UsageError where the image carries no can.
+    """
+    looking = looking or Looking()
+    if looking.engine is None and (Path(word) / MANIFEST).is_file():
+        return open_can(Path(word))
+    _, found = _opened(word, looking, lambda layer: carry_out(layer, folder))
+    if found is None:
+        raise UsageError(f"'{word}' has no can inside")
+    return open_can(found)
+
+
+def _manifest(data: bytes, word: str) -> CanManifest:
+    try:
+        return read_manifest(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ImageError(f"'{MANIFEST}' in '{word}' can't be read: {error}") from error
+
+
+def _opened(word: str, looking: Looking, take: Take[T]) -> tuple[ImageFacts, T | None]:
+    """Return what an image's documents tell, and what `take` makes of the layer with its can, if it has one."""
+    kind, _, rest = word.partition(":")
+    if looking.engine is None:
+        if kind == "oci" and rest:
+            return _in_layout(Path(rest), take)
+        if (Path(word) / MARK).is_file():
+            return _in_layout(Path(word), take)
+        if kind == "archive" and rest:
+            try:
+                with Path(rest).open("rb") as stream:
+                    return _in_archive(stream, word, take)
+            except OSError as error:
+                raise SourceError(f"can't read '{rest}': {error.strerror}") from error
+        if parse(word).registry is not None:
+            return _in_registry(word, looking.architecture, take)
+    with detect(looking.engine).save(word) as stream:
+        return _in_archive(stream, word, take)
+
+
+def _in_layout(folder: Path, take: Take[T]) -> tuple[ImageFacts, T | None]:
+    manifest, config = read_documents(folder)
+    facts = describe(config, manifest)
+    last = decode(manifest, Manifest, "the manifest").layers[-1:]
+    if not last or last[0].media_type not in LAYER_TAR.values():
+        return facts, None
+    with blob_path(folder, last[0].digest).open("rb") as layer:
+        return facts, take(layer) if holds_can(layer) else None
+
+
+def _in_registry(word: str, architecture: str | None, take: Take[T]) -> tuple[ImageFacts, T | None]:
+    from cannery.oci.transfer import open_registry, pull_image_manifest  # needs an HTTP client
+
+    reference = parse(word)
+    with open_registry(reference) as registry:
+        data = pull_image_manifest(registry, reference, architecture or host_architecture())
+        manifest = decode(data, Manifest, f"'{word}'")
+        facts = describe(registry.blob(reference.repository, manifest.config), data)
+        if manifest.layers[-1:] and manifest.layers[-1].media_type in LAYER_TAR.values():
+            pieces = registry.stream(reference.repository, manifest.layers[-1])
+            with contextlib.closing(pieces), as_file(pieces) as layer:
+                return facts, take(layer) if holds_can(layer) else None
+        return facts, None
+
+
+def _in_archive(stream: IO[bytes], word: str, take: Take[T]) -> tuple[ImageFacts, T | None]:
+    """Read an archive as `docker save` writes it, once: its documents may stand anywhere in it."""
+    documents: dict[str, bytes] = {}
+    sizes: dict[str, int] = {}
+    taken: T | None = None
+    try:
+        with tarfile.open(fileobj=stream, mode="r|") as tar:
+            for member in tar:
+                content = tar.extractfile(member) if member.isreg() else None
+                sizes[member.name] = member.size
+                if content is not None and taken is None and holds_can(content):
+                    taken = take(content)
+                elif content is not None and member.size <= LIMIT:
+                    documents[member.name] = content.read()
+    except tarfile.TarError as error:
+        raise ImageError(f"'{word}' is no archive of an image: {error}") from error
+    try:
+        (entry,) = msgspec.json.decode(documents["manifest.json"], type=list[_Saved])
+        config = documents[entry.config]
+    except (KeyError, ValueError, msgspec.MsgspecError) as error:
+        raise ImageError(f"'{word}' holds no single image") from error
+    if len(entry.layers) != len(decode(config, Config, f"the config of '{word}'").rootfs.diff_ids):
+        raise ImageError(f"the documents of '{word}' disagree on its layers")
+    return described(config, [sizes.get(name, 0) for name in entry.layers]), taken
+
+
+class _Saved(msgspec.Struct, frozen=True, rename="pascal"):
+    """An image in `manifest.json`."""
+
+    config: str
+    layers: tuple[str, ...]
