@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import length_hint
+
 from cannery.audits.findings import Finding, Reached, Role, Severity, Verdict
 from cannery.audits.limits import Limits
 from cannery.audits.listing import Entry, Listing
@@ -37,14 +39,17 @@ class Ledger:
         self.member = ""
         """Path of what is being read, inside the file or folder."""
         self.versions: dict[str, str] = {}
-        self.opcodes = 0
-        """Spent so far, over all programs."""
-        self.depth = 0
-        """Programs that are open within each other."""
+        self.steps = iter(range(limits.opcodes))
+        """One for every opcode that may be followed, over all programs."""
         self._findings: dict[tuple[str, ...], Finding] = {}
         self._worst: set[Severity] = set()
         self._reached: dict[tuple[str, str, Role], Reached] = {}
         self._seen: dict[tuple[str, str], Name] = {}
+
+    @property
+    def opcodes(self) -> int:
+        """Return how many opcodes were followed so far."""
+        return self.limits.opcodes - length_hint(self.steps)
 
     def find(
         self,

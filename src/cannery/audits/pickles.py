@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cannery.audits.contents import compressor, decompressed
+from cannery.audits.facts import Facts
 from cannery.audits.ledger import Ledger
 from cannery.audits.machine import Machine
 from cannery.audits.opcodes import BrokenProgramError, Data
@@ -44,8 +45,8 @@ def audit_joblib(data: Data, ledger: Ledger) -> None:
 
 
 def _programs(data: Data, ledger: Ledger, *, arrays: bool) -> None:
-    machine = Machine(data, 0, ledger, arrays=arrays)
-    end = machine.run()
+    machine = Machine(data, 0, Facts(ledger), arrays=arrays)
+    end = _followed(machine, ledger)
     if end is None:
         return
     _judge_result(machine.result, ledger)
@@ -55,10 +56,19 @@ def _programs(data: Data, ledger: Ledger, *, arrays: bool) -> None:
     ledger.find("trailing-bytes", "unsafe", message, offset=end)
     for _ in range(_STACKED):
         # What hides there is worth naming; the verdict stands already.
-        following = Machine(data, end, ledger, arrays=arrays).run()
+        following = _followed(Machine(data, end, Facts(ledger), arrays=arrays), ledger)
         if following is None or following == len(data):
             return
         end = following
+
+
+def _followed(machine: Machine, ledger: Ledger) -> int | None:
+    """Return where a program ends; None when it can't be followed (the ledger says why)."""
+    try:
+        return machine.run()
+    except BrokenProgramError as broken:
+        ledger.find(broken.rule, broken.severity, broken.message, offset=broken.offset)
+        return None
 
 
 def _judge_result(result: Value, ledger: Ledger) -> None:

@@ -105,7 +105,7 @@ FAMILIES = (
         remedy=_FETCH,
         rules=(
             "bad-text", "broken-container", "broken-mlmodel", "broken-onnx", "broken-skops",
-            "empty", "empty-stack", "negative-size", "nested-pickle", "no-decompressor", "no-mark",
+            "empty", "empty-stack", "negative-size", "no-decompressor", "no-mark",
             "no-memo", "no-model", "odd-items", "too-deep", "too-long", "truncated",
             "unknown-container", "unknown-format", "unknown-opcode", "unknown-protocol",
             "unreadable",

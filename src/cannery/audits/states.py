@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cannery.audits import arrays
 from cannery.audits.boosters import buffer_problem
+from cannery.audits.domains import Raw
 from cannery.audits.ledger import Ledger
 from cannery.audits.values import (
     Dict,
@@ -70,18 +70,6 @@ TEMPLATE = "_parse_arg_template"
 
 _WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
 _VERSION = "_sklearn_version"
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """Array bytes that follow in the stream."""
-
-    name: Name
-    """The array's class."""
-    size: int | None
-    """Bytes; None where a pickle of objects follows."""
-    alignment: int | None
-    """Of joblib's padding, None where there is none."""
 
 
 def build(ledger: Ledger, target: Value, state: Value, offset: int) -> Raw | None:

@@ -1,0 +1,147 @@
+"""The values of an audit: placeholders, and what is written down about each use of a name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cannery.audits import calls, states
+from cannery.audits.domains import Raw
+from cannery.audits.ledger import Ledger
+from cannery.audits.listing import modern
+from cannery.audits.opcodes import Data
+from cannery.audits.values import (
+    HEAD,
+    Dict,
+    FrozenSet,
+    List,
+    Made,
+    Opaque,
+    Set,
+    Tuple,
+    Value,
+    describe,
+    head_of,
+)
+
+
+class Facts:
+    """The domain of an audit: makes nothing, and knows of every call what it would reach."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.limits = ledger.limits
+        self.steps = ledger.steps
+        self.depth = 0
+
+    def refuse(self, rule: str, message: str, offset: int) -> None:
+        """Write an attack down, and go on: what follows is worth naming too."""
+        self.ledger.find(rule, "unsafe", message, offset=offset)
+
+    # Literals
+
+    def text(self, data: Data, at: int, end: int, coding: str) -> Value:
+        """Return a string, or what is known of a long one."""
+        errors = "surrogatepass" if coding == "utf-8" else "strict"
+        value = str(data[at:end], coding, errors)
+        return value if len(value) <= self.limits.kept else Opaque(str, len(value), head_of(value))
+
+    def binary(self, data: Data, at: int, end: int) -> Value:
+        """Return bytes, or what is known of many."""
+        size = end - at
+        if size <= self.limits.kept:
+            return data[at:end]
+        return Opaque(bytes, size, data[at : at + HEAD])
+
+    def buffer(self, data: Data, at: int, end: int) -> Value:
+        """Return what is known of a bytearray."""
+        return Opaque(bytearray, end - at, data[at : min(end, at + HEAD)])
+
+    # Containers
+
+    tuple_of = Tuple
+    frozenset_of = FrozenSet
+    new_list = List
+    new_dict = Dict
+    new_set = Set
+
+    def append(self, target: Value, items: list[Value], offset: int) -> None:
+        """Judge what gets items by APPEND(S)."""
+        if isinstance(target, List):
+            target.count += len(items)
+        else:
+            self._check_target(target, calls.LISTS, "APPEND", offset)
+        for item in items:
+            self.ledger.refer(item)
+
+    def assign(self, target: Value, items: list[Value], offset: int) -> None:
+        """Judge what gets items by SETITEM(S)."""
+        refer = self.ledger.refer
+        for item in items:
+            refer(item)
+        if not isinstance(target, Dict):
+            self._check_target(target, calls.MAPPINGS, "SETITEM", offset)
+            return
+        if target.sealed:
+            message = "the state of an object is changed after it was set"
+            self.refuse("late-state", message, offset)
+        target.count += len(items) // 2
+        known = target.items
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if isinstance(key, str):
+                if key in known:
+                    self.refuse("duplicate-key", f"key {key[:80]!r} is set twice", offset)
+                known[key] = value
+
+    def add(self, target: Value, items: list[Value], offset: int) -> None:
+        """Judge what gets items by ADDITEMS."""
+        if not isinstance(target, Set):
+            self._check_target(target, frozenset(), "ADDITEMS", offset)
+        for item in items:
+            self.ledger.refer(item)
+
+    def _check_target(self, target: Value, allowed: frozenset[str], what: str, offset: int) -> None:
+        # An unlisted class is up for review as a whole, so its own methods are too.
+        if isinstance(target, Made) and (target.canonical in allowed or not target.listed):
+            return
+        self.refuse("foreign-items", f"{what} onto {describe(target)}", offset)
+
+    # Globals, calls, states
+
+    def find(self, module: Value, qualname: Value, protocol: int, offset: int) -> Value:
+        """Write down that a name is imported."""
+        if not isinstance(module, str) or not isinstance(qualname, str):
+            self.refuse("computed-name", "a global's name is not a literal string", offset)
+            return Made()
+        actual = modern(module, qualname) if protocol < 3 else (module, qualname)
+        if "." in qualname and protocol < 4:
+            message = f"a dotted name, '{qualname[:80]}', before protocol 4"
+            self.refuse("dotted-name", message, offset)
+        entry = self.ledger.listing.find(*actual)
+        return self.ledger.reach(module, qualname, offset, entry, actual=actual)
+
+    def call(self, function: Value, arguments: Value, offset: int) -> Value:
+        """Judge a call by REDUCE."""
+        return calls.call(self.ledger, function, arguments, offset)
+
+    def make(self, cls: Value, arguments: Value, keywords: Value, offset: int) -> Value:
+        """Judge a class of which an object is made."""
+        if keywords is not None and (not isinstance(keywords, Dict) or keywords.count):
+            message = f"{describe(cls)} is made with keyword arguments"
+            self.refuse("argument-rule", message, offset)
+        return calls.make(self.ledger, cls, arguments, offset)
+
+    def build(self, target: Value, state: Value, offset: int) -> Raw | None:
+        """Judge a state."""
+        return states.build(self.ledger, target, state, offset)
+
+    def filled(self, raw: Raw, data: Data, at: int) -> Value:
+        """Return the placeholder of an array."""
+        return Made(raw.array)
+
+    def followed(self, raw: Raw, result: Value) -> Value:
+        """Return the placeholder of an array of objects."""
+        return Made(raw.array)
+
+    def finish(self, result: Any) -> None:
+        """Write down the names in what a program leaves."""
+        self.ledger.refer(result)
