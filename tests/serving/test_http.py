@@ -61,7 +61,13 @@ def test_a_wrong_record_names_every_issue(call: Caller) -> None:
         ("POST", "/health", {}, 405),
         ("POST", "/predict", {"content": b" " * ((1 << 20) + 1)}, 413),
         ("POST", "/predict", {"data": {"tenure": 2}}, 415),
-        ("POST", "/predict", {"content": b"{}", "headers": {"content-encoding": "gzip"}}, 415),
+        ("POST", "/predict", {"content": b"{}", "headers": {"content-encoding": "br"}}, 415),
+        ("POST", "/predict", {"content": b"{}", "headers": {"content-encoding": "gzip"}}, 400),
+        ("POST", "/predict?outputs=none", {"json": RECORD}, 422),
+        ("POST", "/predict?treshold=0.5", {"json": RECORD}, 422),
+        ("POST", "/predict?threshold=nan", {"json": RECORD}, 422),
+        ("POST", "/predict?threshold=0.1&threshold=0.2", {"json": RECORD}, 422),
+        ("POST", "/predict?" + "&".join(["outputs=label"] * 50), {"json": RECORD}, 422),
         (
             "POST",
             "/predict",
@@ -253,7 +259,7 @@ def test_csv_is_read_by_its_header(call: Caller) -> None:
         {"inputs": {"tenure": [1, 2], "contract": ["month"]}},
         {"dataframe_records": {"tenure": 2}},
         {"dataframe_records": [{"tenure": 2}]},
-        {"instances": [RECORD], "params": {"threshold": 1}},
+        {"instances": [RECORD], "params": {"temperature": 1}},
     ],
 )
 def test_bad_input_to_invocations_is_400(call: Caller, body: object) -> None:
@@ -329,7 +335,7 @@ def test_an_unexpected_failure_neither_tells_nor_logs_the_payload(
     def broken(request: Request):
         raise ValueError(request.body.decode())
 
-    app._routes = {"/predict": {"POST": broken}}
+    app.routes = {"/predict": {"POST": broken}}
     response = Caller(app)("POST", "/predict", content=b'"secret value"')
     assert response.status_code == 500
     assert "secret" not in response.text

@@ -26,6 +26,7 @@ from churn_cans import (
 
 import cannery.serving.probe
 from cannery.processes import Finished, run, started
+from cannery.serving.settings import found_can
 from cannery.signatures import Canary
 
 PROBE = [sys.executable, "-I", "-S", cannery.serving.probe.__file__]
@@ -254,3 +255,64 @@ def test_workers_that_cannot_start_end_the_service(make_can: MakeCan) -> None:
     finished = ended(can=can.folder, PORT=str(free_port()), WORKERS="2")
     assert finished.status == 1
     assert "is not healthy" in finished.stderr.decode()
+
+
+def test_tls_is_spoken_by_server_and_probes(make_can: MakeCan, tmp_path: Path) -> None:
+    """With a certificate the service speaks TLS, and both probes ask it so."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    run([*made, "-nodes", "-subj", "/CN=here", "-out", str(cert), "-keyout", str(key)])
+    tls = {"TLS_CERT": str(cert), "TLS_KEY": str(key)}
+    with running(make_can().folder, **tls) as service:
+        answer = httpx.post(service.url + "/predict", json=RECORD, verify=False).json()
+        assert answer == pytest.approx(expected(RECORD))
+        port = str(service.port)
+        assert ended("health", PORT=port, **tls).status == 0
+        assert run(PROBE, env={"PORT": port, **tls}, timeout=30).status == 0
+        service.process.send_signal(signal.SIGTERM)
+        assert service.end()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"TLS_CERT": "/nowhere"}, "must be set together"),
+        ({"TLS_CERT": "/nowhere", "TLS_KEY": "/nowhere"}, "TLS_CERT '/nowhere' can't be read"),
+        ({"TLS_CERT": "/etc/passwd", "TLS_KEY": "/etc/passwd"}, "no certificate and its key"),
+        ({"TOKEN_FILE": "/nowhere"}, "TOKEN_FILE '/nowhere' can't be read"),
+        ({"TOKEN_FILE": "/dev/null"}, "holds no token"),
+        ({"CORS_ORIGINS": "shop.example"}, "which is no origin"),
+        ({"ACCESS_LOG": "loud"}, "ACCESS_LOG is 'loud'"),
+        ({"QUEUE": "0"}, "QUEUE is '0'"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_named(
+    make_can: MakeCan, variables: dict[str, str], message: str
+) -> None:
+    """One line names the variable; nothing is served."""
+    finished = ended(can=make_can().folder, PORT="0", **variables)
+    assert finished.status == 2
+    assert message in finished.stderr.decode()
+    assert "Traceback" not in finished.stderr.decode()
+
+
+def test_an_access_log_has_the_ids_of_request_and_trace(make_can: MakeCan) -> None:
+    """One line a request on demand, with W3C trace context."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"x-request-id": "r-1", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    with running(make_can().folder, LOG_FORMAT="json", ACCESS_LOG="1") as service:
+        httpx.post(service.url + "/predict", json=RECORD, headers=headers)
+        service.process.send_signal(signal.SIGTERM)
+        _, log = service.end()
+    lines = [json.loads(line) for line in log.splitlines()]
+    (line,) = [line for line in lines if line["message"].startswith("POST /predict 200")]
+    assert (line["request_id"], line["trace_id"]) == ("r-1", trace)
+
+
+def test_the_can_is_found_where_platforms_mount_models(make_can: MakeCan, tmp_path: Path) -> None:
+    """The folder that Azure names may be the can, or hold it."""
+    can = make_can().folder
+    for place in (can, can.parent):
+        assert found_can(tmp_path / "none", {"AZUREML_MODEL_DIR": str(place)}) == can
+    assert found_can(tmp_path / "none", {}) == tmp_path / "none"
+    assert found_can(can, {"AZUREML_MODEL_DIR": str(tmp_path)}) == can

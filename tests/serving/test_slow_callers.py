@@ -12,7 +12,6 @@ from churn_cans import Caller
 from uvicorn.server import ServerState
 
 from cannery.serving.http import Application
-from cannery.serving.routes import routes_of
 from cannery.serving.server import Protocol
 
 
@@ -23,7 +22,7 @@ def test_a_body_that_never_comes_is_not_waited_for(app: Application) -> None:
         yield b"{"
         await asyncio.Event().wait()
 
-    hasty = Application(app.desk, routes_of(app.desk, {}), max_body=1 << 20, patience=0.05)
+    hasty = Application(app.desk, app.routes, app.scoring, max_body=1 << 20, patience=0.05)
     response = Caller(hasty)("POST", "/predict", content=chunks())
     assert (response.status_code, response.headers["connection"]) == (408, "close")
 

@@ -162,10 +162,10 @@ class Caller:
 class Running:
     """A service in a process of its own."""
 
-    def __init__(self, process: Any, port: int) -> None:
+    def __init__(self, process: Any, port: int, scheme: str) -> None:
         self.process = process
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{scheme}://127.0.0.1:{port}"
 
     def end(self) -> tuple[int, str]:
         """Wait for its end; return its exit status and what it wrote to stderr."""
@@ -197,11 +197,11 @@ def running(can: Path, **variables: str) -> Iterator[Running]:
     """Serve a can in a process of its own until the block ends."""
     port = free_port()
     with started(program(), env=environment(can, PORT=str(port), **variables)) as process:
-        service = Running(process, port)
+        service = Running(process, port, "https" if "TLS_CERT" in variables else "http")
         deadline = time.monotonic() + 30
         while process.poll() is None and time.monotonic() < deadline:
             try:
-                httpx.get(service.url + "/livez")
+                httpx.get(service.url + "/livez", verify=False)
                 break
             except httpx.TransportError:
                 time.sleep(0.02)

@@ -62,6 +62,9 @@ def openapi(service: Service) -> dict[str, Any]:
         "paths": {
             "/predict": {"post": _predict(service)},
             "/invocations": {"post": _invocations()},
+            "/score": {"post": _score()},
+            **_kserve(manifest.name),
+            **_open_inference(manifest.name, manifest.version),
             "/health": {"get": _health("The canary through the live predict path.")},
             "/readyz": {"get": _health("Whether requests should be sent here.")},
             "/livez": {"get": _get("Whether the process answers.")},
@@ -96,13 +99,19 @@ def _predict(service: Service) -> dict[str, Any]:
     return {
         "summary": "Score a record, or an array of records.",
         "operationId": "predict",
+        "parameters": [
+            _chosen("outputs", "Fields of the answer, with commas.", {"type": "string"}),
+            _chosen(
+                "threshold", "From which probability on the label is the second class.", _SHARE
+            ),
+        ],
         "requestBody": {"required": True, "content": _json(_one_or_many("Record"), asked)},
         "responses": {
             "200": {
                 "description": "An answer for a record, an array of answers for an array.",
                 "content": _json(_one_or_many("Answer"), answered),
             },
-            **_errors("400", "408", "413", "415", "422", "500"),
+            **_errors(*_REFUSALS, "422"),
         },
     }
 
@@ -127,16 +136,85 @@ def _invocations() -> dict[str, Any]:
     }
     answers = {"type": "array", "items": _ref("Answer")}
     predictions = {"type": "object", "properties": {"predictions": answers}}
-    return {
-        "summary": "Score by MLflow's protocol (also SageMaker's and Vertex AI's).",
-        "operationId": "invocations",
-        "requestBody": {
-            "required": True,
-            "content": {**_json(form), "text/csv": {"schema": {"type": "string"}}},
+    asked = _asked(
+        "Score by MLflow's protocol (also SageMaker's and Vertex AI's).", form, predictions
+    )
+    asked["requestBody"]["content"]["text/csv"] = {"schema": {"type": "string"}}
+    return {"operationId": "invocations", **asked}
+
+
+def _chosen(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": text, "schema": schema}
+
+
+def _score() -> dict[str, Any]:
+    form = {
+        "type": "object",
+        "properties": {
+            "input_data": {"type": ["array", "object"]},
+            "data": {"type": ["array", "object"]},
         },
+    }
+    return _asked(
+        "Score as Azure Machine Learning does.",
+        form,
+        {"type": "array", "items": _ref("Answer")},
+    )
+
+
+def _kserve(name: str) -> dict[str, Any]:
+    form = {
+        "type": "object",
+        "properties": {"instances": {"type": "array"}},
+        "required": ["instances"],
+    }
+    answers = {"type": "array", "items": _ref("Answer")}
+    predictions = {"type": "object", "properties": {"predictions": answers}}
+    return {
+        "/v1/models": {"get": _get("The one model.")},
+        f"/v1/models/{name}": {"get": _state("Whether requests should be sent here.")},
+        f"/v1/models/{name}:predict": {
+            "post": _asked("Score by KServe's first protocol.", form, predictions)
+        },
+    }
+
+
+def _open_inference(name: str, version: str) -> dict[str, Any]:
+    tensors = {"type": "array", "items": {"type": "object"}}
+    asked = {"type": "object", "properties": {"inputs": tensors}, "required": ["inputs"]}
+    answered = {"type": "object", "properties": {"outputs": tensors}, "required": ["outputs"]}
+    paths: dict[str, Any] = {
+        "/v2": {"get": _get("The server.")},
+        "/v2/health/live": {"get": _get("Whether the process answers.")},
+        "/v2/health/ready": {"get": _state("Whether requests should be sent here.")},
+    }
+    model = f"/v2/models/{name}"
+    for path in (model, f"{model}/versions/{version}"):
+        paths[path] = {"get": _get("The model's tensors.")}
+        paths[f"{path}/ready"] = {"get": _state("Whether requests should be sent here.")}
+        summary = "Score by the Open Inference Protocol."
+        paths[f"{path}/infer"] = {"post": _asked(summary, asked, answered)}
+    return paths
+
+
+def _asked(summary: str, form: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "requestBody": {"required": True, "content": _json(form)},
         "responses": {
-            "200": {"description": "The answers, row by row.", "content": _json(predictions)},
-            **_errors("400", "408", "413", "415", "500"),
+            "200": {"description": "The answers, row by row.", "content": _json(answer)},
+            **_errors(*_REFUSALS, form={}),
+        },
+    }
+
+
+def _state(summary: str) -> dict[str, Any]:
+    content = _json({"type": "object"})
+    return {
+        "summary": summary,
+        "responses": {
+            "200": {"description": "Yes.", "content": content},
+            "503": {"description": "No.", "content": content},
         },
     }
 
@@ -166,13 +244,16 @@ _MEANINGS = {
     "415": "A content type that is not taken here.",
     "422": "Records that don't fit the schema: every issue with its path.",
     "500": "The model failed, or its answer can't be right.",
+    "503": "Too many requests wait already; try again after the seconds that are named.",
+    "504": "The model had no time for this request.",
 }
+_REFUSALS = ("400", "408", "413", "415", "500", "503", "504")
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 
 
-def _errors(*codes: str) -> dict[str, Any]:
-    return {
-        code: {"description": _MEANINGS[code], "content": _json(_ref("Error"))} for code in codes
-    }
+def _errors(*codes: str, form: dict[str, Any] | None = None) -> dict[str, Any]:
+    content = _json(_ref("Error") if form is None else form)
+    return {code: {"description": _MEANINGS[code], "content": content} for code in codes}
 
 
 _ISSUE = {

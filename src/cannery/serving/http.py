@@ -6,53 +6,58 @@ the first prediction.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-import secrets
 import time
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import replace
+from itertools import count
+from secrets import randbits
 from typing import Any
 
-from cannery.errors import CanneryError
-from cannery.serving.messages import Request, Response, error_response
-from cannery.serving.routes import Desk, Handler, Routes
+from cannery.errors import CanneryError, SchemaError
+from cannery.serving.bodies import Budget, Crowded, Gone, Held, Message, Receive, TooLarge, unpacked
+from cannery.serving.gates import Gate
+from cannery.serving.messages import Headers, Request, Response, error_response
+from cannery.serving.operations import Operation
+from cannery.serving.routes import SEE, Desk, Handler, Routes
+from cannery.serving.scoring import Scoring
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-ASIDE = 32 << 10
-"""Bytes; a longer body is scored in a thread, so that health answers meanwhile."""
 PATIENCE = 60.0
 """Seconds in which a body must be here whole: callers who dawdle would take every connection."""
+CLOSE: Headers = (("connection", "close"),)
+SOON: Headers = (("retry-after", "1"), *CLOSE)
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}\Z")
+_TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _log = logging.getLogger(__name__)
-
-
-class _TooLarge(Exception):  # noqa: N818 - a message between two functions, never seen outside
-    """The body is over the limit."""
-
-
-class _Gone(Exception):  # noqa: N818 - the same
-    """The caller hung up before its body was here."""
+_access = logging.getLogger("cannery.access")
 
 
 class Application:
     """The service as an ASGI application."""
 
     def __init__(
-        self, desk: Desk, routes: Routes, *, max_body: int, patience: float = PATIENCE
+        self,
+        desk: Desk,
+        routes: Routes,
+        scoring: Scoring,
+        *,
+        max_body: int,
+        gate: Gate | None = None,
+        patience: float = PATIENCE,
     ) -> None:
-        """Take the route table and the limits of a body, in bytes and in seconds."""
+        """Take the route table, who scores, and the limits of a body, in bytes and in seconds."""
         self.desk = desk
+        self.scoring = scoring
+        self.routes = routes
+        self._gate = gate or Gate()
         self._patience = patience
-        self._routes = routes
-        self._max_body = max_body
-        self._aside = ThreadPoolExecutor(max_workers=2, thread_name_prefix="score")
+        self._budget = Budget(max_body)
+        self._numbers = count(randbits(120))
         manifest = desk.service.manifest
         self._headers = (
             (b"x-model-version", _header(manifest.version)),
@@ -68,57 +73,115 @@ class Application:
         metrics = self.desk.metrics
         metrics.in_flight += 1
         route, status = "other", 499
+        identity = self.identity(headers.get(b"x-request-id"))
         try:
             route, response = await self._respond(scope, headers, receive)
             status = response.status
-            identity = _identity(headers.get(b"x-request-id"))
-            await self._send(response, identity, send)
+            await self._send(self.head(response, identity, headers), response.body, status, send)
             metrics.rows += response.rows
-        except _Gone:
+        except Gone:
             pass
         finally:
             seconds = time.perf_counter() - started
             metrics.in_flight -= 1
             method = scope["method"] if route != "other" else "other"
             metrics.observe(method, route, status, seconds)
-            _log.debug("%s %s %d %.1f ms", scope["method"], route, status, seconds * 1000)
+            if _access.isEnabledFor(logging.INFO):
+                self.tell(method, route, status, seconds, identity, headers)
+
+    def identity(self, given: bytes | None) -> bytes:
+        """Return the caller's request id where it is one, else a new one."""
+        if given is not None and _REQUEST_ID.match(given):
+            return given
+        return b"%032x" % next(self._numbers)
+
+    def head(
+        self, response: Response, identity: bytes, headers: Mapping[bytes, bytes]
+    ) -> list[tuple[bytes, bytes]]:
+        """Return the headers of a response to a request with these `headers`."""
+        length = [(b"content-length", b"%d" % len(response.body))] if response.status != 204 else []
+        return [
+            (b"content-type", response.content_type.encode()),
+            *length,
+            (b"x-request-id", identity),
+            *self._headers,
+            *((name.encode(), value.encode()) for name, value in response.headers),
+            *((name.encode(), value.encode()) for name, value in self._gate.shared(headers)),
+        ]
+
+    def tell(
+        self,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        identity: bytes,
+        headers: Mapping[bytes, bytes],
+    ) -> None:
+        """Log one line about a request: its route, never what a caller made up; its ids, nothing of its body."""
+        trace = _TRACE.match(headers.get(b"traceparent", b""))
+        _access.info(
+            "%s %s %d %.1f ms",
+            method,
+            route,
+            status,
+            seconds * 1000,
+            extra={
+                "request_id": identity.decode(),
+                **({"trace_id": trace[1].decode()} if trace else {}),
+            },
+        )
 
     async def _respond(
         self, scope: MutableMapping[str, Any], headers: dict[bytes, bytes], receive: Receive
     ) -> tuple[str, Response]:
         """Return the route (`other` where there is none) and the response."""
         path: str = scope["path"]
-        methods = self._routes.get(path)
+        method: str = scope["method"]
+        methods = self.routes.get(path)
+        route = path if methods else "other"
+        if refused := self._gate.refuse(path, method, headers):
+            return route, refused
         if methods is None:
-            known = ", ".join(sorted(self._routes))
-            return "other", error_response(404, f"no such path here; there is: {known}")
-        handler = methods.get(scope["method"])
+            return "other", error_response(404, f"no such path here; see {', '.join(('/', *SEE))}")
+        handler = methods.get(method)
         if handler is None:
             allow = ", ".join(sorted(methods))
-            refusal = error_response(
-                405, f"this path takes {allow} alone", headers=(("allow", allow),)
-            )
-            return path, refusal
-        try:
-            async with asyncio.timeout(self._patience):
-                body = await _body(headers, receive, self._max_body)
-        except _TooLarge:
-            message = (
-                f"the body is longer than {self._max_body} bytes; send fewer records at a time"
-            )
-            return path, error_response(413, message, headers=(("connection", "close"),))
-        except TimeoutError:
-            message = f"the body was not here within {self._patience:g} s"
-            return path, error_response(408, message, headers=(("connection", "close"),))
-        return path, await self._handle(handler, _request(headers, body))
+            message = f"this path takes {allow} alone"
+            return path, error_response(405, message, headers=(("allow", allow),))
+        with Held(self._budget) as held:
+            try:
+                body = await held.read(headers, receive, self._patience)
+                query = scope.get("query_string", b"").decode("latin-1")
+                return path, await self._handle(handler, _request(headers, body, query), held)
+            except TooLarge:
+                limit = self._budget.limit
+                message = f"the body is longer than {limit} bytes; send fewer records at a time"
+                return path, error_response(413, message, headers=CLOSE)
+            except Crowded:
+                message = "the bodies of other requests take all the memory that there is for them"
+                return path, error_response(503, message, headers=SOON)
+            except TimeoutError:
+                message = f"the body was not here within {self._patience:g} s"
+                return path, error_response(408, message, headers=CLOSE)
 
-    async def _handle(self, handler: Handler, request: Request) -> Response:
-        """Call the handler, large bodies in a thread; what it raises becomes a 500 without the payload."""
+    async def _handle(self, handler: Handler, request: Request, held: Held) -> Response:
+        """Call the handler; what it raises becomes a 500 without the payload."""
         try:
-            if len(request.body) > ASIDE:
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._aside, handler, request)
-            return handler(request)
+            if not isinstance(handler, Operation):
+                return handler(request)
+            if refused := handler.refuse_type(request):
+                return refused
+            if request.encoding == "gzip":
+                try:
+                    body = await self.scoring.aside(unpacked, request.body, self._budget.limit)
+                except SchemaError as error:
+                    return handler.refuse(error)
+                held.grow(len(body))
+                request = replace(request, body=body)
+            return await self.scoring.respond(handler, request)
+        except (TooLarge, Crowded):
+            raise
         except CanneryError as error:
             _log.error("request failed: %s", error.message)
             return error_response(500, error.message)
@@ -128,43 +191,14 @@ class Application:
             _log.error("request failed: %s\n%s", type(error).__name__, frames)
             return error_response(500, "the service failed on this request")
 
-    def close(self) -> None:
-        """Wait for no thread any more: what has not been answered by now never will be."""
-        self._aside.shutdown(wait=False, cancel_futures=True)
-
-    async def _send(self, response: Response, identity: bytes, send: Send) -> None:
-        headers = [
-            (b"content-type", response.content_type.encode()),
-            (b"content-length", str(len(response.body)).encode()),
-            (b"x-request-id", identity),
-            *self._headers,
-            *((name.encode(), value.encode()) for name, value in response.headers),
-        ]
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body})
+    async def _send(
+        self, head: list[tuple[bytes, bytes]], body: bytes, status: int, send: Send
+    ) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": body})
 
 
-async def _body(headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    """Return the whole body; raises _TooLarge as soon as it is known to be, _Gone when it never ends."""
-    length = headers.get(b"content-length", b"0")
-    if length.isdigit() and int(length[:20]) > limit:
-        raise _TooLarge
-    parts = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise _Gone
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise _TooLarge
-        parts.append(part)
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _request(headers: dict[bytes, bytes], body: bytes) -> Request:
+def _request(headers: dict[bytes, bytes], body: bytes, query: str) -> Request:
     named = headers.get(b"content-type", b"").decode("latin-1").lower()
     kind, _, parameters = named.partition(";")
     charset = parameters.partition("charset=")[2].partition(";")[0]
@@ -173,14 +207,9 @@ def _request(headers: dict[bytes, bytes], body: bytes) -> Request:
         charset=charset.strip().strip('"'),
         encoding=headers.get(b"content-encoding", b"").decode("latin-1").strip().lower(),
         body=body,
+        query=query,
+        headers=headers,
     )
-
-
-def _identity(given: bytes | None) -> bytes:
-    """Return the caller's request id where it is one, else a new one."""
-    if given is not None and _REQUEST_ID.match(given):
-        return given
-    return secrets.token_hex(16).encode()
 
 
 def _header(value: str) -> bytes:

@@ -1,47 +1,111 @@
-"""MLflow's scoring protocol: the forms of a request body, turned into records."""
+"""MLflow's scoring protocol and its relatives (KServe v1, Vertex, Azure): forms of a body, turned into records."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from cannery.errors import MalformedError
-from cannery.serving.schema import parse
+from cannery.serving.choices import ALL, Answer, choose
+from cannery.serving.messages import JSON, Request, Response, json_response
+from cannery.serving.operations import Operation, Question
+from cannery.serving.schema import parse, records_of
+from cannery.serving.service import Service
 from cannery.signatures import Feature, Signature
 
-FORMS = ("dataframe_records", "dataframe_split", "instances", "inputs")
+CSV = "text/csv"
+PREDICTIONS = "predictions"
+MLFLOW = ("dataframe_records", "dataframe_split", "instances", "inputs")
+KSERVE = ("instances", "inputs")
+AZURE = ("input_data", "data")
+PARAMETERS = ("params", "parameters")
+"""Where each protocol's callers choose: MLflow's and Azure's, and Vertex's."""
 Record = dict[str, Any]
 
 
+def invocations_operation(service: Service) -> Operation:
+    """Return what `POST /invocations` does: MLflow's, SageMaker's and Vertex's protocol."""
+    read = partial(_read, service, MLFLOW, PREDICTIONS)
+    return Operation(read=read, takes=(JSON, CSV))
+
+
+def kserve_operation(service: Service) -> Operation:
+    """Return what `POST /v1/models/NAME:predict` does: the protocol of TensorFlow Serving and KServe."""
+    return Operation(read=partial(_read, service, KSERVE, PREDICTIONS), takes=(JSON,), plain=True)
+
+
+def azure_operation(service: Service) -> Operation:
+    """Return what `POST /score` does: an array of answers for Azure's `input_data`, or `data`."""
+    return Operation(read=partial(_read, service, AZURE, None), takes=(JSON,))
+
+
+def _read(service: Service, forms: tuple[str, ...], key: str | None, request: Request) -> Question:
+    """Return the question in a JSON body with one of the forms, or in CSV."""
+    signature = service.manifest.signature
+    choice = ALL
+    if request.content_type == CSV:
+        records: list[Any] = records_of_csv(request.body, signature)
+    else:
+        document = _document(request.body, forms)
+        records = _of_document(document, forms, signature)
+        for name in PARAMETERS:
+            if chosen := document.get(name):
+                choice = choose(_mapping(chosen, name), signature, f"{name}.")
+    return Question(batch=service.encode(records), choice=choice, write=partial(_write, key))
+
+
+def _write(key: str | None, answer: Answer) -> Response:
+    records = records_of(answer)
+    return json_response({key: records} if key else records, rows=len(records))
+
+
 def records_of_json(body: bytes, signature: Signature) -> list[Any]:
-    """Return the records of a JSON body, in whichever of the four forms; raises MalformedError."""
+    """Return the records of a JSON body, in whichever of MLflow's four forms; raises MalformedError."""
+    return _of_document(_document(body, MLFLOW), MLFLOW, signature)
+
+
+def _document(body: bytes, forms: tuple[str, ...]) -> dict[str, Any]:
+    """Return the object with exactly one of the forms."""
     document = parse(body)
     if not isinstance(document, dict):
-        raise MalformedError(f"the body must be an object with one of {', '.join(FORMS)}")
-    forms = [key for key in document if key in FORMS]
-    others = [key for key in document if key not in FORMS and key != "params"]
-    if len(forms) != 1 or others:
+        raise MalformedError(f"the body must be an object with one of {', '.join(forms)}")
+    others = [key for key in document if key not in PARAMETERS]
+    if len(others) != 1 or others[0] not in forms:
         found = ", ".join(repr(key[:60]) for key in [*document][:20]) or "nothing"
         raise MalformedError(
-            f"the body must have exactly one of {', '.join(FORMS)}; it has {found}"
+            f"the body must have exactly one of {', '.join(forms)}; it has {found}"
         )
-    if document.get("params"):
-        raise MalformedError("the model takes no 'params'")
-    return _with_nulls(_records(forms[0], document[forms[0]], signature), signature)
+    return document
+
+
+def _of_document(
+    document: Mapping[str, Any], forms: tuple[str, ...], signature: Signature
+) -> list[Any]:
+    form = next(key for key in document if key in forms)
+    return _with_nulls(_records(form, document[form], signature), signature)
 
 
 def _records(form: str, value: Any, signature: Signature) -> list[Any]:
     match form:
         case "dataframe_split":
-            return _split(value)
+            return _split(value, form)
         case "dataframe_records":
-            return _listed(value, "dataframe_records")
-        case "inputs" if isinstance(value, dict):
+            return _listed(value, form)
+        case "input_data" if isinstance(value, dict) and "data" in value:
+            return _split(value, form)
+        case "inputs" | "input_data" | "data" if isinstance(value, dict):
             return _columns(value)
         case _:
             return _positional(_listed(value, form), signature)
+
+
+def _mapping(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise MalformedError(f"'{name}' must be an object")
+    return value
 
 
 def _with_nulls(records: list[Any], signature: Signature) -> list[Any]:
@@ -84,12 +148,14 @@ def _listed(value: Any, form: str) -> list[Any]:
     return value
 
 
-def _split(value: Any) -> list[Any]:
+def _split(value: Any, form: str) -> list[Any]:
     if not isinstance(value, dict) or not {"columns", "data"} <= value.keys():
-        raise MalformedError("'dataframe_split' must be an object with 'columns' and 'data'")
+        raise MalformedError(f"'{form}' must be an object with 'columns' and 'data'")
+    if unknown := value.keys() - {"columns", "data", "index"}:
+        raise MalformedError(f"'{form}' has an unknown key '{min(unknown)[:60]}'")
     names = _listed(value["columns"], "columns")
     if not all(isinstance(name, str) for name in names):
-        raise MalformedError("'dataframe_split.columns' must be an array of names")
+        raise MalformedError(f"'{form}.columns' must be an array of names")
     _distinct(names)
     return [_zipped(names, row, i) for i, row in enumerate(_listed(value["data"], "data"))]
 
@@ -110,7 +176,7 @@ def _columns(columns: Mapping[str, Any]) -> list[Record]:
     }
     lengths = {len(array) for array in arrays.values()}
     if len(lengths) > 1:
-        raise MalformedError(f"the columns of 'inputs' differ in length: {sorted(lengths)}")
+        raise MalformedError(f"the columns differ in length: {sorted(lengths)}")
     return [dict(zip(arrays, row, strict=True)) for row in zip(*arrays.values(), strict=True)]
 
 

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from cannery.errors import CanneryError, RefusedError, UsageError
-from cannery.serving.settings import Settings, settings_of
+from cannery.serving.settings import Settings, found_can, settings_of
 
 USAGE = """usage: python -m cannery.serving [serve | health | smoke]
 
@@ -54,7 +54,7 @@ def serve(can: Path, settings: Settings) -> int:
     from cannery.serving.service import open_service
     from cannery.serving.workers import SIGNALS, supervise
 
-    configure(settings.log_level, settings.log_format)
+    configure(settings.log_level, settings.log_format, access=settings.access_log)
     listener = bind(settings.host, settings.port)
     if settings.workers == 1:
         return run(open_service(can, threads=settings.threads), settings, listener)
@@ -105,7 +105,7 @@ def _health(settings: Settings, env: Mapping[str, str]) -> int:
     from cannery.serving.probe import ask
 
     try:
-        status, body = ask(settings.host, settings.port)
+        status, body = ask(settings.host, settings.port, tls=settings.tls is not None)
     except ConnectionRefusedError:
         from cannery.serving.service import open_service
 
@@ -125,7 +125,7 @@ _COMMANDS = {"serve": _serve, "health": _health, "smoke": _smoke}
 def _can(settings: Settings, env: Mapping[str, str]) -> Path:
     """Return the folder of the can, pulled first where `MODEL_URI` names one."""
     if settings.model_uri is None:
-        return settings.can
+        return found_can(settings.can, env)
     from cannery.serving.pull import fetch
 
     return fetch(settings.model_uri, settings.cache, env)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from cannery.errors import Issue
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 """What curl says of a body unless it is told otherwise."""
+
+Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,10 @@ class Request:
     encoding: str = ""
     """Content coding, lower case; '' where there is none."""
     body: bytes
+    query: str = ""
+    """What follows the question mark, as it was sent."""
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
+    """By lower-case name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +41,14 @@ class Response:
     status: int = 200
     body: bytes
     content_type: str = JSON
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Headers = ()
     rows: int = 0
     """Rows that were scored."""
 
 
-def json_response(value: Any, status: int = 200) -> Response:
+def json_response(value: Any, status: int = 200, *, rows: int = 0) -> Response:
     """Return a value as JSON."""
-    return Response(status=status, body=msgspec.json.encode(value))
+    return Response(status=status, body=msgspec.json.encode(value), rows=rows)
 
 
 def error_response(
@@ -49,9 +56,11 @@ def error_response(
     message: str,
     *,
     issues: tuple[Issue, ...] = (),
-    headers: tuple[tuple[str, str], ...] = (),
+    headers: Headers = (),
+    plain: bool = False,
 ) -> Response:
-    """Return an error in the one form that all errors have."""
+    """Return an error in the form that all errors have, or as the text that KServe's protocols know (`plain`)."""
     listed = [{"path": i.path, "expected": i.expected, "got": i.got} for i in issues]
-    body = msgspec.json.encode({"error": {"message": message, "issues": listed}})
-    return Response(status=status, body=body, headers=headers)
+    error = {"message": message, "issues": listed}
+    document = {"error": message, "issues": listed} if plain else {"error": error}
+    return Response(status=status, body=msgspec.json.encode(document), headers=headers)

@@ -1,26 +1,30 @@
-"""Every path and what it answers: the service's operations as functions from request to response."""
+"""Every path and what it answers: operations for the model, functions for everything else."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
-import msgspec
-
-from cannery.errors import MalformedError, SchemaError
 from cannery.serving.documents import json_schema, openapi
-from cannery.serving.invocations import records_of_csv, records_of_json
-from cannery.serving.messages import FORM, JSON, Request, Response, error_response, json_response
+from cannery.serving.invocations import azure_operation, invocations_operation, kserve_operation
+from cannery.serving.messages import Request, Response, json_response
 from cannery.serving.metrics import CONTENT_TYPE, Metrics
+from cannery.serving.open_inference import EXTENSION, infer_operation, model_metadata
+from cannery.serving.operations import Operation
+from cannery.serving.predictions import predict_operation
 from cannery.serving.service import Health, Service
 
-Handler = Callable[[Request], Response]
+Handler = Callable[[Request], Response] | Operation
 Routes = Mapping[str, Mapping[str, Handler]]
 """Path → method → handler."""
 
 HEALTH_AGE = 1.0
 """Seconds for which an answer about the canary is given again: a storm of probes costs nothing."""
+
+SEE = ("/health", "/version", "/schema", "/openapi.json", "/metrics")
+"""Where a newcomer looks next."""
 
 
 class Desk:
@@ -51,40 +55,19 @@ class Desk:
             self.metrics.canary = self._health[1].healthy
         return self._health[1]
 
-    def predict(self, request: Request) -> Response:
-        """Answer a record or an array of records."""
-        if refused := _refuse_type(request, (JSON,)):
-            return refused
-        try:
-            body, rows = self.service.answer(request.body)
-        except MalformedError as error:
-            return error_response(400, error.message)
-        except SchemaError as error:
-            return error_response(422, error.message, issues=error.issues)
-        return Response(body=body, rows=rows)
-
-    def invocations(self, request: Request) -> Response:
-        """Answer in MLflow's protocol, where every bad input is a 400."""
-        if refused := _refuse_type(request, (JSON, "text/csv")):
-            return refused
-        read = records_of_csv if request.content_type == "text/csv" else records_of_json
-        try:
-            records = read(request.body, self.service.manifest.signature)
-            answers = self.service.predict(records)
-        except SchemaError as error:
-            return error_response(400, error.message, issues=error.issues)
-        body = msgspec.json.encode({"predictions": answers})
-        return Response(body=body, rows=len(answers))
-
     def healthy(self, _request: Request) -> Response:
         """Say whether the canary comes out right."""
         return _status(self.health(), "healthy", "unhealthy")
 
     def ready(self, _request: Request) -> Response:
         """Say whether requests should be sent here."""
+        return _status(self.ready_now(), "ready", "not ready")
+
+    def ready_now(self) -> Health:
+        """Return the canary's health, unless the service is leaving."""
         if self.draining:
-            return _status(Health(healthy=False, reason="draining"), "ready", "not ready")
-        return _status(self.health(), "ready", "not ready")
+            return Health(healthy=False, reason="draining")
+        return self.health()
 
     def scrape(self, _request: Request) -> Response:
         """Return the metrics."""
@@ -99,7 +82,7 @@ class Desk:
                 "version": manifest.version,
                 "digest": self.service.digest,
                 "predict": "POST /predict",
-                "see": ["/health", "/version", "/schema", "/openapi.json", "/metrics"],
+                "see": list(SEE),
             }
         )
 
@@ -109,8 +92,9 @@ def routes_of(desk: Desk, aliases: Mapping[str, str]) -> Routes:
     service = desk.service
     schema = json_schema(service.manifest.signature, service.manifest.name)
     table: dict[str, dict[str, Handler]] = {
-        "/predict": {"POST": desk.predict},
-        "/invocations": {"POST": desk.invocations},
+        "/predict": {"POST": predict_operation(service)},
+        "/invocations": {"POST": invocations_operation(service)},
+        "/score": {"POST": azure_operation(service)},
         "/health": _get(desk.healthy),
         "/healthz": _get(desk.healthy),
         "/ping": _get(desk.ready),
@@ -121,10 +105,59 @@ def routes_of(desk: Desk, aliases: Mapping[str, str]) -> Routes:
         "/openapi.json": _get(partial(_fixed, json_response(openapi(service)))),
         "/metrics": _get(desk.scrape),
         "/": _get(desk.front),
+        **_kserve(desk),
+        **_open_inference(desk),
     }
     for path, route in aliases.items():
         table.setdefault(path, {}).update(table[route])
     return table
+
+
+def _kserve(desk: Desk) -> dict[str, dict[str, Handler]]:
+    """Return the routes of KServe's first protocol, TensorFlow Serving's."""
+    name = desk.service.manifest.name
+    model = f"/v1/models/{name}"
+
+    def ready(_request: Request) -> Response:
+        return _state(desk, {"name": name}, "ready")
+
+    return {
+        "/v1/models": _get(partial(_fixed, json_response({"models": [name]}))),
+        model: _get(ready),
+        f"{model}:predict": {"POST": kserve_operation(desk.service)},
+    }
+
+
+def _open_inference(desk: Desk) -> dict[str, dict[str, Handler]]:
+    """Return the routes of the Open Inference Protocol, with and without the version."""
+    manifest = desk.service.manifest
+    server = {"name": "cannery", "version": manifest.version, "extensions": [EXTENSION]}
+    metadata = json_response(model_metadata(desk.service))
+    infer = infer_operation(desk.service)
+
+    def ready(_request: Request) -> Response:
+        return _state(desk, {}, "ready")
+
+    def model_ready(_request: Request) -> Response:
+        return _state(desk, {"name": manifest.name}, "ready")
+
+    routes: dict[str, dict[str, Handler]] = {
+        "/v2": _get(partial(_fixed, json_response(server))),
+        "/v2/health/live": _get(partial(_fixed, json_response({"live": True}))),
+        "/v2/health/ready": _get(ready),
+    }
+    model = f"/v2/models/{manifest.name}"
+    for path in (model, f"{model}/versions/{manifest.version}"):
+        routes[path] = _get(partial(_fixed, metadata))
+        routes[f"{path}/ready"] = _get(model_ready)
+        routes[f"{path}/infer"] = {"POST": infer}
+    return routes
+
+
+def _state(desk: Desk, about: dict[str, Any], key: str) -> Response:
+    """Return whether requests should be sent here, as a field."""
+    yes = desk.ready_now().healthy
+    return json_response({**about, key: yes}, 200 if yes else 503)
 
 
 def _get(handler: Handler) -> dict[str, Handler]:
@@ -139,19 +172,3 @@ def _status(health: Health, yes: str, no: str) -> Response:
     if health.healthy:
         return json_response({"status": yes})
     return json_response({"status": no, "reason": health.reason}, 503)
-
-
-def _refuse_type(request: Request, taken: tuple[str, ...]) -> Response | None:
-    """Return the 415 for a body of another type; none named means JSON."""
-    named = request.content_type
-    if named and named not in taken and not (named.endswith("+json") and JSON in taken):
-        wanted = " or ".join(taken)
-        remedy = " (curl does with --json)" if named == FORM else ""
-        message = f"the content type '{named[:60]}' is not taken; send {wanted}{remedy}"
-        return error_response(415, message)
-    if request.charset not in ("", "utf-8", "utf8", "us-ascii"):
-        return error_response(415, f"the charset '{request.charset[:60]}' is not taken; send utf-8")
-    if request.encoding not in ("", "identity"):
-        message = f"the content encoding '{request.encoding[:60]}' is not taken; send it as it is"
-        return error_response(415, message)
-    return None

@@ -134,7 +134,11 @@ def render(raw: Raw, signature: Signature, rows: int | None = None) -> list[dict
     """Return the answer as one record of plain values for each row; raises ProofError as `columns` does."""
     if rows is None:
         rows = max((len(array) for array in raw.values()), default=0)
-    answer = columns(raw, signature, rows)
+    return records_of(columns(raw, signature, rows))
+
+
+def records_of(answer: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
+    """Return an answer, field by field, as one record of plain values for each row."""
     names = tuple(answer)
     values = [array.tolist() for array in answer.values()]
     return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]

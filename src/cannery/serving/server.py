@@ -19,6 +19,7 @@ from cannery.errors import UsageError
 from cannery.serving.http import Application
 from cannery.serving.metrics import Metrics
 from cannery.serving.routes import Desk, routes_of
+from cannery.serving.scoring import Scoring, is_quick
 from cannery.serving.service import Service
 from cannery.serving.settings import Settings
 
@@ -134,10 +135,24 @@ def application(service: Service, settings: Settings) -> Application:
     """Return the ASGI application of a service."""
     manifest = service.manifest
     info = {"name": manifest.name, "version": manifest.version, "digest": service.digest}
-    metrics = Metrics({**info, "runtime": manifest.runtime}, time.time())
+    info["runtime"] = manifest.runtime
+    metrics = Metrics(info, time.time(), manifest.signature.outputs)
     metrics.canary = True  # the service was opened, so the canary came out right
     desk = Desk(service, metrics)
-    return Application(desk, routes_of(desk, settings.aliases), max_body=settings.max_body)
+    scoring = Scoring(
+        service,
+        metrics,
+        quick=is_quick(service),
+        waiting=settings.queue,
+        deadline=settings.deadline,
+    )
+    return Application(
+        desk,
+        routes_of(desk, settings.aliases),
+        scoring,
+        max_body=settings.max_body,
+        gate=settings.gate,
+    )
 
 
 def run(service: Service, settings: Settings, listener: socket.socket) -> int:
@@ -157,15 +172,20 @@ def run(service: Service, settings: Settings, listener: socket.socket) -> int:
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
+        ssl_certfile=settings.tls[0] if settings.tls else None,
+        ssl_keyfile=settings.tls[1] if settings.tls else None,
     )
     manifest = service.manifest
     host, port = listener.getsockname()[:2]
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    _log.info(
-        "serving %s %s (%s) on http://%s", manifest.name, manifest.version, service.digest, place
-    )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(f"TLS_CERT and TLS_KEY are no certificate and its key: {error}") from error
+    url = f"{'https' if config.is_ssl else 'http'}://{place}"
+    _log.info("serving %s %s (%s) on %s", manifest.name, manifest.version, service.digest, url)
     server = _Server(config, app.desk.drain)
     server.run(sockets=[listener])
-    app.close()
+    app.scoring.close()
     _log.info("stopped")
     return 0 if server.started else 1

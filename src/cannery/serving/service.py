@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from cannery.cans.manifest import CanManifest
 from cannery.cans.open import Can, open_can
 from cannery.errors import CanneryError, ProofError
 from cannery.serving.canary import difference
-from cannery.serving.schema import Schema, render
+from cannery.serving.choices import Answer
+from cannery.serving.schema import Schema, columns, records_of
 from cannery.serving.scorer import Scorer, open_scorer
 from cannery.signatures import Batch, Canary
 
@@ -43,19 +45,26 @@ class Service:
         self._schema = Schema(manifest.signature)
         self._body = msgspec.json.encode(canary.records)
 
-    def answer(self, body: bytes) -> tuple[bytes, int]:
-        """Answer a JSON body (a record, or an array of records) in JSON; also return the number of rows.
+    def decode(self, body: bytes) -> tuple[Batch, bool]:
+        """Return the batch in a JSON body, and whether it is a single record.
 
-        Raises MalformedError, SchemaError with every issue, or ProofError for an answer that can't
-        be right.
+        Raises MalformedError, or SchemaError with every issue.
         """
-        batch, single = self._schema.decode(body)
-        answers = self._answers(batch)
-        return msgspec.json.encode(answers[0] if single else answers), len(batch)
+        return self._schema.decode(body)
+
+    def encode(self, records: Sequence[Mapping[str, Any]]) -> Batch:
+        """Return the batch of records; raises SchemaError with every issue."""
+        return self._schema.encode(records)
+
+    def answer(self, batch: Batch) -> Answer:
+        """Return one array for each field of the answer; raises ProofError for one that can't be right."""
+        if not len(batch):
+            return {o.name: np.empty(0, dtype=object) for o in self.manifest.signature.outputs}
+        return columns(self._scorer.score(batch), self.manifest.signature, len(batch))
 
     def predict(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Answer records, one for one; raises SchemaError or ProofError."""
-        return self._answers(self._schema.encode(records))
+        return records_of(self.answer(self.encode(records)))
 
     def predict_one(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one record; raises SchemaError or ProofError."""
@@ -64,7 +73,8 @@ class Service:
     def check(self) -> Health:
         """Send the canary through the same path as every request, and compare."""
         try:
-            answers = msgspec.json.decode(self.answer(self._body)[0])
+            batch, _ = self.decode(self._body)
+            answers = msgspec.json.decode(msgspec.json.encode(records_of(self.answer(batch))))
         except CanneryError as error:
             return Health(healthy=False, reason=f"the canary failed: {error.message}")
         problem = difference(
@@ -86,11 +96,6 @@ class Service:
             "parity": msgspec.to_builtins(manifest.parity),
             "audit": msgspec.to_builtins(manifest.audit),
         }
-
-    def _answers(self, batch: Batch) -> list[dict[str, Any]]:
-        if not len(batch):
-            return []
-        return render(self._scorer.score(batch), self.manifest.signature, len(batch))
 
 
 def load(can: Can, *, threads: int = 1) -> Service:
