@@ -138,6 +138,18 @@ class Graph:
         graph.output.extend(_untyped(name) for name in results)
         return graph
 
+    def lowest(self, wire: str, count: int) -> tuple[str, str]:
+        """Return the `count` lowest numbers of each row, ascending, and their places (int64).
+
+        Of equal ones the first come first.
+        """
+        values = self.node("TopK", [wire, self.constant([count])], axis=1, largest=0)
+        places = f"{values}i"
+        proto = self._nodes[values].proto
+        if len(proto.output) == 1:
+            proto.output.append(places)
+        return values, places
+
     def code(self, text: str) -> float:
         """Return the number that stands for `text` on the wire `CODES`."""
         return float(self._vocabulary.setdefault(text, len(self._vocabulary)))

@@ -37,7 +37,9 @@ class Emitter:
 
     def emit(self, estimator: Any, block: Block) -> Result:
         """Add the nodes of a fitted estimator; raises ConversionError where they would not be exact."""
-        name = qualified_name(type(estimator))
+        return self._emit(estimator, block, qualified_name(type(estimator)))
+
+    def _emit(self, estimator: Any, block: Block, name: str) -> Result:
         if name not in self.table:
             raise self.refuse(
                 estimator, "there is no exact conversion for this class", "see --runtime skops"
@@ -58,8 +60,10 @@ class Emitter:
         return _named(result, estimator)
 
     def transform(self, estimator: Any, block: Block) -> Block:
-        """Emit a transformer."""
-        result = self.emit(estimator, block)
+        """Emit a transformer, or a predictor that transforms here (in the table: its class and `.transform`)."""
+        name = qualified_name(type(estimator))
+        own = f"{name}.transform"
+        result = self._emit(estimator, block, own if own in self.table else name)
         if not isinstance(result, Block):
             raise self.refuse(estimator, "a transformer is needed here")
         return result

@@ -64,7 +64,8 @@ def _dictionary(graph: Graph, column: Column, categories: Any) -> dict[float, in
     return found
 
 
-def _one_hot(emitter: Emitter, estimator: Any, block: Block) -> Block:
+def one_hot(emitter: Emitter, estimator: Any, block: Block) -> Block:
+    """Emit one 0/1 column for each category."""
     columns: list[Column] = []
     single = np.dtype(estimator.dtype) == np.float32
     for i, column in enumerate(block.columns):
@@ -146,7 +147,8 @@ def _target(emitter: Emitter, estimator: Any, block: Block) -> Block:
     return Block(tuple(columns))
 
 
-def _imputer(emitter: Emitter, estimator: Any, block: Block) -> Block:
+def filled(emitter: Emitter, estimator: Any, block: Block) -> Block:
+    """Emit SimpleImputer."""
     keep = getattr(estimator, "keep_empty_features", False)
     columns = [
         _imputed(emitter, estimator, column, value)
@@ -154,8 +156,8 @@ def _imputer(emitter: Emitter, estimator: Any, block: Block) -> Block:
         if keep or not _is_null(value)  # a column without any value in training is left out
     ]
     if estimator.add_indicator:
-        shown = _shown(emitter, estimator.indicator_, block)
-        return join([Block(tuple(columns)), shown], sparse=block.sparse)
+        flags = shown(emitter, estimator.indicator_, block)
+        return join([Block(tuple(columns)), flags], sparse=block.sparse)
     return Block(tuple(columns), block.sparse)
 
 
@@ -174,14 +176,15 @@ def _imputed(emitter: Emitter, estimator: Any, column: Column, value: Any) -> Co
     return column.then(Replace(float(sentinel), float(value)))
 
 
-def _shown(emitter: Emitter, indicator: Any, block: Block) -> Block:
+def shown(emitter: Emitter, indicator: Any, block: Block) -> Block:
     """Return the 0/1 columns that tell which values are missing."""
     return Block(
-        tuple(_shows_missing(emitter, indicator, block.columns[i]) for i in indicator.features_)
+        tuple(shows_missing(emitter, indicator, block.columns[i]) for i in indicator.features_)
     )
 
 
-def _shows_missing(emitter: Emitter, indicator: Any, column: Column) -> Column:
+def shows_missing(emitter: Emitter, indicator: Any, column: Column) -> Column:
+    """Return 1 where the column is missing in the sense of `indicator`, else 0."""
     sentinel = indicator.missing_values
     if not _is_null(sentinel):
         keys = _keys(emitter.graph, column, sentinel)
@@ -193,13 +196,13 @@ def _shows_missing(emitter: Emitter, indicator: Any, column: Column) -> Column:
 
 def _missing_indicator(emitter: Emitter, estimator: Any, block: Block) -> Block:
     sparse = block.sparse if estimator.sparse == "auto" else bool(estimator.sparse)
-    return join([_shown(emitter, estimator, block)], sparse=sparse)
+    return join([shown(emitter, estimator, block)], sparse=sparse)
 
 
 TABLE: dict[str, Emit] = {
-    "sklearn.preprocessing.OneHotEncoder": _one_hot,
+    "sklearn.preprocessing.OneHotEncoder": one_hot,
     "sklearn.preprocessing.OrdinalEncoder": _ordinal,
     "sklearn.preprocessing.TargetEncoder": _target,
-    "sklearn.impute.SimpleImputer": _imputer,
+    "sklearn.impute.SimpleImputer": filled,
     "sklearn.impute.MissingIndicator": _missing_indicator,
 }

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from cannery.conversions.onnx import curves, elementary
 from cannery.conversions.onnx.builder import Graph
+from cannery.conversions.onnx.curves import Power, Quantiles
 
 Numbers = NDArray[np.float64]
 
@@ -100,7 +102,10 @@ class Table:
     default: float
 
 
-Map = Arithmetic | Clip | Fill | Replace | Drop | Function | Above | Bins | Missing | Is | Table
+Map = (
+    Arithmetic | Clip | Fill | Replace | Drop | Function | Above | Bins | Missing | Is | Table
+    | Power | Quantiles
+)  # fmt: skip
 
 FUNCTIONS: dict[str, tuple[Any, bool, bool]] = {
     # name: (numpy's function, whether it never decreases, whether every number has a value)
@@ -133,6 +138,8 @@ def apply(step: Map, x: Numbers) -> Numbers:
         case Function(name):
             result: Numbers = FUNCTIONS[name][0](x)
             return result
+        case Power() | Quantiles():
+            return curves.bend(step, x)
         case Above(threshold):
             return (x > threshold).astype(float)
         case Bins(edges):
@@ -162,7 +169,7 @@ def is_ascending(step: Map) -> bool:
     match step:
         case Arithmetic(operator, operand):
             return operator in ("Add", "Sub") or operand > 0
-        case Clip() | Fill() | Above() | Bins() | Missing():
+        case Clip() | Fill() | Above() | Bins() | Missing() | Power() | Quantiles():
             return True
         case Function(name):
             return FUNCTIONS[name][1]
@@ -171,7 +178,7 @@ def is_ascending(step: Map) -> bool:
 
 
 def is_total(step: Map) -> bool:
-    """Tell whether the map answers a number, never NaN, for every number."""
+    """Tell whether the map answers a number, never NaN, for every number that the original takes."""
     if isinstance(step, Function):
         return FUNCTIONS[step.name][2]
     return not isinstance(step, Drop)
@@ -184,6 +191,8 @@ def shape_of(step: Map) -> tuple[Any, ...]:
             return ("arithmetic", operator)
         case Function(name):
             return ("function", name)
+        case Power() | Quantiles():
+            return curves.shape_of(step)
         case Bins(edges):
             return ("bins", len(edges))
         case Is((value,)) if value == value:
@@ -212,6 +221,10 @@ def emit(graph: Graph, wire: str, steps: tuple[Any, ...]) -> str:
             return _drop(graph, wire, steps)
         case Function(name):
             return _function(graph, wire, name)
+        case Power():
+            return curves.emit_power(graph, wire, steps)
+        case Quantiles():
+            return curves.emit_quantiles(graph, wire, steps)
         case Above():
             above = graph.node("Greater", [wire, _row(graph, [s.threshold for s in steps])])
             return as_numbers(graph, above)
@@ -265,9 +278,9 @@ def _bins(graph: Graph, wire: str, steps: tuple[Any, ...]) -> str:
 def _function(graph: Graph, wire: str, name: str) -> str:
     match name:
         case "log1p":
-            return _log1p(graph, wire)
+            return elementary.log1p(graph, wire)
         case "expm1":
-            return _expm1(graph, wire)
+            return elementary.expm1(graph, wire)
         case "square":
             return graph.node("Mul", [wire, wire])
         case "absolute":
@@ -276,24 +289,3 @@ def _function(graph: Graph, wire: str, name: str) -> str:
             return graph.node("Neg", [wire])
         case _:
             return graph.node(name.capitalize(), [wire])
-
-
-def _log1p(graph: Graph, wire: str) -> str:
-    """Compute log(1 + x) without losing small x: log(u) · x / (u - 1) with u = 1 + x (Kahan)."""
-    one = graph.constant(1.0)
-    more = graph.node("Add", [wire, one])
-    less = graph.node("Sub", [more, one])
-    ratio = graph.node("Div", [graph.node("Mul", [graph.node("Log", [more]), wire]), less])
-    tiny = graph.node("Equal", [more, one])
-    infinite = graph.node("Equal", [wire, graph.constant(np.inf)])
-    return graph.node("Where", [graph.node("Or", [tiny, infinite]), wire, ratio])
-
-
-def _expm1(graph: Graph, wire: str) -> str:
-    """Compute exp(x) - 1 without losing small x: 2 · sinh(x/2) · exp(x/2), by tanh, for |x| < 1."""
-    one = graph.constant(1.0)
-    grown = graph.node("Exp", [wire])
-    half = graph.node("Tanh", [graph.node("Mul", [wire, graph.constant(0.5)])])
-    near = graph.node("Mul", [half, graph.node("Add", [grown, one])])
-    small = graph.node("Less", [graph.node("Abs", [wire]), one])
-    return graph.node("Where", [small, near, graph.node("Sub", [grown, one])])

@@ -1,4 +1,4 @@
-"""Scalers, binners, polynomials, projections and selections: numbers in, numbers out."""
+"""Scalers, binners, powers, polynomials and selections: numbers in, numbers out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cannery.conversions.onnx.columns import Block, Column, materialise, of_wire
+from cannery.conversions.onnx.curves import Power, Quantiles
 from cannery.conversions.onnx.emitter import Emit, Emitter
 from cannery.conversions.onnx.maps import (
     FUNCTIONS,
@@ -128,24 +129,24 @@ def _term(powers: Any) -> tuple[int, ...]:
     return tuple(int(i) for i in np.repeat(np.arange(len(powers)), powers))
 
 
-def _pca(emitter: Emitter, estimator: Any, block: Block) -> Block:
-    graph, components = emitter.graph, np.asarray(estimator.components_, dtype=float)
-    x = materialise(graph, block)
-    projected = graph.node("MatMul", [x, graph.constant(components.T)])
-    shift = np.reshape(estimator.mean_, (1, -1)) @ components.T
-    projected = graph.node("Sub", [projected, graph.constant(shift)])
-    if estimator.whiten:
-        scale = np.sqrt(estimator.explained_variance_)
-        scale = np.maximum(scale, np.finfo(scale.dtype).eps)
-        projected = graph.node("Div", [projected, graph.constant(scale.reshape(1, -1))])
-    return of_wire(graph, projected, len(components))
+def _power(emitter: Emitter, estimator: Any, block: Block) -> Block:
+    powers = [Power(estimator.method, float(e)) for e in estimator.lambdas_]
+    bent = _each(block, powers)
+    return _standard(emitter, estimator._scaler, bent) if estimator.standardize else bent
 
 
-def _svd(emitter: Emitter, estimator: Any, block: Block) -> Block:
-    graph, components = emitter.graph, np.asarray(estimator.components_, dtype=float)
-    x = materialise(graph, block)
-    product = graph.node("MatMul", [x, graph.constant(components.T)])
-    return of_wire(graph, product, len(components))
+def _quantiles(emitter: Emitter, estimator: Any, block: Block) -> Block:
+    references = tuple(float(r) for r in estimator.references_)
+    normal = estimator.output_distribution == "normal"
+    if np.isnan(estimator.quantiles_).any():
+        raise emitter.refuse(estimator, "a column was empty when it was fitted")
+    return _each(
+        block,
+        [
+            Quantiles(tuple(float(q) for q in column), references, normal)
+            for column in estimator.quantiles_.T
+        ],
+    )
 
 
 def _selected(emitter: Emitter, estimator: Any, block: Block) -> Block:
@@ -195,8 +196,7 @@ TABLE: dict[str, Emit] = {
     "sklearn.preprocessing.Normalizer": _normalizer,
     "sklearn.preprocessing.PolynomialFeatures": _polynomial,
     "sklearn.preprocessing.FunctionTransformer": _function,
-    "sklearn.decomposition.PCA": _pca,
-    "sklearn.decomposition.IncrementalPCA": _pca,
-    "sklearn.decomposition.TruncatedSVD": _svd,
+    "sklearn.preprocessing.PowerTransformer": _power,
+    "sklearn.preprocessing.QuantileTransformer": _quantiles,
     **{f"sklearn.feature_selection.{name}": _selected for name in _SELECTORS},
 }

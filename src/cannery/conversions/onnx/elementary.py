@@ -1,0 +1,95 @@
+"""Elementary functions in double that the operator set lacks, or has only with lost digits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cannery.conversions.onnx.builder import Graph
+
+_CENTRAL = (
+    (
+        *(2.50908_09287_30122_6727e3, 3.34305_75583_58812_8105e4, 6.72657_70927_00870_0853e4),
+        *(4.59219_53931_54987_1457e4, 1.37316_93765_50946_1125e4, 1.97159_09503_06551_4427e3),
+        *(1.33141_66789_17843_7745e2, 3.38713_28727_96366_6080),
+    ),
+    (
+        *(5.22649_52788_52854_5610e3, 2.87290_85735_72194_2674e4, 3.93078_95800_09271_0610e4),
+        *(2.12137_94301_58659_5867e4, 5.39419_60214_24751_1077e3, 6.87187_00749_20579_0830e2),
+        *(4.23133_30701_60091_1252e1, 1.0),
+    ),
+)
+_OUTER = (
+    (
+        *(7.74545_01427_83414_07640e-4, 2.27238_44989_26918_45833e-2),
+        *(2.41780_72517_74506_11770e-1, 1.27045_82524_52368_38258),
+        *(3.64784_83247_63204_60504, 5.76949_72214_60691_40550),
+        *(4.63033_78461_56545_29590, 1.42343_71107_49683_57734),
+    ),
+    (
+        *(1.05075_00716_44416_84324e-9, 5.47593_80849_95344_94600e-4),
+        *(1.51986_66563_61645_71966e-2, 1.48103_97642_74800_74590e-1),
+        *(6.89767_33498_51000_04550e-1, 1.67638_48301_83803_84940),
+        *(2.05319_16266_37758_82187, 1.0),
+    ),
+)
+"""Numerators and denominators of algorithm AS241 (M. J. Wichura, Applied Statistics 37, 1988)."""
+_LEAST = 1e-10
+"""AS241 has a third region below exp(-25), which nobody here asks for."""
+
+
+def log1p(graph: Graph, wire: str) -> str:
+    """Compute log(1 + x) without losing small x: log(u) · x / (u - 1) with u = 1 + x (Kahan)."""
+    one = graph.constant(1.0)
+    more = graph.node("Add", [wire, one])
+    less = graph.node("Sub", [more, one])
+    ratio = graph.node("Div", [graph.node("Mul", [graph.node("Log", [more]), wire]), less])
+    tiny = graph.node("Equal", [more, one])
+    infinite = graph.node("Equal", [wire, graph.constant(np.inf)])
+    return graph.node("Where", [graph.node("Or", [tiny, infinite]), wire, ratio])
+
+
+def expm1(graph: Graph, wire: str) -> str:
+    """Compute exp(x) - 1 without losing small x: 2 · sinh(x/2) · exp(x/2), by tanh, for |x| < 1."""
+    one = graph.constant(1.0)
+    grown = graph.node("Exp", [wire])
+    half = graph.node("Tanh", [graph.node("Mul", [wire, graph.constant(0.5)])])
+    near = graph.node("Mul", [half, graph.node("Add", [grown, one])])
+    small = graph.node("Less", [graph.node("Abs", [wire]), one])
+    return graph.node("Where", [small, near, graph.node("Sub", [grown, one])])
+
+
+def normal_quantile(graph: Graph, wire: str) -> str:
+    """Compute the quantile function of the normal distribution for probabilities in [1e-10, 1 - 1e-10]."""
+    centred = graph.node("Sub", [wire, graph.constant(0.5)])
+    squared = graph.node("Mul", [centred, centred])
+    inner = graph.node("Sub", [graph.constant(0.180625), squared])
+    central = graph.node("Mul", [centred, _ratio(graph, inner, _CENTRAL)])
+    other = graph.node("Sub", [graph.constant(1.0), wire])
+    negative = graph.node("Less", [centred, graph.constant(0.0)])
+    tail = graph.node("Where", [negative, wire, other])
+    tail = graph.node("Where", [_below(graph, tail, _LEAST), graph.constant(_LEAST), tail])
+    depth = graph.node("Sqrt", [graph.node("Neg", [graph.node("Log", [tail])])])
+    outer = _ratio(graph, graph.node("Sub", [depth, graph.constant(1.6)]), _OUTER)
+    signed = graph.node("Where", [negative, graph.node("Neg", [outer]), outer])
+    near = graph.node("GreaterOrEqual", [inner, graph.constant(0.0)])
+    return graph.node("Where", [near, central, signed])
+
+
+def _below(graph: Graph, wire: str, limit: float) -> str:
+    return graph.node("Less", [wire, graph.constant(limit)])
+
+
+def _ratio(
+    graph: Graph, wire: str, coefficients: tuple[tuple[float, ...], tuple[float, ...]]
+) -> str:
+    top, bottom = (polynomial(graph, wire, c) for c in coefficients)
+    return graph.node("Div", [top, bottom])
+
+
+def polynomial(graph: Graph, wire: str, coefficients: tuple[float, ...]) -> str:
+    """Compute a polynomial by Horner's rule, the highest power first."""
+    value = graph.constant(coefficients[0])
+    for coefficient in coefficients[1:]:
+        value = graph.node("Mul", [value, wire])
+        value = graph.node("Add", [value, graph.constant(coefficient)])
+    return value
