@@ -203,7 +203,7 @@ def test_a_pickle_that_is_called_skops(tmp_path: Path, marker: Path) -> None:
     """Skops' model card opened by joblib whatever was no zip; here a file of skops is nothing else."""
     data = pickle.dumps(hostile.Calls(os.system, hostile.touch(marker)))
     found = audit(make_source(tmp_path, {"m.skops": data}, "m.skops", "skops"))
-    assert found.verdict == "unreadable"
+    assert found.verdict == "unsafe"
     assert not marker.exists()
 
 

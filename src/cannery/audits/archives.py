@@ -1,61 +1,29 @@
-"""Zip archives on which every reader agrees, and the arrays inside them."""
+"""Zip archives on which every reader agrees."""
 
 from __future__ import annotations
 
-import ast
 import io
-import math
 import struct
 import zipfile
 import zlib
-from typing import Any
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
-from cannery.audits.arrays import TYPE
+from cannery.audits.contents import gathered
 from cannery.audits.ledger import Ledger
-from cannery.audits.opcodes import Data
 from cannery.blobs import CHUNK
+from cannery.sources.windows import Data, Window
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _END = struct.Struct("<4sHHHHIIH")
 _DESCRIPTOR = 0x8
 _ENCRYPTED = 0x1
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-_HEADER_LIMIT = 10_000
-"""Characters of an array's header, as in numpy."""
-
-
-class Window(io.RawIOBase):
-    """Data as a stream that can be read and searched, without a copy."""
-
-    def __init__(self, data: Data) -> None:
-        super().__init__()
-        self._data = data
-        self._at = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a place."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        """Return the place."""
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill `buffer`, return how much was filled."""
-        block = self._data[self._at : self._at + len(buffer)]
-        buffer[: len(block)] = block
-        self._at += len(block)
-        return len(block)
+_FAR_SIZES = 0x0001
+_OTHER_NAME = 0x7075
+"""Extra fields: sizes past 4 GB, and a name that some readers prefer."""
+_FAR_END = 56 + 20
+"""Bytes of the end of an archive past 4 GB, and of what locates it."""
 
 
 class BadArchiveError(Exception):
@@ -74,9 +42,10 @@ class Archive:
             raise BadArchiveError(f"not a zip archive: {error}") from error
         if len(infos) > ledger.limits.members:
             raise BadArchiveError(f"{len(infos)} members; at most {ledger.limits.members} are read")
-        self.members = {info.filename: info for info in infos}
-        if len(self.members) != len(infos):
+        if len({info.filename for info in infos}) != len(infos):
             self._refuse("duplicate-member", "two members have one name: readers would differ")
+        # A folder has no bytes to read.
+        self.members = {i.filename: i for i in infos if i.file_size or not i.is_dir()}
         if sum(info.file_size for info in infos) > ledger.limits.decompressed:
             self._refuse("bomb", "the archive decompresses to more than the audit looks at")
             raise BadArchiveError("too large once decompressed")
@@ -84,19 +53,33 @@ class Archive:
 
     def read(self, name: str, limit: int) -> bytes:
         """Return the bytes of a member; raises BadArchiveError when broken, absent or over `limit`."""
+        info = self._info(name)
+        if info.file_size > limit:
+            raise BadArchiveError(f"member '{name[:80]}' has {info.file_size} bytes")
+        return b"".join(self._blocks(info))
+
+    def open(self, name: str) -> AbstractContextManager[Data]:
+        """Yield the bytes of a member of any size; raises BadArchiveError when broken or absent."""
+        return gathered(self._blocks(self._info(name)), self._ledger.limits)
+
+    def check(self, name: str) -> None:
+        """Read a member through; raises BadArchiveError where its checksum does not hold."""
+        for _ in self._blocks(self._info(name)):
+            pass
+
+    def _info(self, name: str) -> zipfile.ZipInfo:
         info = self.members.get(name)
         if info is None:
             raise BadArchiveError(f"member '{name[:80]}' is missing")
-        if info.file_size > limit:
-            raise BadArchiveError(f"member '{name[:80]}' has {info.file_size} bytes")
-        blocks = []
+        return info
+
+    def _blocks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         try:
             with self._zip.open(info) as stream:
                 while block := stream.read(CHUNK):
-                    blocks.append(block)
+                    yield block
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-            raise BadArchiveError(f"member '{name[:80]}' is broken: {error}") from error
-        return b"".join(blocks)
+            raise BadArchiveError(f"member '{info.filename[:80]}' is broken: {error}") from error
 
     def _refuse(self, rule: str, message: str) -> None:
         self._ledger.find(rule, "unsafe", message)
@@ -108,94 +91,72 @@ class Archive:
             if info.header_offset != at:
                 self._refuse("hidden-bytes", "the archive has bytes that belong to no member")
                 return
-            self._check_member(data, info)
-            size, names, extra = info.compress_size, *_lengths(data, at)
-            at += _LOCAL.size + names + extra + size
-            if info.flag_bits & _DESCRIPTOR:
-                at += 16 if data[at : at + 4] == b"PK\x07\x08" else 12
+            at = self._check_member(data, info)
         end = len(data) - _END.size
         if at != self._zip.start_dir or end < 0 or data[end : end + 4] != b"PK\x05\x06":
             self._refuse("hidden-bytes", "the archive has bytes before or behind its directory")
+            return
+        _, disk, first, here, count, size, offset, _ = _END.unpack(data[end:])
+        directory = end - at - (_FAR_END if data[end - 20 : end - 16] == b"PK\x06\x07" else 0)
+        says = (disk, first, here, count, size, offset)
+        found = (0, 0, len(infos), len(infos), directory, at)
+        if any(s != f and s not in (0xFFFF, 0xFFFFFFFF) for s, f in zip(says, found, strict=True)):
+            self._refuse("disagreeing-member", "the archive's end names another directory")
 
-    def _check_member(self, data: Data, info: zipfile.ZipInfo) -> None:
-        at = info.header_offset
+    def _check_member(self, data: Data, info: zipfile.ZipInfo) -> int:
+        """Compare a member's own header with the directory; return where the member ends."""
+        at: int = info.header_offset
         try:
             local = _LOCAL.unpack(data[at : at + _LOCAL.size])
         except struct.error as error:
             raise BadArchiveError("a member's header is cut off") from error
-        _, _, flags, method, _, _, crc, packed, size, length, _ = local
-        name = data[at + _LOCAL.size : at + _LOCAL.size + length]
+        magic, _, flags, method, _, _, crc, packed, size, length, beyond = local
+        at += _LOCAL.size + length
+        name, extra = data[at - length : at], _extra(data[at : at + beyond])
+        at += beyond + info.compress_size
         encoding = "utf-8" if flags & 0x800 else "cp437"
         label = info.filename[:80]
-        if local[0] != b"PK\x03\x04" or name.decode(encoding, "replace") != info.orig_filename:
+        if magic != b"PK\x03\x04" or name.decode(encoding, "replace") != info.orig_filename:
             self._refuse("disagreeing-member", f"member '{label}' has two names")
+        for field in (extra.get(_OTHER_NAME), _extra(info.extra).get(_OTHER_NAME)):
+            if field is not None and field[5:] != name:
+                self._refuse("disagreeing-member", f"member '{label}' has two names")
         if flags != info.flag_bits or method != info.compress_type:
             self._refuse("disagreeing-member", f"member '{label}' has two ways to be read")
-        far = 0xFFFFFFFF in (packed, size)
-        sizes = (info.CRC, info.compress_size, info.file_size)
-        if not flags & _DESCRIPTOR and not far and (crc, packed, size) != sizes:
+        far = extra.get(_FAR_SIZES, b"")
+        if 0xFFFFFFFF in (packed, size) and len(far) >= 16:
+            size, packed = struct.unpack("<QQ", far[:16])
+        if flags & _DESCRIPTOR:
+            at += 4 if data[at : at + 4] == b"PK\x07\x08" else 0
+            layout = "<IQQ" if _FAR_SIZES in extra else "<III"
+            block = data[at : at + struct.calcsize(layout)].ljust(struct.calcsize(layout), b"\0")
+            crc, packed, size = struct.unpack(layout, block)
+            at += len(block)
+        if (crc, packed, size) != (info.CRC, info.compress_size, info.file_size):
             self._refuse("disagreeing-member", f"member '{label}' has two sizes")
-        if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
+        if flags & _ENCRYPTED or info.compress_type not in _METHODS:
             self._refuse("odd-member", f"member '{label}' is encrypted or oddly compressed")
-        parts = info.filename.replace("\\", "/").split("/")
-        if info.filename.startswith("/") or ".." in parts or ":" in parts[0] or not parts[-1]:
-            self._refuse("escaping-member", f"member '{label}' would leave its folder")
-        if info.orig_filename != info.filename or not info.filename.isprintable():
-            self._refuse("escaping-member", f"member '{label!r}' has an unclear name")
+        if problem := name_problem(info.orig_filename):
+            self._refuse("escaping-member", f"member {label!r} {problem}")
+        return at
 
 
-def _lengths(data: Data, at: int) -> tuple[int, int]:
-    names, extra = struct.unpack("<HH", data[at + 26 : at + 30])
-    return names, extra
-
-
-def array_problem(data: bytes) -> str | None:
-    """Return what is wrong with a `.npy` file, None when it holds numbers or text and nothing else."""
-    if data[:6] != b"\x93NUMPY" or len(data) < 12 or data[6] not in (1, 2, 3):
-        return "is not an array file of numpy"
-    start, length = (
-        (10, int.from_bytes(data[8:10], "little"))
-        if data[6] == 1
-        else (12, int.from_bytes(data[8:12], "little"))
-    )
-    if length > _HEADER_LIMIT or start + length > len(data):
-        return "has a header that is too long"
-    try:
-        header = ast.literal_eval(data[start : start + length].decode("utf-8").strip())
-    except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError):
-        return "has a header that is no literal"
-    if not isinstance(header, dict) or set(header) != {"descr", "fortran_order", "shape"}:
-        return "has a header that numpy does not write"
-    shape = header["shape"]
-    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-        return "has an impossible shape"
-    width = _width(header["descr"])
-    if width is None:
-        return "holds objects, which are a pickle"
-    if start + length + math.prod(shape) * width != len(data):
-        return "does not have the size that its header says"
+def name_problem(name: str) -> str | None:
+    """Return what is wrong with the name of a member, None where it stays in its folder."""
+    parts = name.replace("\\", "/").removesuffix("/").split("/")
+    if not name.isprintable():
+        return "has an unclear name"
+    if "" in parts or ".." in parts or ":" in parts[0]:
+        return "would leave its folder"
     return None
 
 
-def _width(descr: Any, depth: int = 0) -> int | None:
-    """Return the bytes of one item, None for objects and what numpy does not write."""
-    if isinstance(descr, str):
-        base = descr.partition("[")[0]
-        found = TYPE.fullmatch(base)
-        if not found or found.group(1) == "O" or not found.group(2):
-            return None
-        return int(found.group(2)) * (4 if found.group(1) == "U" else 1)
-    if isinstance(descr, list) and depth < 8:
-        widths = [_field_width(field, depth) for field in descr]
-        return None if None in widths else sum(w for w in widths if w is not None)
-    return None
-
-
-def _field_width(field: Any, depth: int) -> int | None:
-    if not isinstance(field, tuple) or len(field) not in (2, 3) or not isinstance(field[0], str):
-        return None
-    width = _width(field[1], depth + 1)
-    shape = field[2] if len(field) == 3 else ()
-    if width is None or not isinstance(shape, tuple) or not all(type(n) is int for n in shape):
-        return None
-    return width * math.prod(shape)
+def _extra(block: bytes) -> dict[int, bytes]:
+    """Return the extra fields of a header by their ids."""
+    found: dict[int, bytes] = {}
+    at = 0
+    while at + 4 <= len(block):
+        kind, size = struct.unpack("<HH", block[at : at + 4])
+        found.setdefault(kind, block[at + 4 : at + 4 + size])
+        at += 4 + size
+    return found

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 
-from cannery.audits import mlflow, onnx, pickles, skops
+from cannery.audits import members, mlflow, npy, onnx, pickles, skops
 from cannery.audits.contents import content
 from cannery.audits.findings import Audit
 from cannery.audits.ledger import Ledger
 from cannery.audits.limits import Limits
 from cannery.audits.listing import listing
-from cannery.audits.opcodes import Data
+from cannery.audits.polyglots import check_readers
 from cannery.blobs import digest_bytes
 from cannery.errors import SourceError
 from cannery.sources.source import Format, Source
+from cannery.sources.windows import Data
 
 
 def audit(source: Source, limits: Limits = Limits()) -> Audit:  # noqa: B008, frozen
@@ -24,9 +25,10 @@ def audit(source: Source, limits: Limits = Limits()) -> Audit:  # noqa: B008, fr
     began = time.perf_counter()
     ledger = Ledger(listing(), limits)
     in_folder = source.mlmodel is not None or len(source.files) > 1
-    audit_file(source, source.main, source.format, ledger, member=source.main if in_folder else "")
+    with members.inside(ledger, source.main if in_folder else ""):
+        _audit_main(source, ledger)
     if source.mlmodel is not None:
-        mlflow.audit_folder(source, ledger, audit_file)
+        mlflow.audit_folder(source, ledger, _audit_data)
     return _summed(source.format, source.blob.digest, source.blob.size, ledger, began)
 
 
@@ -34,7 +36,7 @@ def audit_bytes(data: bytes, format: Format, limits: Limits = Limits()) -> Audit
     """Audit a model that was never a file: what a worker answered, before anything opens it."""
     began = time.perf_counter()
     ledger = Ledger(listing(), limits)
-    _guarded(format, data, ledger, name="the worker's model")
+    _audit_data(format, data, ledger)
     return _summed(format, digest_bytes(data), len(data), ledger, began)
 
 
@@ -57,24 +59,20 @@ def _summed(
     )
 
 
-def audit_file(source: Source, name: str, format: Format, ledger: Ledger, *, member: str) -> None:  # noqa: A002
-    """Audit one file of a source, by its format, into the ledger."""
-    ledger.member = member
+def _audit_main(source: Source, ledger: Ledger) -> None:
     try:
-        with content(source.files[name], ledger.limits) as data:
-            _guarded(format, data, ledger, name=f"'{name}'")
+        with content(source.blob, ledger.limits) as data:
+            _audit_data(source.format, data, ledger)
     except (SourceError, KeyError) as error:
-        ledger.find("unreadable", "unreadable", f"'{name}' can't be read: {error}")
-    finally:
-        ledger.member = ""
+        ledger.find("unreadable", "unreadable", f"'{source.main}' can't be read: {error}")
 
 
-def _guarded(format: Format, data: Data, ledger: Ledger, *, name: str) -> None:  # noqa: A002
+def _audit_data(format: Format, data: Data, ledger: Ledger) -> None:  # noqa: A002
     try:
+        check_readers(format, data, ledger)
         _dispatch(format, data, ledger)
     except (RecursionError, MemoryError) as error:
-        message = f"{name} exhausts the audit ({type(error).__name__})"
-        ledger.find("exhausted", "unsafe", message)
+        ledger.find("exhausted", "unsafe", f"it exhausts the audit ({type(error).__name__})")
 
 
 def _dispatch(format: Format, data: Data, ledger: Ledger) -> None:  # noqa: A002
@@ -87,6 +85,10 @@ def _dispatch(format: Format, data: Data, ledger: Ledger) -> None:  # noqa: A002
             skops.audit_skops(data, ledger)
         case "onnx":
             onnx.audit_onnx(data, ledger)
+        case "numpy":
+            npy.audit_npy(data, ledger)
+        case "archive" | "torch":
+            members.audit_archive(data, ledger, _audit_data)
         case _:
             ledger.find(
                 "unknown-format", "unreadable", f"a file of format '{format}' can't be audited"

@@ -8,7 +8,7 @@ import lzma
 import mmap
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -83,11 +83,17 @@ def _decompressor(name: str) -> Any:
 @contextmanager
 def decompressed(data: Data, name: str, limits: Limits) -> Iterator[Data]:
     """Yield what `data` decompresses to; raises BrokenProgramError for bombs, broken or joined streams."""
-    decompressor = _decompressor(name)
+    with gathered(_blocks(_decompressor(name), data), limits) as inside:
+        yield inside
+
+
+@contextmanager
+def gathered(blocks: Iterable[bytes], limits: Limits) -> Iterator[Data]:
+    """Yield blocks as one, in memory when small, else in a temporary file; raises BrokenProgramError for bombs."""
     with tempfile.TemporaryFile() as file:
         small = bytearray()
         size = 0
-        for block in _blocks(decompressor, data):
+        for block in blocks:
             size += len(block)
             if size > limits.decompressed:
                 raise BrokenProgramError(

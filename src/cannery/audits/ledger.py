@@ -38,6 +38,8 @@ class Ledger:
         self.limits = limits
         self.member = ""
         """Path of what is being read, inside the file or folder."""
+        self.archives = 0
+        """Archives that are open within each other."""
         self.versions: dict[str, str] = {}
         self.steps = iter(range(limits.opcodes))
         """One for every opcode that may be followed, over all programs."""

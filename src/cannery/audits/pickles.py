@@ -46,7 +46,7 @@ def audit_joblib(data: Data, ledger: Ledger) -> None:
 
 def _programs(data: Data, ledger: Ledger, *, arrays: bool) -> None:
     machine = Machine(data, 0, Facts(ledger), arrays=arrays)
-    end = _followed(machine, ledger)
+    end = follow(machine, ledger)
     if end is None:
         return
     _judge_result(machine.result, ledger)
@@ -56,13 +56,13 @@ def _programs(data: Data, ledger: Ledger, *, arrays: bool) -> None:
     ledger.find("trailing-bytes", "unsafe", message, offset=end)
     for _ in range(_STACKED):
         # What hides there is worth naming; the verdict stands already.
-        following = _followed(Machine(data, end, Facts(ledger), arrays=arrays), ledger)
+        following = follow(Machine(data, end, Facts(ledger), arrays=arrays), ledger)
         if following is None or following == len(data):
             return
         end = following
 
 
-def _followed(machine: Machine, ledger: Ledger) -> int | None:
+def follow(machine: Machine, ledger: Ledger) -> int | None:
     """Return where a program ends; None when it can't be followed (the ledger says why)."""
     try:
         return machine.run()

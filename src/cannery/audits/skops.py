@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cannery.audits import calls, states
-from cannery.audits.archives import Archive, BadArchiveError, array_problem
+from cannery.audits.archives import Archive, BadArchiveError
 from cannery.audits.findings import Role
 from cannery.audits.ledger import Ledger, remedy_for
+from cannery.audits.npy import array_problem
 from cannery.audits.opcodes import Data
 from cannery.audits.values import (
     HEAD,

@@ -67,6 +67,10 @@ class _Study:
         return self.probed[0]
 
 
+_NO_MODELS = {"archive": "files", "numpy": "an array", "torch": "weights"}
+"""Formats that are audited, and that nothing converts."""
+
+
 def convert(
     cleared: Cleared, *, sample: pa.Table | None, options: ConvertOptions | None = None
 ) -> Conversion:
@@ -80,6 +84,11 @@ def convert(
     source = cleared.source
     if source.format == "onnx":
         return convert_graph(source, sample=_table(source, sample), options=options)
+    if source.format in _NO_MODELS:
+        raise ConversionError(
+            f"'{source.main}' holds {_NO_MODELS[source.format]}, and no model that scores by itself",
+            hint="name the model file itself, or export the network to ONNX",
+        )
     if options.runtime not in (None, *_PREFERRED):
         raise UsageError(
             f"the runtime '{options.runtime}' is not made by conversion",

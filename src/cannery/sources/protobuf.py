@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, Literal
+from typing import Literal
+
+from cannery.sources.windows import Data
 
 # fields of ModelProto by number → wire type (0: varint, 2: length-delimited)
 # https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
@@ -13,35 +15,33 @@ _MOST = 100_000
 """Fields that are walked at most; a model has a few dozen."""
 
 
-def onnx_shape(stream: BinaryIO, size: int) -> Literal["whole", "cut", "other"]:
-    """Tell whether the stream of `size` bytes is the message of an ONNX model, one cut short, or neither."""
-    stream.seek(0)
+def onnx_shape(data: Data) -> Literal["whole", "cut", "other"]:
+    """Tell whether the bytes are the message of an ONNX model, one cut short, or neither."""
     seen: set[int] = set()
+    at = 0
     for _ in range(_MOST):
-        if stream.tell() == size:
+        if at == len(data):
             return "whole" if {_GRAPH, _OPSETS} <= seen else "other"
-        key = _varint(stream)
-        field, wire = (key >> 3, key & 7) if key is not None else (0, 0)
+        key, at = _varint(data, at)
+        field, wire = key >> 3, key & 7
         if _FIELDS.get(field) != wire:
             return "other"
-        length = _varint(stream)
-        if length is None:
+        length, at = _varint(data, at)
+        if length < 0:
             return "other"
-        if wire == 2 and stream.tell() + length > size:
+        if wire == 2 and at + length > len(data):
             return "cut" if field == _GRAPH and 1 in seen else "other"
         if wire == 2:
-            stream.seek(length, 1)
+            at += length
         seen.add(field)
     return "other"
 
 
-def _varint(stream: BinaryIO) -> int | None:
+def _varint(data: Data, at: int) -> tuple[int, int]:
+    """Return a number and where it ends, -1 where there is none."""
     value = 0
-    for shift in range(0, 70, 7):
-        byte = stream.read(1)
-        if not byte:
-            return None
-        value |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            return value
-    return None
+    for index, byte in enumerate(data[at : at + 10]):
+        value |= (byte & 0x7F) << 7 * index
+        if byte < 0x80:
+            return value, at + index + 1
+    return -1, at

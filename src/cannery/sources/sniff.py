@@ -5,50 +5,54 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import mmap
 import re
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from cannery.errors import SourceError
 from cannery.sources.protobuf import onnx_shape
 from cannery.sources.source import Format
+from cannery.sources.windows import Data, Window, mapped
 
 _HEAD = 4096
 """Bytes from the beginning by which a file is told."""
 
-_TAKEN = "a pickle, joblib, skops or ONNX file, an MLflow folder or a can is taken"
+_TAKEN = (
+    "a pickle, joblib, skops or ONNX file, a model of XGBoost, LightGBM or CatBoost, "
+    "an MLflow folder or a can is taken"
+)
+
+_BOOSTERS: dict[Format, re.Pattern[bytes]] = {
+    "catboost": re.compile(rb"CBM1"),
+    "lightgbm": re.compile(rb"(tree|boosting)\r?\n"),
+    "xgboost": re.compile(
+        rb"""\{\s*"(learner|version|Config|Model)"\s*:  # JSON, either key first
+        | \{[iIlL].{1,8}(learner|version|Config|Model)[{\[]  # UBJSON
+        | binf | CONFIG-offset:  # the form before""",
+        re.DOTALL | re.VERBOSE,
+    ),
+}
+"""How the files begin that boosting libraries write."""
+
+_TORCH = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+"""The first of the pickles that torch wrote one behind the other."""
 
 _FOREIGN: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
     (re.compile(pattern, re.DOTALL), what, hint)
     for pattern, what, hint in (
         (rb"version https://git-lfs", "a Git LFS pointer, not the file itself", "git lfs pull"),
         (rb"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras?)", "convert it to ONNX first"),
-        (rb"\x93NUMPY", "a NumPy array", _TAKEN),
         (rb"PAR1", "a Parquet file", "it may be the sample: give it with --sample"),
         (rb"GGUF", "a GGUF file", _TAKEN),
-        (rb"CBM1", "a CatBoost model: not yet supported", "convert it to ONNX first"),
-        (
-            rb"tree\nversion=",
-            "a LightGBM text model: not yet supported",
-            "convert it to ONNX first",
-        ),
-        (
-            rb'\{\s*"(learner|version)"',
-            "an XGBoost JSON model: not yet supported",
-            "convert it to ONNX first",
-        ),
-        (
-            rb"\{L.{0,8}learner",
-            "an XGBoost UBJSON model: not yet supported",
-            "convert it to ONNX first",
-        ),
         (rb".{6}\x00\x00\{", "a safetensors file", _TAKEN),
         (rb"ZF[0-9a-fx]", "a file of joblib before 0.10", "load and save it with a current joblib"),
-        (rb".{257}ustar", "a tar archive", "unpack it and name the model file inside"),
+        (
+            rb"\x28\xb5\x2f\xfd",
+            "a file compressed by Zstandard, which no loader of models reads",
+            "decompress it, and name what is inside",
+        ),
         (rb"\x7fELF", "a program", _TAKEN),
         (rb"%PDF", "a PDF document", _TAKEN),
         (rb"\s*<(\?xml|PMML)", "an XML file (PMML?)", _TAKEN),
@@ -76,44 +80,52 @@ def sniff(path: Path) -> Format:
     model that Cannery reads.
     """
     try:
-        with path.open("rb") as stream:
-            return _format(stream, path)
+        with mapped(path) as data:
+            return sniff_data(data, f"'{path}'")
     except OSError as error:
         raise SourceError(f"can't read '{path}': {error.strerror or error}") from error
 
 
-def _format(stream: BinaryIO, path: Path) -> Format:
-    head = stream.read(_HEAD)
-    size = stream.seek(0, 2)
+def sniff_data(data: Data, label: str) -> Format:
+    """Return the format of bytes that a message calls `label`; raises SourceError as `sniff` does."""
+    head = data[:_HEAD]
     if not head:
-        raise SourceError(f"'{path}' is empty", hint="was the copy or download cut short?")
+        raise SourceError(f"{label} is empty", hint="was the copy or download cut short?")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _zip(path)
+        return _zip(data, label)
     if (unpack := _compression(head)) is not None:
-        _refuse_foreign_content(unpack, head, path)
-        return "joblib"
-    if _is_pickle(stream, head, size, path):
-        return "joblib" if _mentions_joblib(stream) else "pickle"
-    match onnx_shape(stream, size):
+        return _compressed(unpack, head, label)
+    if _is_pickle(data, head, label):
+        if head.startswith(_TORCH):
+            return "torch"
+        return "joblib" if data.find(b"joblib.numpy_pickle") >= 0 else "pickle"
+    if is_tar(head):
+        return "archive"
+    if head.startswith(b"\x93NUMPY"):
+        return "numpy"
+    for library, pattern in _BOOSTERS.items():
+        if pattern.match(head):
+            return library
+    match onnx_shape(data):
         case "whole":
             return "onnx"
         case "cut":
-            raise _truncated(path, "an ONNX file")
-    raise _foreign(head, path)
+            raise _truncated(label, "an ONNX file")
+    raise _foreign(head, label)
 
 
-def _foreign(head: bytes, path: Path) -> SourceError:
+def _foreign(head: bytes, label: str) -> SourceError:
     for pattern, what, hint in _FOREIGN:
         if pattern.match(head):
-            return SourceError(f"'{path}' is {what}", hint=hint)
+            return SourceError(f"{label} is {what}", hint=hint)
     if _is_text(head):
-        return SourceError(f"'{path}' is a text file", hint=_TAKEN)
+        return SourceError(f"{label} is a text file", hint=_TAKEN)
     start = head[:8].hex(" ")
-    return SourceError(f"'{path}' is no model file (it begins with {start})", hint=_TAKEN)
+    return SourceError(f"{label} is no model file (it begins with {start})", hint=_TAKEN)
 
 
-def _truncated(path: Path, what: str) -> SourceError:
-    return SourceError(f"'{path}' is {what} that was cut short", hint="copy or download it again")
+def _truncated(label: str, what: str) -> SourceError:
+    return SourceError(f"{label} is {what} that was cut short", hint="copy or download it again")
 
 
 def _is_text(head: bytes) -> bool:
@@ -126,22 +138,28 @@ def _is_text(head: bytes) -> bool:
     return all(c.isprintable() or c in "\t\r\n" for c in text)
 
 
-def _zip(path: Path) -> Format:
+def _zip(data: Data, label: str) -> Format:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(Window(data)) as archive:
             names = set(archive.namelist())
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise _truncated(path, "a zip archive (skops?)") from error
+        raise _truncated(label, "a zip archive (skops?)") from error
     if "schema.json" in names:
         return "skops"
-    what = "a zip archive without a schema.json (so not skops)"
     if any(name.rpartition("/")[2] == "data.pkl" for name in names):
-        what = "a PyTorch file"
-    elif "model.weights.h5" in names:
-        what = "a Keras file"
-    elif names and all(name.endswith(".npy") for name in names):
-        what = "a NumPy archive"
-    raise SourceError(f"'{path}' is {what}", hint=_TAKEN)
+        return "torch"
+    if "model.weights.h5" in names or {"config.json", "metadata.json"} <= names:
+        raise SourceError(f"{label} is a Keras file", hint="convert it to ONNX first")
+    return "archive"
+
+
+def is_tar(head: bytes) -> bool:
+    """Tell whether the head has a tar's checksum, which old archives have too, who have no magic."""
+    try:
+        said = int(head[148:156].strip(b" \0"), 8)
+    except ValueError:
+        return False
+    return len(head) >= 512 and said == sum(head[:148]) + 8 * 0x20 + sum(head[156:512])
 
 
 Unpack = Callable[[bytes], bytes]
@@ -150,44 +168,41 @@ Unpack = Callable[[bytes], bytes]
 def _compression(head: bytes) -> Unpack | None:
     """Return the function that unpacks the beginning of one of joblib's containers."""
     if head.startswith(b"\x1f\x8b"):
-        return lambda data: zlib.decompressobj(31).decompress(data, 64)
+        return lambda data: zlib.decompressobj(31).decompress(data, 512)
     if re.match(rb"BZh[1-9]1AY&SY", head):
-        return lambda data: bz2.BZ2Decompressor().decompress(data, 64)
+        return lambda data: bz2.BZ2Decompressor().decompress(data, 512)
     if head.startswith(b"\xfd7zXZ\x00") or re.match(rb"\x5d\x00\x00", head):
-        return lambda data: lzma.LZMADecompressor().decompress(data, 64)
+        return lambda data: lzma.LZMADecompressor().decompress(data, 512)
     if head.startswith(b"\x04\x22\x4d\x18"):
         return lambda _: b""  # lz4 is no part of Python: the audit looks inside
     if len(head) > 2 and head[0] == 0x78 and int.from_bytes(head[:2], "big") % 31 == 0:
-        return lambda data: zlib.decompressobj().decompress(data, 64)
+        return lambda data: zlib.decompressobj().decompress(data, 512)
     return None
 
 
-def _refuse_foreign_content(unpack: Unpack, head: bytes, path: Path) -> None:
-    """Raise SourceError where a compressed file can't be unpacked or begins like no pickle."""
+def _compressed(unpack: Unpack, head: bytes, label: str) -> Format:
+    """Return what a compressed file holds; raises SourceError where that can't be told, or is no model."""
     try:
         content = unpack(head)
     except (zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError, EOFError) as error:
-        raise SourceError(f"'{path}' is a damaged compressed file: {error}", hint=_TAKEN) from error
+        raise SourceError(f"{label} is a damaged compressed file: {error}", hint=_TAKEN) from error
+    if is_tar(content):
+        return "archive"
     if content and not (_binary_pickle(content) or _ASCII_PICKLE.match(content)):
-        raise SourceError(f"'{path}' is a compressed file with no pickle in it", hint=_TAKEN)
+        raise SourceError(f"{label} is a compressed file with no pickle in it", hint=_TAKEN)
+    return "joblib"
 
 
 def _binary_pickle(head: bytes) -> bool:
     return len(head) > 1 and head[0] == 0x80 and head[1] <= 5
 
 
-def _is_pickle(stream: BinaryIO, head: bytes, size: int, path: Path) -> bool:
+def _is_pickle(data: Data, head: bytes, label: str) -> bool:
     if _binary_pickle(head):
         # protocol 4 and 5 begin with a frame that says how long it is
-        if head[2:3] == b"\x95" and 11 + int.from_bytes(head[3:11], "little") > size:
-            raise _truncated(path, "a pickle")
+        if head[2:3] == b"\x95" and 11 + int.from_bytes(head[3:11], "little") > len(data):
+            raise _truncated(label, "a pickle")
         return True
     if head[0] == 0x80 and len(head) > 1 and head[2:3] == b"\x95":
-        raise SourceError(f"'{path}' is a pickle of unknown protocol {head[1]}", hint=_TAKEN)
-    stream.seek(-1, 2)
-    return stream.read(1) == b"." and _ASCII_PICKLE.match(head) is not None
-
-
-def _mentions_joblib(stream: BinaryIO) -> bool:
-    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(b"joblib.numpy_pickle") >= 0
+        raise SourceError(f"{label} is a pickle of unknown protocol {head[1]}", hint=_TAKEN)
+    return data[-1:] == b"." and _ASCII_PICKLE.match(head) is not None

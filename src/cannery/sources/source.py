@@ -11,11 +11,15 @@ import msgspec
 from cannery.blobs import Blob
 from cannery.signatures import Feature
 
-Format = Literal["pickle", "joblib", "skops", "onnx", "can"]
+Format = Literal[
+    "pickle", "joblib", "skops", "onnx", "can", "xgboost", "lightgbm", "catboost",
+    "torch", "numpy", "archive",
+]  # fmt: skip
 """What the bytes of the model file are, found by content and never by suffix.
 
-`joblib` is also any compressed pickle (joblib's containers); an MLflow folder is a source whose
-`mlmodel` is not None and whose format is that of the model file that it names."""
+`joblib` is also any compressed pickle (joblib's containers); the names of boosters stand for their own
+files; `archive` is any other zip or tar, `numpy` an array. An MLflow folder is a source whose `mlmodel`
+is not None and whose format is that of the model file that it names."""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

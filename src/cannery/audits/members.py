@@ -1,0 +1,130 @@
+"""Files among others, in an archive or a folder: each is judged by its own content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+
+from cannery.audits.archives import Archive, BadArchiveError
+from cannery.audits.contents import compressor, decompressed
+from cannery.audits.ledger import Ledger
+from cannery.audits.opcodes import BrokenProgramError
+from cannery.audits.tars import tar_members
+from cannery.errors import SourceError
+from cannery.sources.sniff import sniff_data
+from cannery.sources.source import Format
+from cannery.sources.windows import Data
+
+AuditData = Callable[[Format, Data, Ledger], None]
+"""Audits bytes of a format into a ledger."""
+
+CODE = (".py", ".pyc", ".pyd", ".so", ".dll", ".whl", ".egg", ".ipynb", ".sh", ".pth", ".dylib")
+"""Endings of what is run or imported where it lies."""
+
+_TEXT = (".json", ".yaml", ".yml", ".txt", ".md", ".csv", ".html", ".png", ".svg", ".toml")
+_TOUCHED = 1 << 20
+_NESTED = 4
+"""Archives within archives."""
+
+
+def audit_archive(data: Data, ledger: Ledger, audit_data: AuditData) -> None:
+    """Judge every member of a zip or a tar, which may be compressed."""
+    ledger.archives += 1
+    try:
+        if ledger.archives > _NESTED:
+            raise BadArchiveError(f"archives within archives, more than {_NESTED} deep")
+        if data[:2] == b"PK":
+            _audit_zip(data, ledger, audit_data)
+        elif (name := compressor(data)) is not None:
+            with decompressed(data, name, ledger.limits) as inside:
+                _audit_tar(inside, ledger, audit_data)
+        else:
+            _audit_tar(data, ledger, audit_data)
+    except BadArchiveError as error:
+        ledger.find("broken-container", "unreadable", f"the archive can't be read: {error}")
+    except BrokenProgramError as broken:
+        ledger.find(broken.rule, broken.severity, broken.message)
+    finally:
+        ledger.archives -= 1
+
+
+def _audit_zip(data: Data, ledger: Ledger, audit_data: AuditData) -> None:
+    archive = Archive(data, ledger)
+    models = 0
+    for name in archive.members:
+        with inside(ledger, name):
+            try:
+                with archive.open(name) as member:
+                    models += audit_beside(name, member, ledger, audit_data)
+            except BadArchiveError as error:  # the other members are still worth knowing
+                ledger.find("broken-container", "unreadable", str(error))
+    _expect(models, ledger)
+
+
+def _audit_tar(data: Data, ledger: Ledger, audit_data: AuditData) -> None:
+    models = 0
+    for member in tar_members(data, ledger):
+        with inside(ledger, member.name):
+            block = data[member.start : member.end]
+            models += audit_beside(member.name, block, ledger, audit_data)
+    _expect(models, ledger)
+
+
+def _expect(models: int, ledger: Ledger) -> None:
+    if not models:
+        ledger.find("no-model", "unreadable", "the archive holds no model that can be read")
+
+
+@contextmanager
+def inside(ledger: Ledger, name: str) -> Iterator[None]:
+    """Let what is found belong to a member."""
+    outer = ledger.member
+    ledger.member = "/".join(filter(None, (outer, name)))
+    try:
+        yield
+    finally:
+        ledger.member = outer
+
+
+def audit_beside(name: str, data: Data, ledger: Ledger, audit_data: AuditData) -> bool:
+    """Judge one file among others by its content; returns whether it is a model."""
+    suffix = PurePosixPath(name).suffix.lower()
+    found = _format(data)
+    if suffix in CODE and (found is None or suffix != ".pth"):  # torch's ending, and site-packages'
+        ledger.find("code", "unsafe", f"code travels along: '{name[:120]}'")
+        return False
+    textual = _is_text(data)
+    if suffix in _TEXT and not textual:
+        message = f"'{name[:120]}' is not the text that it should be"
+        ledger.find("disguised-file", "unsafe", message)
+    if found is not None:
+        audit_data(found, data, ledger)
+        return True
+    if len(data) and not textual and suffix not in _TEXT:
+        message = f"'{name[:120]}' is no file that is known"
+        ledger.find("unknown-file", "review", message, name=name[:120], remedy=_BY_HAND)
+    return False
+
+
+_BY_HAND = "find out what it is, and take the model without it"
+
+
+def _format(data: Data) -> Format | None:
+    try:
+        return sniff_data(data, "it")
+    except SourceError:
+        return None
+
+
+def _is_text(data: Data) -> bool:
+    """Tell whether a file begins as UTF-8 text (or a picture of a known kind)."""
+    head = data[:_TOUCHED]
+    if head[:4] == b"\x89PNG":
+        return True
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # Only a character cut in half at the very end is forgiven.
+        return len(data) > len(head) and error.start > len(head) - 4
+    return "\x00" not in text
