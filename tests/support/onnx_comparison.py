@@ -66,7 +66,8 @@ def expected(estimator: Any, x: Any) -> dict[str, np.ndarray]:
         labels = np.asarray(estimator.predict(x))
         answers = {"label": labels[:, 0] if labels.shape[1:] == (1,) else labels}
         if hasattr(estimator, "predict_proba"):
-            answers["probabilities"] = estimator.predict_proba(x)
+            made = estimator.predict_proba(x)
+            answers["probabilities"] = np.hstack(made) if isinstance(made, list) else made
         elif hasattr(estimator, "decision_function"):
             scores = estimator.decision_function(x)
             answers["scores"] = scores.reshape(len(scores), -1)

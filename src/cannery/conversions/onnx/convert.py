@@ -20,6 +20,7 @@ from cannery.conversions.onnx import (
     lightgbm,
     linear,
     machines,
+    neighbors,
     projections,
     scalers,
     simples,
@@ -28,7 +29,7 @@ from cannery.conversions.onnx import (
     trees,
     xgboost,
 )
-from cannery.conversions.onnx.answers import flat
+from cannery.conversions.onnx.answers import column, concat, flat, stand
 from cannery.conversions.onnx.builder import NUMBERS, STRINGS, Graph
 from cannery.conversions.onnx.columns import Block, materialise, of_features
 from cannery.conversions.onnx.emitter import Emit, Emitter
@@ -38,6 +39,7 @@ from cannery.conversions.onnx.results import (
     Outlying,
     Predicted,
     Result,
+    Several,
     width_of,
 )
 from cannery.errors import ConversionError
@@ -55,6 +57,7 @@ TABLE: dict[str, Emit] = {
     **lightgbm.TABLE,
     **linear.TABLE,
     **machines.TABLE,
+    **neighbors.TABLE,
     **projections.TABLE,
     **scalers.TABLE,
     **simples.TABLE,
@@ -75,7 +78,8 @@ def convert(
 
     Inputs: `numbers` (double [N, K], the features that are not strings) and `strings` (string [N, M],
     `NULL_STRING` where missing), each left out when it would be empty. Outputs: a classifier's `label`
-    [N] and `probabilities` [N, C] (without these, `scores`); a regressor's `prediction`, [N] or [N, k];
+    [N] and `probabilities` [N, C] (without these, `scores`), of several labels
+    side by side; a regressor's `prediction`, [N] or [N, k];
     a transformer's `columns` [N, k]; a clusterer's `label` [N]; a detector's `label` and `scores` [N]. The same model gives the same bytes.
     Raises ConversionError naming the step that can't be converted exactly.
     """
@@ -97,7 +101,10 @@ def convert(
 def _outputs(graph: Graph, result: Result) -> tuple[_Output, ...]:
     match result:
         case Classified():
-            return (_label(graph, result), *_certainty(result))
+            wire, element = _label(graph, result)
+            return (("label", wire, element, None), *_certainty(result))
+        case Several():
+            return _several(graph, result)
         case Clustered(index=index):
             return (("label", index, TensorProto.INT64, None),)
         case Outlying(inlier=inlier, scores=scores):
@@ -115,8 +122,8 @@ def _outputs(graph: Graph, result: Result) -> tuple[_Output, ...]:
             return (("columns", wire, TensorProto.DOUBLE, len(result)),)
 
 
-def _label(graph: Graph, result: Classified) -> _Output:
-    """Return the label in the type of the classes: string, boolean, integer or double."""
+def _label(graph: Graph, result: Classified) -> tuple[str, int]:
+    """Return the label [N] in the type of the classes: string, boolean, integer or double."""
     classes = np.asarray(result.classes)
     if classes.dtype == object:
         classes = np.array(classes.tolist())
@@ -131,7 +138,22 @@ def _label(graph: Graph, result: Classified) -> _Output:
         raise ConversionError(f"labels of type {classes.dtype} can't be answered")
     kind, element = kinds[classes.dtype.kind]
     values = graph.constant(classes.astype(kind))
-    return ("label", graph.node("Gather", [values, result.index]), element, None)
+    return graph.node("Gather", [values, result.index]), element
+
+
+def _several(graph: Graph, result: Several) -> tuple[_Output, ...]:
+    """Return the labels side by side, and so their probabilities where every part has some."""
+    labels = [_label(graph, part) for part in result.parts]
+    if len({element for _, element in labels}) > 1:
+        raise ConversionError("its labels are of several types")
+    wire = concat(graph, [stand(graph, wire) for wire, _ in labels])
+    outputs: list[_Output] = [("label", wire, labels[0][1], len(labels))]
+    known = [p.probabilities for p in result.parts if p.probabilities is not None]
+    if len(known) == len(labels):
+        chosen = [column(graph, wire, 1) for wire in known] if result.indicator else known
+        width = len(known) if result.indicator else sum(len(p.classes) for p in result.parts)
+        outputs.append(("probabilities", concat(graph, chosen), TensorProto.DOUBLE, width))
+    return tuple(outputs)
 
 
 def _certainty(result: Classified) -> tuple[_Output, ...]:

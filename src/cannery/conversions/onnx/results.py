@@ -26,6 +26,15 @@ class Classified:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Several:
+    """The answers of a classifier of several labels at once."""
+
+    parts: tuple[Classified, ...]
+    indicator: bool = False
+    """Whether the original answers, for labels of 0 or 1, the probability of 1 alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Predicted:
     """The answer of a regressor, as a wire."""
 
@@ -54,7 +63,7 @@ class Outlying:
     """double [N, 1]: the decision function, lower where more abnormal."""
 
 
-Result = Block | Classified | Predicted | Clustered | Outlying
+Result = Block | Classified | Several | Predicted | Clustered | Outlying
 
 
 def width_of(result: Classified) -> int:
