@@ -12,12 +12,13 @@ import pytest
 from originals import CHURN, NUMBERS, TEXTS, cleared_pickle
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import OneClassSVM
 
 from cannery.audits.audit import audit
 from cannery.audits.policy import Policy, clear
@@ -143,7 +144,9 @@ def test_a_transformer_answers_its_columns(tmp_path: Path, churn: pd.DataFrame) 
 
 def test_what_onnx_can_not_hold_falls_back_to_skops(tmp_path: Path, numbers: np.ndarray) -> None:
     """The note says why; the requirements are the versions in the worker."""
-    model = KNeighborsClassifier().fit(numbers, numbers[:, 0] > 0)
+    model = KNeighborsClassifier(weights="distance", algorithm="brute").fit(
+        numbers, numbers[:, 0] > 0
+    )
     found = convert(cleared_pickle(tmp_path / "m.pkl", model), sample=table_of(numbers))
     assert found.artifact.runtime == "skops"
     assert any(note.startswith("onnx: ") for note in found.notes)
@@ -159,7 +162,9 @@ def test_a_runtime_that_is_forced_is_taken_or_fails(tmp_path: Path, numbers: np.
     cleared = cleared_pickle(tmp_path / "linear.pkl", linear)
     found = convert(cleared, sample=table, options=ConvertOptions(runtime="skops"))
     assert (found.artifact.runtime, found.artifact.named) == ("skops", False)
-    near = KNeighborsClassifier().fit(numbers, numbers[:, 0] > 0)
+    near = KNeighborsClassifier(weights="distance", algorithm="brute").fit(
+        numbers, numbers[:, 0] > 0
+    )
     cleared = cleared_pickle(tmp_path / "near.pkl", near)
     with pytest.raises(ConversionError, match=r"^onnx: "):
         convert(cleared, sample=table, options=ConvertOptions(runtime="onnx"))
@@ -174,6 +179,42 @@ def test_a_difference_above_tolerance_is_no_conversion(tmp_path: Path, numbers: 
     options = ConvertOptions(runtime="onnx", tolerance=-1.0)
     with pytest.raises(ParityError, match="largest difference"):
         convert(cleared, sample=table_of(numbers), options=options)
+
+
+def test_several_labels_are_answered_by_name(tmp_path: Path, numbers: np.ndarray) -> None:
+    """Each label and each of its probabilities is a field, in ONNX and in skops."""
+    y = np.stack([numbers[:, 0] > 0, numbers[:, 1] > 0], axis=1).astype(int)
+    model = RandomForestClassifier(3, max_depth=3, random_state=0).fit(numbers, y)
+    cleared = cleared_pickle(tmp_path / "m.pkl", model)
+    for runtime in ("onnx", "skops"):
+        options = ConvertOptions(runtime=runtime)
+        found = convert(cleared, sample=table_of(numbers), options=options)
+        assert [o.name for o in found.signature.outputs] == [
+            *("label_0", "label_1"),
+            *("probability_0_0", "probability_0_1", "probability_1_0", "probability_1_1"),
+        ]
+        assert found.parity is not None
+        assert found.parity.equal
+        assert found.canary.outputs[0].keys() == {o.name for o in found.signature.outputs}
+    chosen = ConvertOptions(outputs={"second": {"column": 5}})
+    found = convert(cleared, sample=table_of(numbers), options=chosen)
+    assert [(o.name, o.column) for o in found.signature.outputs] == [("second", 3)]
+    wrong = ConvertOptions(outputs={"p": {"class": 1}})
+    with pytest.raises(UsageError, match="several labels"):
+        convert(cleared, sample=table_of(numbers), options=wrong)
+
+
+def test_an_outlier_answers_label_and_score(tmp_path: Path, numbers: np.ndarray) -> None:
+    """The score is the decision function, in ONNX and in skops."""
+    model = OneClassSVM().fit(numbers)
+    cleared = cleared_pickle(tmp_path / "m.pkl", model)
+    for runtime in ("onnx", "skops"):
+        options = ConvertOptions(runtime=runtime)
+        found = convert(cleared, sample=table_of(numbers), options=options)
+        fields = [(o.name, o.type) for o in found.signature.outputs]
+        assert fields == [("label", "long"), ("score", "double")]
+        assert found.parity is not None
+        assert found.parity.equal
 
 
 def test_a_cluster_answers_labels(tmp_path: Path, numbers: np.ndarray) -> None:

@@ -40,7 +40,10 @@ def _settings():
             yield {"algorithm": algorithm, **metric}
 
 
-@pytest.mark.parametrize("settings", _settings(), ids=lambda s: "-".join(map(str, s.values())))
+@pytest.mark.filterwarnings("ignore:Outlier label low:UserWarning")
+@pytest.mark.parametrize(
+    "settings", list(_settings()), ids=lambda s: "-".join(map(str, s.values()))
+)
 def test_the_nearest_answer(settings):
     """Labels, probabilities and means; rows of the training itself too."""
     assert_same(KNeighborsClassifier(**settings).fit(X, WORDS), FAR)

@@ -75,12 +75,11 @@ def test_a_function_with_a_known_name_is_not_a_known_function():
 @pytest.mark.parametrize(
     ("model", "y", "reason"),
     [
-        (DecisionTreeClassifier(), np.column_stack([Y, Y]), "2 labels at once"),
         (GradientBoostingRegressor(n_estimators=2, init=LinearRegression()), Y, "float32"),
         (CalibratedClassifierCV(method="temperature", cv=2), Y, "the other rows"),
         (GridSearchCV(LogisticRegression(), {"C": [1.0]}, refit=False, cv=2), Y, "refit=True"),
     ],
-    ids=["multi-output", "float32 init", "temperature", "no refit"],
+    ids=["float32 init", "temperature", "no refit"],
 )
 def test_what_would_not_be_exact_is_refused(model, y, reason):
     """The reason is told."""

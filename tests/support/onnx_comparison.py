@@ -68,7 +68,7 @@ def expected(estimator: Any, x: Any) -> dict[str, np.ndarray]:
         if hasattr(estimator, "predict_proba"):
             made = estimator.predict_proba(x)
             answers["probabilities"] = np.hstack(made) if isinstance(made, list) else made
-        elif hasattr(estimator, "decision_function"):
+        elif hasattr(estimator, "decision_function") and np.ndim(answers["label"]) == 1:
             scores = estimator.decision_function(x)
             answers["scores"] = scores.reshape(len(scores), -1)
         return answers

@@ -35,6 +35,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     named: bool
     """Whether it must be given a data frame with these column names."""
     classes: tuple[str | int | float | bool, ...] | None = None
+    labels: tuple[tuple[str | int | float | bool, ...], ...] = ()
+    """The classes of each label, where several are answered at once."""
     probabilities: bool = False
     outputs: int = 1
     """Number of outputs of a regressor or columns of a transformer."""

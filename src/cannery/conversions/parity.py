@@ -27,10 +27,15 @@ def flips(original: Raw, converted: Raw) -> NDArray[np.bool_]:
         return np.ones(rows, dtype=bool)
     numeric = ours.dtype.kind in "fiub", theirs.dtype.kind in "fiub"
     if numeric == (True, True):
-        return np.asarray(ours.astype(np.float64) != theirs.astype(np.float64))
+        return _any(ours.astype(np.float64) != theirs.astype(np.float64))
     if any(numeric):
         return np.ones(rows, dtype=bool)
-    return np.asarray(ours.astype(object) != theirs.astype(object))
+    return _any(ours.astype(object) != theirs.astype(object))
+
+
+def _any(changed: Any) -> NDArray[np.bool_]:
+    """Return for each row whether one of its labels changed."""
+    return np.asarray(np.any(np.atleast_2d(changed.T), axis=0), dtype=np.bool_)
 
 
 def distances(original: Raw, converted: Raw) -> Floats:

@@ -32,7 +32,10 @@ class OutputChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     label: bool = False
     """The predicted label."""
     column: int | None = None
-    """A column of a regressor's or transformer's answer; 0 where there is only one."""
+    """A column of a regressor's or transformer's answer; 0 where there is only one.
+
+    Of a classifier of several labels, one of its fields: the labels, then their probabilities.
+    """
 
 
 def features_of(
@@ -244,6 +247,8 @@ def outputs_of(
             _chosen(name, _choice(name, value), description, raw) for name, value in choices.items()
         )
     match description.task:
+        case "classifier" if raw["label"].ndim == 2:
+            return _several(description, raw)
         case "classifier" | "outlier" | "cluster":
             label = _label("label", description, raw)
             if "scores" in raw:
@@ -259,6 +264,32 @@ def outputs_of(
             return _columns("columns", raw, description.output_names)
         case _:
             return _columns("prediction", raw, ())
+
+
+def _several(description: Description, raw: Raw) -> tuple[Output, ...]:
+    """Return the fields of several labels at once: the labels, then their probabilities."""
+    count = raw["label"].shape[1]
+    labels = description.labels or ((0, 1),) * count
+    fields = [
+        msgspec.structs.replace(_label(f"label_{i}", description, raw), column=i, classes=labels[i])
+        for i in range(count)
+    ]
+    named = [(f"probability_{i}_{c}", c) for i, classes in enumerate(labels) for c in classes]
+    width = raw["probabilities"].shape[1] if "probabilities" in raw else 0
+    if width != len(named):  # of 0 and 1, the probability of 1 alone
+        named = [(f"probability_{i}", 1) for i in range(width)]
+    fields += [
+        Output(
+            name=name,
+            type="double",
+            tensor="probabilities",
+            column=place,
+            classes=(value,),
+            probability=True,
+        )
+        for place, (name, value) in enumerate(named)
+    ]
+    return tuple(fields)
 
 
 def _columns(tensor: str, raw: Raw, names: tuple[str, ...]) -> tuple[Output, ...]:
@@ -304,7 +335,19 @@ def _choice(name: str, value: Any) -> OutputChoice:
     return choice
 
 
+def _among(name: str, choice: OutputChoice, fields: tuple[Output, ...]) -> Output:
+    """Return the field of several labels that is chosen by its column."""
+    if choice.column is None or not 0 <= choice.column < len(fields):
+        raise UsageError(
+            f"the output '{name}' must choose a column, since the model answers several labels",
+            hint="the columns are: " + ", ".join(f"{i} {f.name}" for i, f in enumerate(fields)),
+        )
+    return msgspec.structs.replace(fields[choice.column], name=name)
+
+
 def _chosen(name: str, choice: OutputChoice, description: Description, raw: Raw) -> Output:
+    if description.task == "classifier" and raw["label"].ndim == 2:
+        return _among(name, choice, _several(description, raw))
     if choice.label and "label" in raw:
         return _label(name, description, raw)
     if choice.class_ is not None and "probabilities" in raw:

@@ -22,7 +22,7 @@ Value = str | int | float | bool
 def describe(model: Any) -> Description:
     """Return the description of a fitted model.
 
-    Raises ConversionError for what is no model, is not fitted, or answers several labels.
+    Raises ConversionError for what is no model, is not fitted, or has classes that are no list.
     """
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     if isinstance(model, type) or not (hasattr(model, "predict") or hasattr(model, "transform")):
@@ -49,6 +49,7 @@ def describe(model: Any) -> Description:
         ),
         named=_fitted_names(model) is not None,
         classes=_classes(model) if task == "classifier" else None,
+        labels=_labels(model) if task == "classifier" else (),
         probabilities=task == "classifier" and hasattr(model, "predict_proba"),
         outputs=_outputs(model),
         output_names=_output_names(model) if task == "transformer" else (),
@@ -129,15 +130,21 @@ def _names_in(model: Any) -> list[Any]:
     return [f"x{i}" for i in range(int(count))] if count is not None else []
 
 
-def _classes(model: Any) -> tuple[Value, ...]:
+def _classes(model: Any) -> tuple[Value, ...] | None:
     classes = getattr(model, "classes_", None)
-    if classes is None or isinstance(classes, list):
-        raise ConversionError(
-            f"'{type(model).__name__}' answers several labels at once, which no runtime here does"
-        )
-    if np.ndim(classes) != 1:
+    if isinstance(classes, list):
+        return None
+    if classes is None or np.ndim(classes) != 1:
         raise ConversionError(f"the classes of '{type(model).__name__}' are no plain list")
     return tuple(_value(c) for c in np.asarray(classes).tolist())
+
+
+def _labels(model: Any) -> tuple[tuple[Value, ...], ...]:
+    """Return the classes of each label where several are answered at once."""
+    classes = getattr(model, "classes_", None)
+    if not isinstance(classes, list):
+        return ()
+    return tuple(tuple(_value(c) for c in np.asarray(one).tolist()) for one in classes)
 
 
 def _value(value: Any) -> Value:

@@ -73,10 +73,6 @@ class Model:
 
 
 def _floats(value: Any) -> NDArray[np.float64]:
-    if isinstance(value, list):
-        raise ConversionError(
-            "the model answers several labels at once, which no runtime here does"
-        )
     try:
         return answer_of(value, "").astype(np.float64)
     except (TypeError, ValueError) as error:

@@ -142,7 +142,10 @@ def _method(tensor: str, task: str) -> str:
 def answer_of(value: Any, tensor: str) -> NDArray[Any]:
     """Return an answer as an array, also of the sparse matrices and frames that transformers answer.
 
-    Labels are [rows]: CatBoost answers a column of them where there are several classes.
+    Labels are [rows]: CatBoost answers a column of them where there are several classes. The
+    probabilities of several labels at once, a list, stand side by side.
     """
+    if isinstance(value, list):
+        value = np.concatenate(value, axis=1)
     array = np.asarray(value.toarray() if hasattr(value, "toarray") else value)
     return array[:, 0] if tensor == "label" and array.shape[1:] == (1,) else array

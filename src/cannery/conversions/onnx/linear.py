@@ -9,6 +9,7 @@ import numpy as np
 from cannery.conversions.onnx.answers import (
     both,
     by_highest,
+    column,
     exceeds,
     first_highest,
     logistic,
@@ -20,7 +21,7 @@ from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block, materialise
 from cannery.conversions.onnx.emitter import Emit, Emitter
 from cannery.conversions.onnx.maps import Clip, emit
-from cannery.conversions.onnx.results import Classified, Predicted
+from cannery.conversions.onnx.results import Classified, Predicted, Several
 
 
 def product(graph: Graph, wire: str, coefficients: Any, intercept: Any) -> str:
@@ -33,8 +34,6 @@ def product(graph: Graph, wire: str, coefficients: Any, intercept: Any) -> str:
 
 
 def _scores(emitter: Emitter, estimator: Any, block: Block) -> str:
-    if np.ndim(estimator.classes_[0]):
-        raise emitter.refuse(estimator, "it answers several labels at once")
     x = materialise(emitter.graph, block)
     return product(emitter.graph, x, estimator.coef_, estimator.intercept_)
 
@@ -66,6 +65,19 @@ def _logistic(emitter: Emitter, estimator: Any, block: Block) -> Classified:
     else:
         probabilities = softmax(graph, scores)
     return _labelled(graph, estimator, scores, probabilities)
+
+
+def _ridge(emitter: Emitter, estimator: Any, block: Block) -> Classified | Several:
+    """Emit a ridge classifier, also of several labels of 0 and 1."""
+    graph, scores = emitter.graph, _scores(emitter, estimator, block)
+    if not estimator._label_binarizer.y_type_.startswith("multilabel"):
+        return _labelled(graph, estimator, scores, None)
+    classes = np.array([0, 1])
+    parts = []
+    for k in range(len(estimator.classes_)):
+        score = column(graph, scores, k)
+        parts.append(Classified(classes=classes, index=exceeds(graph, score, 0.0), scores=score))
+    return Several(parts=tuple(parts))
 
 
 def _sgd(emitter: Emitter, estimator: Any, block: Block) -> Classified:
@@ -159,25 +171,36 @@ def _network(emitter: Emitter, estimator: Any, block: Block) -> str:
     return wire
 
 
-def _network_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+def _network_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified | Several:
     graph, raw = emitter.graph, _network(emitter, estimator, block)
     if estimator._label_binarizer.y_type_.startswith("multilabel"):
-        raise emitter.refuse(estimator, "it answers several labels at once")
+        parts = [
+            _either(graph, np.array([0, 1]), column(graph, raw, k))
+            for k in range(int(estimator.n_outputs_))
+        ]
+        return Several(parts=tuple(parts), indicator=True)
     if estimator.out_activation_ == "softmax":
         return by_highest(graph, estimator.classes_, softmax(graph, raw))
+    return _either(graph, estimator.classes_, raw)
+
+
+def _either(graph: Graph, classes: Any, raw: str) -> Classified:
+    """Return the answer of one output unit: the second class where its function exceeds a half."""
     positive = graph.node("Sigmoid", [raw])
     return Classified(
-        classes=estimator.classes_,
+        classes=classes,
         index=exceeds(graph, positive, 0.5),
         probabilities=pair(graph, positive),
     )
 
 
 def _network_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
-    if estimator.out_activation_ != "identity":
-        raise emitter.refuse(estimator, f"its output is '{estimator.out_activation_}'")
     outputs = int(estimator.n_outputs_)
     raw = _network(emitter, estimator, block)
+    if estimator.out_activation_ == "exp":  # of the loss 'poisson'
+        raw = emitter.graph.node("Exp", [raw])
+    elif estimator.out_activation_ != "identity":
+        raise emitter.refuse(estimator, f"its output is '{estimator.out_activation_}'")
     return Predicted(value=raw, columns=outputs, flat=outputs == 1)
 
 
@@ -198,9 +221,10 @@ TABLE: dict[str, Emit] = {
     **_kinds("linear_model", "GammaRegressor PoissonRegressor TweedieRegressor", _generalised),
     **_kinds(
         "linear_model",
-        "PassiveAggressiveClassifier Perceptron RidgeClassifier RidgeClassifierCV",
+        "PassiveAggressiveClassifier Perceptron",
         _classifier,
     ),
+    **_kinds("linear_model", "RidgeClassifier RidgeClassifierCV", _ridge),
     **_kinds("svm", "LinearSVC", _classifier),
     **_kinds("linear_model", "LogisticRegression LogisticRegressionCV", _logistic),
     **_kinds("linear_model", "SGDClassifier", _sgd),

@@ -12,7 +12,7 @@ from cannery.conversions.onnx.answers import both, by_highest, exceeds, first_hi
 from cannery.conversions.onnx.columns import Block
 from cannery.conversions.onnx.emitter import Emit, Emitter, qualified_name
 from cannery.conversions.onnx.forests import Tree, emit_trees
-from cannery.conversions.onnx.results import Classified, Predicted
+from cannery.conversions.onnx.results import Classified, Predicted, Several
 
 _COUNTS_IN_LEAVES = tuple(int(p) for p in sklearn.__version__.split(".")[:2]) < (1, 4)
 """Before 1.4 the leaves of classification trees held weights, not fractions."""
@@ -32,23 +32,33 @@ def tree_of(fitted: Any, values: NDArray[np.float64]) -> Tree:
     )
 
 
-def fractions(fitted: Any, classes: int) -> NDArray[np.float64]:
+def fractions(fitted: Any, classes: int, output: int = 0) -> NDArray[np.float64]:
     """Return the class distribution [nodes, classes] of a classification tree."""
-    values = np.asarray(fitted.value[:, 0, :classes], dtype=np.float64)
+    values = np.asarray(fitted.value[:, output, :classes], dtype=np.float64)
     if not _COUNTS_IN_LEAVES:
         return values
     total = values.sum(axis=1, keepdims=True)
     return values / np.where(total == 0, 1.0, total)
 
 
-def emit_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
-    """Emit one decision tree, or the mean of the class distributions of many."""
-    if estimator.n_outputs_ != 1:
-        raise emitter.refuse(estimator, f"it answers {estimator.n_outputs_} labels at once")
+def emit_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified | Several:
+    """Emit one decision tree, or the mean of the class distributions of many; label by label."""
+    if estimator.n_outputs_ == 1:
+        return _voted(emitter, estimator, block, estimator.classes_, 0)
+    parts = [
+        _voted(emitter, estimator, block, classes, k)
+        for k, classes in enumerate(estimator.classes_)
+    ]
+    return Several(parts=tuple(parts))
+
+
+def _voted(
+    emitter: Emitter, estimator: Any, block: Block, classes: NDArray[Any], output: int
+) -> Classified:
     members = getattr(estimator, "estimators_", [estimator])
-    trees = [tree_of(m.tree_, fractions(m.tree_, int(estimator.n_classes_))) for m in members]
+    trees = [tree_of(m.tree_, fractions(m.tree_, len(classes), output)) for m in members]
     total = emit_trees(emitter.graph, block, trees, single=True, refuses_missing=False)
-    return by_highest(emitter.graph, estimator.classes_, mean(emitter.graph, total, len(members)))
+    return by_highest(emitter.graph, classes, mean(emitter.graph, total, len(members)))
 
 
 def emit_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
