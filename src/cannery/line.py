@@ -29,14 +29,14 @@ from cannery.engines.engine import Mount
 from cannery.errors import SchemaError, UsageError
 from cannery.images.compose import compose
 from cannery.images.labels import labels_of
-from cannery.images.lock import Lock, LockRequest, covers, read_lock, resolve, write_lock
+from cannery.images.lock import DEBIAN, LockRequest, kept_lock
 from cannery.images.plan import Mode, Plan
 from cannery.images.recipe import CAN
 from cannery.images.store import Store
 from cannery.oci.descriptors import Image, Media
 from cannery.oci.references import Reference, parse
 from cannery.options import option
-from cannery.progress import Event, Progress, quiet, station
+from cannery.progress import Progress, quiet, station
 from cannery.proofs.foundations import foundation_of
 from cannery.proofs.nouns import Proof, require
 from cannery.proofs.prove import ProofOptions, prove
@@ -263,6 +263,8 @@ class BuildOptions:
         default=None,
         metadata=option("docker, podman or sandbox: where the image is tried.", metavar="NAME"),
     )
+    base: str = DEBIAN
+    """`debian`, or an image of a registry."""
     mirror: str | None = None
     """Address of a Debian mirror; None: as apt is configured."""
     lock: Path = Path("cannery.lock")
@@ -296,25 +298,6 @@ def _can_of(
     return pack(model, output=folder, sample=sample, options=options, progress=progress)
 
 
-def lock_for(can: Can, path: Path, mirror: str | None, store: Store, progress: Progress) -> Lock:
-    """Return the lock at `path` where it serves this can; else resolve one and write it there.
-
-    Raises ImageError, UnreachableError.
-    """
-    request = LockRequest(
-        runtime=can.manifest.runtime, requirements=can.manifest.requirements, mirror=mirror
-    )
-    if path.exists():
-        lock = read_lock(path)
-        reason = covers(lock, request)
-        if reason is None:
-            return lock
-        progress(Event(station="lock", state="note", text=f"resolving '{path}' anew: {reason}"))
-    lock = resolve(request, store, progress=progress)
-    write_lock(lock, path)
-    return lock
-
-
 def _proved(proof: Proof) -> str:
     start = f", healthy after {proof.cold_start:.2f} s" if proof.cold_start else ""
     return f"{len(proof.checks)} checks in {proof.engine}{start}"
@@ -344,7 +327,13 @@ def build(
         scratch = after.enter_context(tempfile.TemporaryDirectory(prefix="cannery-"))
         folder = options.can or Path(scratch) / "can"
         can = _can_of(model, folder, sample, pack_options, progress)
-        lock = lock_for(can, options.lock, options.mirror, store, progress)
+        request = LockRequest(
+            base=options.base,
+            runtime=can.manifest.runtime,
+            requirements=can.manifest.requirements,
+            mirror=options.mirror,
+        )
+        lock = kept_lock(request, options.lock, store, progress)
         baked = options.mode == "bake"
         plan = Plan(
             lock=lock,
@@ -369,6 +358,7 @@ def build(
                 ProofOptions(
                     mounts=() if baked else (Mount(source=can.folder, target=f"/{CAN}"),),
                     whole=store.recall(foundation) is None,
+                    shell=lock.base != DEBIAN,
                 ),
                 digest=can.digest,
                 note=work.note,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from cannery.cli.main import print_json, talks
 from cannery.cli.options import options_of, picked
@@ -15,6 +16,7 @@ from cannery.cli.projects import open_project, policy_option
 from cannery.line import BuildOptions, PackOptions, build
 from cannery.reports.images import built_document, built_text
 from cannery.reports.text import ticker
+from cannery.settings import ImageSettings
 
 
 @click.command("build")
@@ -45,9 +47,12 @@ def command(
     project = open_project(policy)
     model, sample = model_and_sample(project, model, sample)
     image = project.settings.image
-    options = BuildOptions(**picked(BuildOptions, given))
+    options = BuildOptions(**{**picked(BuildOptions, given), **_settled(ctx, image)})
     options = dataclasses.replace(
-        options, mirror=image.mirror, lock=project.folder / "cannery.lock"
+        options,
+        base=image.base or options.base,
+        mirror=image.mirror,
+        lock=project.folder / "cannery.lock",
     )
     with ticker(silent=not talks(ctx)) as progress:
         built = build(
@@ -62,3 +67,13 @@ def command(
         print_json(built_document(built))
     else:
         click.echo(built_text(built))
+
+
+def _settled(ctx: click.Context, image: ImageSettings) -> dict[str, str]:
+    """Return what the settings say of options that were not given on the command line."""
+    told = {"media": image.media, "mode": image.mode}
+    return {
+        name: value
+        for name, value in told.items()
+        if value is not None and ctx.get_parameter_source(name) is ParameterSource.DEFAULT
+    }

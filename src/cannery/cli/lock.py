@@ -11,7 +11,7 @@ from cannery.cans.manifest import Runtime
 from cannery.cli.main import print_json, talks
 from cannery.cli.projects import open_project, policy_option
 from cannery.errors import ImageError, UsageError
-from cannery.images.lock import Lock, LockRequest, read_lock, resolve, write_lock
+from cannery.images.lock import DEBIAN, Lock, LockRequest, read_lock, resolve, write_lock
 from cannery.reports.text import ticker
 
 
@@ -54,6 +54,7 @@ def command(
             raise UsageError(f"'{requirement}' names no version", hint="write NAME==VERSION")
     before = _before(output)
     request = LockRequest(
+        base=project.settings.image.base or DEBIAN,
         runtime=runtime or (before.runtime if before else "onnx"),
         requirements=requirements or (before.requirements if before and not runtime else ()),
         mirror=project.settings.image.mirror,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,8 @@ from threading import Lock as Mutex
 
 from cannery.errors import CanneryError, ImageError
 from cannery.images.bases.debian import base_tree, python_tree
-from cannery.images.packages import DebianPackage
+from cannery.images.bases.foreign import unpack_base
+from cannery.images.packages import BaseImage, DebianPackage
 from cannery.images.recipe import (
     BASE_PACKAGES,
     LOADERS,
@@ -27,21 +29,78 @@ from cannery.oci.descriptors import Architecture
 from cannery.processes import run
 
 _TIMEOUT = 300.0
-_TAG = "cpython-" + PYTHON.replace(".", "")
-
 _PROGRAM = Path(__file__).parent / "inside.py"
+_FLAGS = ("-S", "-s", "-P", "-B", "-W", "ignore")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interpreter:
+    """A Python that compiles, as files; bytecode does not depend on the architecture that it runs on."""
+
+    version: str
+    """By which its bytecode is known from that of others."""
+    minor: str
+    """`3.13`."""
+    write: Callable[[Path], None]
+    """Write its files below a folder."""
+    words: Callable[[Path], list[str | Path]]
+    """Return the command line that runs `inside.py` with it, once its files are below that folder."""
+    home: str = ""
+    """Where its library stands below that folder, if it must be told."""
+
+
+def debian_interpreter(
+    packages: Iterable[DebianPackage], architecture: Architecture, store: Store
+) -> Interpreter:
+    """Return Debian's Python, started through its own loader: it is verified from the signature down."""
+    by_name = {package.name: package for package in packages}
+
+    def write(root: Path) -> None:
+        base = base_tree([by_name[n] for n in BASE_PACKAGES], store)
+        python = python_tree([by_name[n] for n in PYTHON_PACKAGES], store)
+        write_tree({**base.tree, **python.tree}, root)
+
+    def words(root: Path) -> list[str | Path]:
+        return [
+            root / LOADERS[architecture],
+            *("--library-path", root / "usr/lib" / TRIPLETS[architecture]),
+            *(root / f"usr/bin/python{PYTHON}", *_FLAGS, _PROGRAM),
+        ]
+
+    version = by_name[PYTHON_PACKAGES[-1]].version
+    return Interpreter(version=version, minor=PYTHON, write=write, words=words, home="usr")
+
+
+def base_interpreter(base: BaseImage, store: Store) -> Interpreter:
+    """Return the Python of somebody's image, started in namespaces of its own: nobody here has verified it."""
+
+    def words(root: Path) -> list[str | Path]:
+        program = shutil.which("bwrap")
+        if program is None:
+            raise ImageError(
+                f"the Python of '{base.reference}' compiles in a sandbox, and bubblewrap is not installed",
+                hint='install bubblewrap, or take base = "debian"',
+            )
+        return [
+            *(program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+            *("--uid", "65534", "--gid", "65534", "--ro-bind", root, "/", "--dev", "/dev"),
+            *("--tmpfs", "/tmp", "--ro-bind", _PROGRAM, "/tmp/inside.py", "--chdir", "/"),
+            *(base.python, *_FLAGS, "/tmp/inside.py"),
+        ]
+
+    def write(root: Path) -> None:
+        unpack_base(base, store, root)
+        for name in ("dev", "tmp"):
+            (root / name).mkdir(exist_ok=True)
+
+    return Interpreter(version=base.digest, minor=base.version, write=write, words=words)
 
 
 @dataclass(slots=True)
 class Compiler:
-    """The image's own interpreter, unpacked when it is first needed and started through its own loader.
+    """An interpreter, unpacked when it is first needed."""
 
-    `packages` are those of the machine that compiles: bytecode does not depend on the architecture.
-    """
-
-    packages: tuple[DebianPackage, ...]
-    architecture: Architecture
-    store: Store
+    interpreter: Interpreter
     stack: ExitStack
     """Takes the unpacked files away."""
     _root: Path | None = None
@@ -49,13 +108,14 @@ class Compiler:
 
     @property
     def version(self) -> str:
-        """Version of the interpreter that compiles, as Debian counts."""
-        return next(p.version for p in self.packages if p.name == PYTHON_PACKAGES[-1])
+        """By which its bytecode is known from that of others."""
+        return self.interpreter.version
 
     def with_bytecode(self, tree: Tree) -> Tree:
         """Return the tree with a `.pyc` beside each `.py` that compiles."""
         compiled = self._compile(_sources(tree))
-        return {**tree, **{_cached(path): Entry(data=data) for path, data in compiled.items()}}
+        tag = "cpython-" + self.interpreter.minor.replace(".", "")
+        return {**tree, **{_cached(p, tag): Entry(data=data) for p, data in compiled.items()}}
 
     def as_bytecode(self, tree: Tree) -> tuple[Tree, LeftOut]:
         """Return the tree with each `.py` that compiles replaced by a `.pyc` in its place, and what that took away.
@@ -81,13 +141,10 @@ class Compiler:
         names = json.dumps([["/" + path, len(data)] for path, data in sources.items()]).encode()
         given = b"".join([struct.pack("<Q", len(names)), names, *sources.values()])
         root = self._unpacked()
-        words: list[str | Path] = [
-            root / LOADERS[self.architecture],
-            *("--library-path", root / "usr/lib" / TRIPLETS[self.architecture]),
-            *(root / f"usr/bin/python{PYTHON}", "-S", "-s", "-P", "-B", "-W", "ignore"),
-            _PROGRAM,
-        ]
-        environment = {"PYTHONHASHSEED": "0", "PYTHONHOME": str(root / "usr"), "LC_ALL": "C.UTF-8"}
+        words = self.interpreter.words(root)
+        environment = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
+        if self.interpreter.home:
+            environment["PYTHONHOME"] = str(root / self.interpreter.home)
         try:
             done = run(words, env=environment, cwd=root, stdin=given, timeout=_TIMEOUT)
         except CanneryError as error:
@@ -103,11 +160,8 @@ class Compiler:
                 name = self.stack.enter_context(
                     tempfile.TemporaryDirectory(prefix="cannery-python-")
                 )
-                by_name = {package.name: package for package in self.packages}
-                base = base_tree([by_name[n] for n in BASE_PACKAGES], self.store)
-                python = python_tree([by_name[n] for n in PYTHON_PACKAGES], self.store)
-                self._root = Path(name)
-                write_tree({**base.tree, **python.tree}, self._root)
+                self._root = Path(name).resolve()
+                self.interpreter.write(self._root)
             return self._root
 
 
@@ -131,10 +185,10 @@ def _parse(output: bytes, sources: Iterable[str]) -> Iterable[tuple[str, bytes]]
         at += 8 + size
 
 
-def _cached(path: str) -> str:
+def _cached(path: str, tag: str) -> str:
     """Return where Python looks for the bytecode of the source at `path`."""
     source = PurePosixPath(path)
-    return str(source.parent / "__pycache__" / f"{source.stem}.{_TAG}.pyc")
+    return str(source.parent / "__pycache__" / f"{source.stem}.{tag}.pyc")
 
 
 def write_tree(tree: Tree, root: Path) -> None:

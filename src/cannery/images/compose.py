@@ -14,7 +14,8 @@ from cannery.blobs import Blob, canonical_json, digest_bytes
 from cannery.cans.manifest import CanManifest, Runtime
 from cannery.errors import ImageError
 from cannery.images.bases.debian import base_tree, python_tree
-from cannery.images.bytecode import Compiler
+from cannery.images.bases.foreign import base_image, fetch_base
+from cannery.images.bytecode import Compiler, Interpreter, base_interpreter, debian_interpreter
 from cannery.images.config import config_of
 from cannery.images.contents import Contents, Included, included
 from cannery.images.layers import Recipe, find_layer, make_layer, pack, pieces_of_files
@@ -63,10 +64,10 @@ def composed(plan: Plan, store: Store | None = None, progress: Progress = quiet)
     store = store or Store()
     _check(plan)
     with station("compose", progress) as work:
-        layers = _shared_layers(plan, store, work)
+        base, layers = _shared_layers(plan, store, work)
         if plan.mode == "bake":
             layers.append(_can_layer(plan, store))
-        config = config_of(plan, layers)
+        config = config_of(plan, layers, base)
         only = tuple(layer for layer, _ in layers)
         image = Image(
             config=config,
@@ -91,8 +92,13 @@ def _check(plan: Plan) -> None:
         )
 
 
-def _shared_layers(plan: Plan, store: Store, work: Station) -> list[tuple[Layer, Contents]]:
-    """Return all layers but the can's: found, or made under a lock so that two builds don't do it twice."""
+def _shared_layers(
+    plan: Plan, store: Store, work: Station
+) -> tuple[Image | None, list[tuple[Layer, Contents]]]:
+    """Return the base, where it is an image, and all layers but the can's.
+
+    They are found, or made under a lock so that two builds don't do it twice.
+    """
     platform = plan.lock.platforms.get(plan.architecture)
     with ExitStack() as stack:
         recipes = _recipes(plan, platform, store, stack) if platform else []
@@ -100,10 +106,15 @@ def _shared_layers(plan: Plan, store: Store, work: Station) -> list[tuple[Layer,
         if platform is None or None in found:
             stack.enter_context(store.locked("layers"))
             work.note("fetching packages")
-            fetch(plan.lock, plan.architecture, store, mirror=plan.mirror)
+            platform = fetch(plan.lock, plan.architecture, store, mirror=plan.mirror)
             _fetch_compiler(plan, store)
             found = _made(recipes, store, work)
-        return [layer for layer in found if layer is not None]
+        layers = [layer for layer in found if layer is not None]
+        if platform.image is None:
+            return None, layers
+        fetch_base(platform.image, store, work.note)
+        base = base_image(platform.image, store)
+        return base, [*((layer, Contents()) for layer in base.layers), *layers]
 
 
 def _made(
@@ -124,15 +135,33 @@ def _made(
 
 def _recipes(plan: Plan, platform: Platform, store: Store, stack: ExitStack) -> list[Recipe]:
     """Return how each layer is made, from what changes least to what changes most."""
+    compiler = Compiler(interpreter=_interpreter(plan, store), stack=stack)
+    below = [] if platform.image else _debian_recipes(plan.runtime, platform, store, compiler)
+    return [
+        *below,
+        *(
+            _wheel_recipe(name, wheels, plan.runtime, compiler, store)
+            for name, wheels in _groups(platform.wheels)
+        ),
+        _serving_recipe(compiler),
+    ]
+
+
+def _interpreter(plan: Plan, store: Store) -> Interpreter:
+    machine = _compiling(plan)
+    platform = plan.lock.platforms[machine]
+    if platform.image is not None:
+        return base_interpreter(platform.image, store)
+    return debian_interpreter(platform.debian, machine, store)
+
+
+def _debian_recipes(
+    runtime: Runtime, platform: Platform, store: Store, compiler: Compiler
+) -> list[Recipe]:
     debian = {package.name: package for package in platform.debian}
     base = [_known(debian, name) for name in BASE_PACKAGES]
     python = [_known(debian, name) for name in PYTHON_PACKAGES]
-    machine = _compiling(plan)
-    compiler = Compiler(
-        packages=plan.lock.platforms[machine].debian, architecture=machine, store=store, stack=stack
-    )
-
-    cuts = python_cuts(plan.runtime)
+    cuts = python_cuts(runtime)
 
     def of_python() -> Parts:
         parts = python_tree(python, store, cuts)
@@ -152,19 +181,16 @@ def _recipes(plan: Plan, platform: Platform, store: Store, stack: ExitStack) -> 
             packages=included(python),
             build=of_python,
         ),
-        *(
-            _wheel_recipe(name, wheels, plan.runtime, compiler)
-            for name, wheels in _groups(platform.wheels)
-        ),
-        _serving_recipe(compiler),
     ]
 
 
-def _wheel_recipe(name: str, wheels: list[Wheel], runtime: Runtime, compiler: Compiler) -> Recipe:
+def _wheel_recipe(
+    name: str, wheels: list[Wheel], runtime: Runtime, compiler: Compiler, store: Store
+) -> Recipe:
     cuts = wheel_cuts(runtime)
 
     def build() -> Parts:
-        trees = {wheel.name: wheel_tree(wheel, compiler.store) for wheel in wheels}
+        trees = {wheel.name: wheel_tree(wheel, store) for wheel in wheels}
         tree, left_out = cut_wheels(merge(trees.values(), f"layer {name}"), cuts)
         owners = {path: package for package, files in trees.items() for path in files}
         return Parts(tree=compiler.with_bytecode(tree), owners=owners, left_out=tuple(left_out))
@@ -219,7 +245,7 @@ def _compiling(plan: Plan) -> Architecture:
     if host == plan.architecture:
         return host
     versions = {
-        architecture: {p.name: p.version for p in platform.debian}.get(PYTHON_PACKAGES[-1])
+        architecture: _python_version(platform)
         for architecture, platform in plan.lock.platforms.items()
     }
     if versions.get(host) is None or versions.get(host) != versions.get(plan.architecture):
@@ -228,6 +254,12 @@ def _compiling(plan: Plan) -> Architecture:
             hint=f"resolve the lock for {host} too",
         )
     return host
+
+
+def _python_version(platform: Platform) -> str | None:
+    if platform.image is not None:
+        return platform.image.version
+    return {p.name: p.version for p in platform.debian}.get(PYTHON_PACKAGES[-1])
 
 
 def _fetch_compiler(plan: Plan, store: Store) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -17,6 +17,7 @@ from cannery.blobs import canonical_json, digest_bytes, pretty_json, write_file
 from cannery.cans.manifest import Runtime
 from cannery.errors import ImageError, UnreachableError
 from cannery.images.bases.apt import find_mirrors
+from cannery.images.bases.foreign import fetch_base
 from cannery.images.packages import DebianPackage, Platform, Wheel
 from cannery.images.recipe import (
     BASE_PACKAGES,
@@ -28,14 +29,20 @@ from cannery.images.recipe import (
     requirements_of,
 )
 from cannery.images.store import Store
-from cannery.images.wheels import fetch_wheels, resolve_wheels
+from cannery.images.wheels import Target, check_libraries, fetch_wheels, resolve_wheels
 from cannery.oci.descriptors import Architecture
-from cannery.progress import Progress, quiet, station
+from cannery.progress import Event, Progress, quiet, station
+
+if TYPE_CHECKING:
+    from cannery.images.bases.archive import Selection
 
 _log = logging.getLogger(__name__)
 
+DEBIAN = "debian"
 _TRUST = timedelta(days=7)
 """How long an answer is remembered at most."""
+_TAGS = timedelta(hours=1)
+"""How long a tag of a registry is believed to name the same image."""
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +52,8 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     recipe: int = RECIPE
     created: str
     """`2026-11-21T02:10:46Z`: the date of the archive's newest Release in it, which becomes the image's date."""
-    base: Literal["debian"] = "debian"
+    base: str = DEBIAN
+    """`debian`, or the image of a registry as the user named it."""
     suite: str = SUITE
     python: str = PYTHON
     runtime: Runtime
@@ -63,6 +71,8 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class LockRequest:
     """What to resolve."""
 
+    base: str = DEBIAN
+    """`debian`, or the reference of an image with Python."""
     runtime: Runtime = "onnx"
     requirements: tuple[str, ...] = ()
     """`name==version` beyond the runtime's own: a can's `requirements`."""
@@ -140,6 +150,8 @@ def write_lock(lock: Lock, path: Path) -> None:
 
 def covers(lock: Lock, request: LockRequest) -> str | None:
     """Return why `lock` can't serve `request`, or None when it can."""
+    if lock.base != request.base:
+        return f"it stands on {lock.base}, not on {request.base}"
     if lock.runtime != request.runtime:
         return f"it is for runtime {lock.runtime}, not {request.runtime}"
     if set(lock.requirements) != set(request.requirements):
@@ -150,6 +162,22 @@ def covers(lock: Lock, request: LockRequest) -> str | None:
     return None
 
 
+def kept_lock(request: LockRequest, path: Path, store: Store, progress: Progress) -> Lock:
+    """Return the lock at `path` where it serves `request`; else resolve one and write it there.
+
+    Raises ImageError, UnreachableError.
+    """
+    if path.exists():
+        lock = read_lock(path)
+        reason = covers(lock, request)
+        if reason is None:
+            return lock
+        progress(Event(station="lock", state="note", text=f"resolving '{path}' anew: {reason}"))
+    lock = resolve(request, store, progress=progress)
+    write_lock(lock, path)
+    return lock
+
+
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     lock: Lock
     until: datetime
@@ -158,6 +186,7 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 def _key(request: LockRequest) -> dict[str, object]:
     return {
         "lock": recipe_digest(),
+        "base": request.base,
         "runtime": request.runtime,
         "requirements": sorted(_requirements(request)),
         "architectures": sorted(request.architectures or (host_architecture(),)),
@@ -179,26 +208,32 @@ def _requirements(request: LockRequest) -> tuple[str, ...]:
 def _resolve(
     request: LockRequest, store: Store, now: datetime, note: Callable[[str], None]
 ) -> _Kept:
-    from cannery.images.bases.archive import Archive  # an HTTP client: a lock that holds needs none
-    from cannery.images.downloads import Downloads
-
-    mirrors = find_mirrors(request.mirror)
     platforms: dict[Architecture, Platform] = {}
     dates, limits = [], [now + _TRUST]
     for architecture in request.architectures or (host_architecture(),):
-        note(f"Debian {SUITE} for {architecture}")
-        with Downloads() as downloads:
-            archive = Archive(mirrors=mirrors, store=store, downloads=downloads, now=now)
-            chosen = archive.select((*BASE_PACKAGES, *PYTHON_PACKAGES), SUITE, architecture)
-        dates.append(chosen.date)
-        limits.append(chosen.valid_until or now + _TRUST)
-        note(f"wheels for Python {PYTHON} on {architecture}")
-        wheels = resolve_wheels(
-            _requirements(request), architecture, store, alone=request.runtime == "onnx"
-        )
-        platforms[architecture] = Platform(debian=chosen.packages, wheels=wheels)
+        if request.base == DEBIAN:
+            chosen = _select_debian(request, architecture, store, now, note)
+            below = Platform(debian=chosen.packages, wheels=())
+            dates.append(f"{chosen.date:%Y-%m-%dT%H:%M:%SZ}")
+            limits.append(chosen.valid_until or now + _TRUST)
+        else:
+            from cannery.images.bases.foreign import resolve_base
+
+            image = resolve_base(request.base, architecture, store, note)
+            below = Platform(image=image, wheels=())
+            dates.append(image.created)
+            limits.append(now + _TAGS)
+        target = target_of(below, architecture)
+        note(f"wheels for {target}")
+        alone = request.runtime == "onnx"
+        wheels = resolve_wheels(_requirements(request), target, store, alone=alone)
+        if below.image is not None:
+            check_libraries(wheels, below.image, store)
+        platforms[architecture] = msgspec.structs.replace(below, wheels=wheels)
     lock = Lock(
-        created=f"{max(dates):%Y-%m-%dT%H:%M:%SZ}",
+        base=request.base,
+        created=max(dates),
+        python=_python(platforms, request.base),
         runtime=request.runtime,
         requirements=tuple(sorted(request.requirements)),
         platforms=platforms,
@@ -206,9 +241,42 @@ def _resolve(
     return _Kept(lock=lock, until=min(limits))
 
 
+def _select_debian(
+    request: LockRequest,
+    architecture: Architecture,
+    store: Store,
+    now: datetime,
+    note: Callable[[str], None],
+) -> Selection:
+    from cannery.images.bases.archive import Archive  # an HTTP client: a lock that holds needs none
+    from cannery.images.downloads import Downloads
+
+    note(f"Debian {SUITE} for {architecture}")
+    mirrors = find_mirrors(request.mirror)
+    with Downloads() as downloads:
+        archive = Archive(mirrors=mirrors, store=store, downloads=downloads, now=now)
+        return archive.select((*BASE_PACKAGES, *PYTHON_PACKAGES), SUITE, architecture)
+
+
+def target_of(platform_: Platform, architecture: Architecture) -> Target:
+    """Return what the wheels of a platform are for."""
+    image = platform_.image
+    if image is None:
+        return Target(architecture=architecture)
+    return Target(architecture=architecture, python=image.version, glibc=image.glibc)
+
+
+def _python(platforms: Mapping[Architecture, Platform], base: str) -> str:
+    found = {p.image.version if p.image else PYTHON for p in platforms.values()}
+    if len(found) > 1:
+        raise ImageError(f"the base '{base}' has another Python for each platform: {sorted(found)}")
+    return found.pop()
+
+
 def _summary(lock: Lock) -> str:
     platform_ = next(iter(lock.platforms.values()))
-    return f"{len(platform_.debian)} Debian packages, {len(platform_.wheels)} wheels"
+    below = lock.base if platform_.image else f"{len(platform_.debian)} Debian packages"
+    return f"{below}, {len(platform_.wheels)} wheels"
 
 
 def fetch(
@@ -218,6 +286,7 @@ def fetch(
     *,
     mirror: str | None = None,
     wheels: bool = True,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Platform:
     """Bring everything that `lock` names for `architecture` into the store, each checked by its hash.
 
@@ -232,8 +301,10 @@ def fetch(
     lacking = [p for p in platform_.debian if store.find(f"sha256:{p.sha256}") is None]
     if lacking:
         _fetch_debian(lacking, store, mirror)
+    if platform_.image is not None:
+        fetch_base(platform_.image, store, note)
     if wheels:
-        fetch_wheels(platform_.wheels, architecture, store)
+        fetch_wheels(platform_.wheels, target_of(platform_, architecture), store)
     return platform_
 
 
@@ -257,6 +328,7 @@ __all__ = [
     "covers",
     "fetch",
     "host_architecture",
+    "kept_lock",
     "read_lock",
     "resolve",
     "write_lock",

@@ -32,8 +32,30 @@ class Wheel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """64 hex digits."""
 
 
-class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BaseImage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An image of a registry that others are built on, and the Python in it."""
+
+    reference: str
+    """As the user named it."""
+    digest: str
+    """Of its manifest for this platform."""
+    created: str
+    python: str
+    """Absolute path of the program."""
+    version: str
+    """`3.13`."""
+    glibc: int
+    """Minor version of its C library."""
+    libraries: tuple[str, ...]
+    """Shared libraries that every program in it finds, by name."""
+
+
+class Platform(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """Everything that an image of one architecture is made of."""
 
-    debian: tuple[DebianPackage, ...]
+    debian: tuple[DebianPackage, ...] = ()
+    image: BaseImage | None = None
+    """Instead of Debian packages."""
     wheels: tuple[Wheel, ...]

@@ -13,13 +13,13 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cannery.blobs import digest_file
 from cannery.errors import ImageError, UnreachableError
-from cannery.images.elf import without_debugging
-from cannery.images.packages import Wheel
+from cannery.images.elf import read_elf, without_debugging
+from cannery.images.packages import BaseImage, Wheel
 from cannery.images.recipe import LIBRARIES, MACHINES, PYTHON, Cut
 from cannery.images.store import Store
 from cannery.images.trees import Entry, LeftOut, Tree, leave_out, safe_path
@@ -27,8 +27,29 @@ from cannery.indexes import UNUSED, index_environment
 from cannery.oci.descriptors import Architecture
 from cannery.processes import Finished, run
 
+_OLD_GLIBC = 17
 _GLIBC = 28
 """Newest glibc (2.x) that wheels may ask for; Debian's and most bases' is newer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What wheels are for."""
+
+    architecture: Architecture
+    python: str = PYTHON
+    glibc: int = _GLIBC
+    """Minor version of the C library that is there."""
+
+    @property
+    def newest(self) -> int:
+        """Newest C library that a wheel may ask for: one of two by which uv resolves."""
+        return _GLIBC if self.glibc >= _GLIBC else _OLD_GLIBC
+
+    def __str__(self) -> str:
+        return f"Python {self.python} on {self.architecture}"
+
+
 _TIMEOUT = 600.0
 _LIMIT = 4 << 30
 """Unpacked bytes of one wheel."""
@@ -36,7 +57,7 @@ _ABSENT = ("no solution found", "no matching distribution", "no wheels", "not fo
 
 
 def resolve_wheels(
-    requirements: Sequence[str], architecture: Architecture, store: Store, *, alone: bool
+    requirements: Sequence[str], target: Target, store: Store, *, alone: bool
 ) -> tuple[Wheel, ...]:
     """Return the newest wheels that satisfy `requirements`, and bring them into the store.
 
@@ -47,12 +68,12 @@ def resolve_wheels(
         wanted = folder / "requirements.in"
         wanted.write_text("".join(f"{requirement}\n" for requirement in sorted(requirements)))
         pinned = folder / "requirements.txt"
-        _compile(wanted, pinned, architecture, alone=alone)
-        files = _download(pinned, architecture, folder / "wheels")
+        _compile(wanted, pinned, target, alone=alone)
+        files = _download(pinned, target, folder / "wheels")
         return tuple(_wheel(file, store.take(file)) for file in files)
 
 
-def fetch_wheels(wheels: Iterable[Wheel], architecture: Architecture, store: Store) -> None:
+def fetch_wheels(wheels: Iterable[Wheel], target: Target, store: Store) -> None:
     """Bring wheels that the store lacks into it; raises ImageError where one differs from its hash."""
     lacking = [wheel for wheel in wheels if store.find(f"sha256:{wheel.sha256}") is None]
     if not lacking:
@@ -63,7 +84,7 @@ def fetch_wheels(wheels: Iterable[Wheel], architecture: Architecture, store: Sto
         pinned.write_text(
             "".join(f"{w.name}=={w.version} --hash=sha256:{w.sha256}\n" for w in lacking)
         )
-        found = {digest_file(f): f for f in _download(pinned, architecture, folder / "wheels")}
+        found = {digest_file(f): f for f in _download(pinned, target, folder / "wheels")}
         for wheel in lacking:
             file = found.get(f"sha256:{wheel.sha256}")
             if file is None:
@@ -71,7 +92,7 @@ def fetch_wheels(wheels: Iterable[Wheel], architecture: Architecture, store: Sto
             store.take(file)
 
 
-def _compile(wanted: Path, pinned: Path, architecture: Architecture, *, alone: bool) -> None:
+def _compile(wanted: Path, pinned: Path, target: Target, *, alone: bool) -> None:
     """Ask uv for exact versions and all their hashes."""
     words: list[str | Path] = [
         _uv(),
@@ -79,14 +100,14 @@ def _compile(wanted: Path, pinned: Path, architecture: Architecture, *, alone: b
         *("--generate-hashes", "--no-annotate", "--no-header", "--only-binary", ":all:"),
         # Wheels alone need no interpreter of that version: none is to be looked for, let alone fetched.
         *("--python", sys.executable, "--no-python-downloads"),
-        *("--python-version", PYTHON),
-        *("--python-platform", f"{MACHINES[architecture]}-manylinux_2_{_GLIBC}"),
+        *("--python-version", target.python),
+        *("--python-platform", f"{MACHINES[target.architecture]}-manylinux_2_{target.newest}"),
         *(["--no-deps"] if alone else []),
         *(word for name in UNUSED for word in ("--no-emit-package", name)),
     ]
     # In a folder of its own: the settings that uv may find are the user's, not those of some project.
     environment = {**os.environ, **index_environment()}
-    _checked(run(words, env=environment, cwd=pinned.parent, timeout=_TIMEOUT))
+    _checked(run(words, env=environment, cwd=pinned.parent, timeout=_TIMEOUT), target)
 
 
 def _uv() -> Path:
@@ -101,22 +122,22 @@ def _uv() -> Path:
         ) from error
 
 
-def _download(pinned: Path, architecture: Architecture, folder: Path) -> list[Path]:
+def _download(pinned: Path, target: Target, folder: Path) -> list[Path]:
     """Let pip fetch these very wheels, from wherever the user's pip fetches."""
-    machine = MACHINES[architecture]
-    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(_GLIBC, 16, -1)]
+    machine = MACHINES[target.architecture]
+    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(target.newest, 16, -1)]
     words: list[str | Path] = [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--no-input"),
         *("--disable-pip-version-check", "--require-hashes", "--no-deps"),
-        *("--only-binary", ":all:", "--implementation", "cp", "--python-version", PYTHON),
+        *("--only-binary", ":all:", "--implementation", "cp", "--python-version", target.python),
         *(word for tag in (*tags, f"manylinux2014_{machine}") for word in ("--platform", tag)),
         *("--dest", folder, "--requirement", pinned),
     ]
-    _checked(run(words, timeout=_TIMEOUT))
+    _checked(run(words, timeout=_TIMEOUT), target)
     return sorted(folder.glob("*.whl"))
 
 
-def _checked(finished: Finished) -> None:
+def _checked(finished: Finished, target: Target) -> None:
     """Turn what pip or uv complained of into one of our errors."""
     if finished.ok:
         return
@@ -128,7 +149,7 @@ def _checked(finished: Finished) -> None:
         raise ImageError(f"a wheel differs from its hash: {message}")
     if any(words in lower for words in _ABSENT):
         raise ImageError(
-            f"no wheels for Python {PYTHON} satisfy what the image needs: {message}",
+            f"no wheels for {target} satisfy what the image needs: {message}",
             hint="choose versions that have wheels for this Python and platform",
         )
     if "connect" in lower or "failed to fetch" in lower or "timed out" in lower:
@@ -158,6 +179,24 @@ def wheel_tree(wheel: Wheel, store: Store) -> Tree:
         return {f"{LIBRARIES}/{path}": entry for path, entry in _unpack(data, wheel.filename)}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise ImageError(f"'{wheel.filename}' is damaged: {error}") from error
+
+
+def check_libraries(wheels: Iterable[Wheel], base: BaseImage, store: Store) -> None:
+    """Raise ImageError where compiled code in a wheel needs a library that neither wheels nor base have."""
+    needed: dict[str, str] = {}
+    own = set(base.libraries)
+    for wheel in wheels:
+        for path, entry in wheel_tree(wheel, store).items():
+            elf = read_elf(entry.data) if entry.data else None
+            if elf is not None:
+                own |= {path.rpartition("/")[2], elf.soname or ""}
+                needed.update(dict.fromkeys(elf.needed, wheel.name))
+    for library, name in sorted(needed.items()):
+        if library not in own:
+            raise ImageError(
+                f"'{name}' needs '{library}', which the base '{base.reference}' lacks",
+                hint='install it in the base, or take base = "debian"',
+            )
 
 
 def cut_wheels(tree: Tree, cuts: Iterable[Cut]) -> tuple[Tree, list[LeftOut]]:

@@ -15,6 +15,8 @@ _REGISTRY = re.compile(
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
+HUB = "registry-1.docker.io"
+"""Where Docker's own hub, `docker.io`, answers."""
 LOCAL = "docker.io/library"
 """What container tools put before a name without registry in their own records."""
 
@@ -91,4 +93,16 @@ def parse(text: str) -> Reference:
         repository=repository,
         tag=(tag if colon else None) if colon or digest else "latest",
         digest=digest or None,
+    )
+
+
+def remote(reference: Reference) -> Reference:
+    """Return where a reference is pulled from: a name without registry stands at Docker's hub."""
+    if reference.registry not in (None, "docker.io", "index.docker.io"):
+        return reference
+    repository = reference.repository
+    return replace(
+        reference,
+        registry=HUB,
+        repository=repository if "/" in repository else f"library/{repository}",
     )

@@ -47,7 +47,7 @@ def _apply(layer: Layer, root: Path) -> None:
             parts = _parts(member.name, layer)
             if not parts:
                 continue
-            folder = _inside(root, parts[:-1], layer)
+            folder = resolve_inside(root, parts[:-1], f"layer '{layer.name}'")
             folder.mkdir(parents=True, exist_ok=True)
             if parts[-1] == _OPAQUE:
                 for child in list(folder.iterdir()):
@@ -66,7 +66,10 @@ def _apply(layer: Layer, root: Path) -> None:
                     modes[path] = member.mode & 0o1777
     for path, mode in reversed(modes.items()):
         # A link may have taken the place of a folder above it since.
-        if _inside(root, path.relative_to(root).parts, layer) == path and path.is_dir():
+        if (
+            resolve_inside(root, path.relative_to(root).parts, f"layer '{layer.name}'") == path
+            and path.is_dir()
+        ):
             path.chmod(mode)
 
 
@@ -91,7 +94,9 @@ def _place(
         path.symlink_to(member.linkname)
     elif member.islnk():
         parts = _parts(member.linkname, layer)
-        source = _inside(root, parts[:-1], layer) / parts[-1] if parts else root
+        source = (
+            resolve_inside(root, parts[:-1], f"layer '{layer.name}'") / parts[-1] if parts else root
+        )
         if not source.is_file() or source.is_symlink():
             raise ImageError(f"'{member.name}' in layer '{layer.name}' links to no file")
         os.link(source, path)
@@ -104,8 +109,11 @@ def _parts(name: str, layer: Layer) -> tuple[str, ...]:
     return parts
 
 
-def _inside(root: Path, parts: tuple[str, ...], layer: Layer) -> Path:
-    """Resolve a folder below `root` as a process whose root it is would: links can't lead out."""
+def resolve_inside(root: Path, parts: tuple[str, ...], place: str) -> Path:
+    """Resolve a path below `root` as a process whose root it is would: links can't lead out.
+
+    Raises ImageError for links without end; `place` is where, for people.
+    """
     path, rest, links = root, list(parts), 0
     while rest:
         part = rest.pop(0)
@@ -123,7 +131,7 @@ def _inside(root: Path, parts: tuple[str, ...], layer: Layer) -> Path:
         if stat.S_ISLNK(mode):
             links += 1
             if links > _LINKS:
-                raise ImageError(f"too many links on '{'/'.join(parts)}' in layer '{layer.name}'")
+                raise ImageError(f"too many links on '{'/'.join(parts)}' in {place}")
             target = PurePosixPath(step.readlink())
             path = root if target.is_absolute() else path
             rest = [*target.parts, *rest]
