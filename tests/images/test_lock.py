@@ -14,7 +14,7 @@ from cannery.errors import ImageError, UnreachableError
 from cannery.images.lock import Lock, LockRequest, covers, read_lock, resolve, write_lock
 from cannery.images.packages import DebianPackage, Platform, Wheel
 from cannery.images.store import Store
-from cannery.images.wheels import resolve_wheels
+from cannery.images.wheels import Target, resolve_wheels
 
 SMALL = Lock(
     created="2026-11-21T02:10:46Z",
@@ -103,7 +103,7 @@ def test_a_mirror_that_went_away_does_not_stop_a_build(user_store: Store, lock: 
 def test_a_version_without_wheels_is_named(store: Store) -> None:
     """What has no wheel for the image's Python is told by name."""
     with pytest.raises(ImageError, match="no wheels for Python") as caught:
-        resolve_wheels(["httptools==0.1.1"], "amd64", store, alone=True)
+        resolve_wheels(["httptools==0.1.1"], Target(architecture="amd64"), store, alone=True)
     assert "httptools" in str(caught.value)
 
 
@@ -120,4 +120,4 @@ def test_an_unreachable_index_is_a_clear_error(
     }.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UnreachableError, match="the package index does not answer"):
-        resolve_wheels(["httptools"], "amd64", store, alone=True)
+        resolve_wheels(["httptools"], Target(architecture="amd64"), store, alone=True)
