@@ -186,6 +186,7 @@ def opcodes() -> Iterator[Case]:
         p.call(p.stack_name(p.get(0), p.text("system")), p.text(touch(m))),
     )  # fmt: skip
     yield "memo-overwrite", lambda m: p.make_pickle(p.listed() + p.put(1) + p.put(1))
+    yield "memo-gap", lambda m: p.make_pickle(p.listed(p.listed() + b"r\xff\xff\xff\x3f"))
     yield "stray-proto", lambda m: p.make_pickle(b"\x80\x02", p.listed(payload(m)))
     yield "protocol-6", lambda m: p.make_pickle(p.listed(payload(m)), protocol=6)
     yield (

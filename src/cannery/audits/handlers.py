@@ -68,12 +68,12 @@ _AFTER_POP = frozenset(
 
 
 def _memoize(m: Machine, _data: Data, at: int) -> int:
-    m.put(len(m.memo))
+    m.put(len(m.memo), at)
     return at
 
 
 def _binput(m: Machine, data: Data, at: int) -> int:
-    m.put(data[at])
+    m.put(data[at], at)
     return at + 1
 
 
@@ -81,7 +81,7 @@ _LONG = struct.Struct("<I").unpack_from
 
 
 def _long_binput(m: Machine, data: Data, at: int) -> int:
-    m.put(_LONG(data, at)[0])
+    m.put(_LONG(data, at)[0], at)
     return at + 4
 
 
@@ -100,7 +100,7 @@ _INDEX = re.compile(rb"[1-9]\d{0,9}|0")
 
 def _put(m: Machine, data: Data, at: int) -> int:
     index, at = literals.read_line(m, data, at, _INDEX)
-    m.put(int(index))
+    m.put(int(index), at)
     return at
 
 

@@ -140,8 +140,16 @@ class Machine:
         self.stack = self.below.pop()
         return items
 
-    def put(self, index: int) -> None:
-        """Remember the value on top."""
+    def put(self, index: int, at: int) -> None:
+        """Remember the value on top.
+
+        Every value takes a byte at least, so a larger index than bytes before `at` is no pickler's:
+        the unpickler in C would reserve memory for all indices below it.
+        """
+        if index > at - self._start:
+            raise BrokenProgramError(
+                "memo-gap", f"memo entry {index} is written in front of all others", unsafe=True
+            )
         if index in self.memo:
             raise BrokenProgramError(
                 "memo-overwrite", f"memo entry {index} is written twice", unsafe=True

@@ -58,7 +58,7 @@ FAMILIES = (
         remedy=_REFUSE,
         rules=(
             "ambiguous-text", "duplicate-key", "forbidden-opcode", "id-reuse", "leftover-stack",
-            "memo-overwrite", "nested-frame", "odd-frame", "odd-node", "protocol-mismatch",
+            "memo-gap", "memo-overwrite", "nested-frame", "odd-frame", "odd-node", "protocol-mismatch",
             "straddled-frame", "stray-pop", "stray-proto",
         ),
     ),
