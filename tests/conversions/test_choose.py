@@ -15,6 +15,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -223,6 +224,15 @@ def test_a_cluster_answers_labels(tmp_path: Path, numbers: np.ndarray) -> None:
     found = convert(cleared_pickle(tmp_path / "m.pkl", model), sample=table_of(numbers))
     assert found.task == "cluster"
     assert [(o.name, o.type) for o in found.signature.outputs] == [("label", "long")]
+
+
+def test_a_mixture_answers_its_components(tmp_path: Path, numbers: np.ndarray) -> None:
+    """The likeliest, and the probability of each."""
+    model = GaussianMixture(n_components=2, random_state=0).fit(numbers)
+    found = convert(cleared_pickle(tmp_path / "m.pkl", model), sample=table_of(numbers))
+    assert (found.task, found.artifact.runtime) == ("cluster", "onnx")
+    names = [o.name for o in found.signature.outputs]
+    assert names == ["label", "probability_0", "probability_1"]
 
 
 def test_the_recorded_example_stands_in_for_a_sample(tmp_path: Path, pipeline: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx_comparison import assert_same
-from sklearn.cluster import KMeans
 from sklearn.datasets import make_classification, make_regression
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -115,8 +114,3 @@ def test_counts_are_weighed(model, y):
 def test_cross_validated_regression_is_a_regression():
     """LogisticRegressionCV is converted with the strength that it chose."""
     assert_same(LogisticRegressionCV(Cs=2, cv=2).fit(X, Y), X, tolerance=1e-12)
-
-
-def test_a_cluster_is_the_nearest_center():
-    """k-means answers the number of the nearest center."""
-    assert_same(KMeans(4, n_init=2, random_state=0).fit(X), X)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pandas as pd
+from sklearn.base import ClusterMixin
 
 from cannery.conversions.onnx.convert import convert
 from cannery.signatures import NULL_STRING, Feature
@@ -72,10 +73,12 @@ def expected(estimator: Any, x: Any) -> dict[str, np.ndarray]:
             scores = estimator.decision_function(x)
             answers["scores"] = scores.reshape(len(scores), -1)
         return answers
-    if hasattr(estimator, "offset_") and hasattr(estimator, "decision_function"):
+    if hasattr(estimator, "predict_proba"):  # a mixture
+        return {"label": estimator.predict(x), "probabilities": estimator.predict_proba(x)}
+    if hasattr(estimator, "decision_function"):  # a detector of outliers
         return {"label": estimator.predict(x), "scores": estimator.decision_function(x)}
     if hasattr(estimator, "predict"):
-        name = "label" if hasattr(estimator, "cluster_centers_") else "prediction"
+        name = "label" if isinstance(estimator, ClusterMixin) else "prediction"
         return {name: estimator.predict(x)}
     columns = estimator.transform(x)
     return {"columns": columns.toarray() if hasattr(columns, "toarray") else np.asarray(columns)}

@@ -48,9 +48,9 @@ def describe(model: Any) -> Description:
             for name in names
         ),
         named=_fitted_names(model) is not None,
-        classes=_classes(model) if task == "classifier" else None,
+        classes=_classes(model) if task == "classifier" or _is_mixture(model) else None,
         labels=_labels(model) if task == "classifier" else (),
-        probabilities=task == "classifier" and hasattr(model, "predict_proba"),
+        probabilities=task in ("classifier", "cluster") and hasattr(model, "predict_proba"),
         outputs=_outputs(model),
         output_names=_output_names(model) if task == "transformer" else (),
         versions=dict(_versions()),
@@ -100,7 +100,16 @@ def task_of(model: Any) -> Task:
             raise ConversionError(
                 f"'{type(model).__name__}' labels only the rows it was fitted on: it has no 'predict'"
             )
+    if _is_mixture(model):
+        return "cluster"
     return "transformer" if hasattr(model, "transform") else "regressor"
+
+
+def _is_mixture(model: Any) -> bool:
+    """Whether it tells the component from which a row comes, and the probability of each."""
+    from sklearn import base
+
+    return isinstance(final(model), base.DensityMixin) and hasattr(model, "predict_proba")
 
 
 def _fitted_names(model: Any) -> list[Any] | None:
@@ -131,6 +140,8 @@ def _names_in(model: Any) -> list[Any]:
 
 
 def _classes(model: Any) -> tuple[Value, ...] | None:
+    if _is_mixture(model):
+        return tuple(range(len(final(model).weights_)))
     classes = getattr(model, "classes_", None)
     if isinstance(classes, list):
         return None

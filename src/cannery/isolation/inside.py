@@ -54,7 +54,7 @@ class Model:
 
     def _asked(self, table: Any) -> Raw:
         match self.description.task:
-            case "classifier" if self.description.probabilities:
+            case "classifier" | "cluster" if self.description.probabilities:
                 return {
                     "label": answer_of(self.estimator.predict(table), "label"),
                     "probabilities": _floats(self.estimator.predict_proba(table)),

@@ -9,7 +9,9 @@ from onnx import TensorProto
 
 from cannery.cans.manifest import Feed
 from cannery.conversions.onnx import (
+    bayes,
     catboost,
+    clusters,
     composites,
     embeddings,
     encoders,
@@ -21,6 +23,7 @@ from cannery.conversions.onnx import (
     linear,
     machines,
     neighbors,
+    outliers,
     projections,
     scalers,
     simples,
@@ -46,7 +49,9 @@ from cannery.errors import ConversionError
 from cannery.signatures import Feature
 
 TABLE: dict[str, Emit] = {
+    **bayes.TABLE,
     **catboost.TABLE,
+    **clusters.TABLE,
     **composites.TABLE,
     **embeddings.TABLE,
     **encoders.TABLE,
@@ -58,6 +63,7 @@ TABLE: dict[str, Emit] = {
     **linear.TABLE,
     **machines.TABLE,
     **neighbors.TABLE,
+    **outliers.TABLE,
     **projections.TABLE,
     **scalers.TABLE,
     **simples.TABLE,

@@ -1,4 +1,4 @@
-"""Linear models, discriminant analysis, naive Bayes and networks: products of matrices, in double."""
+"""Linear models and networks: products of matrices, in double."""
 
 from __future__ import annotations
 
@@ -95,13 +95,6 @@ def _sgd(emitter: Emitter, estimator: Any, block: Block) -> Classified:
     return _labelled(graph, estimator, scores, made)
 
 
-def _discriminant(emitter: Emitter, estimator: Any, block: Block) -> Classified:
-    graph, scores = emitter.graph, _scores(emitter, estimator, block)
-    binary = len(estimator.classes_) == 2
-    made = both(graph, scores) if binary else softmax(graph, scores)
-    return _labelled(graph, estimator, scores, made)
-
-
 def _regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
     x = materialise(emitter.graph, block)
     value = product(emitter.graph, x, estimator.coef_, estimator.intercept_)
@@ -120,42 +113,6 @@ def _generalised(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
     if link not in ("LogLink", "IdentityLink"):
         raise emitter.refuse(estimator, f"its link {link} is not known")
     return Predicted(value=emitter.graph.node("Exp", [value]) if link == "LogLink" else value)
-
-
-def _posterior(graph: Graph, estimator: Any, joint: str) -> Classified:
-    """Return the answer from joint log likelihoods [N, classes]."""
-    return Classified(
-        classes=estimator.classes_,
-        index=first_highest(graph, joint),
-        probabilities=softmax(graph, joint),
-    )
-
-
-def _gaussian(emitter: Emitter, estimator: Any, block: Block) -> Classified:
-    graph, variance = emitter.graph, np.asarray(estimator.var_, dtype=float)
-    x = graph.node("Unsqueeze", [materialise(graph, block), graph.constant([1])])
-    away = graph.node("Sub", [x, graph.constant(estimator.theta_[None])])
-    squared = graph.node("Div", [graph.node("Mul", [away, away]), graph.constant(variance[None])])
-    half = graph.node(
-        "Mul",
-        [
-            graph.node("ReduceSum", [squared, graph.constant([2])], keepdims=0),
-            graph.constant(0.5),
-        ],
-    )
-    base = -0.5 * np.sum(np.log(2.0 * np.pi * variance), axis=1)
-    prior = np.log(estimator.class_prior_)
-    joint = graph.node("Sub", [graph.constant(base[None]), half])
-    return _posterior(graph, estimator, graph.node("Add", [joint, graph.constant(prior[None])]))
-
-
-def _multinomial(emitter: Emitter, estimator: Any, block: Block) -> Classified:
-    x = materialise(emitter.graph, block)
-    prior = estimator.class_log_prior_
-    if type(estimator).__name__ == "ComplementNB" and len(estimator.classes_) > 1:
-        prior = np.zeros(len(estimator.classes_))
-    joint = product(emitter.graph, x, estimator.feature_log_prob_, prior)
-    return _posterior(emitter.graph, estimator, joint)
 
 
 def _network(emitter: Emitter, estimator: Any, block: Block) -> str:
@@ -228,9 +185,6 @@ TABLE: dict[str, Emit] = {
     **_kinds("svm", "LinearSVC", _classifier),
     **_kinds("linear_model", "LogisticRegression LogisticRegressionCV", _logistic),
     **_kinds("linear_model", "SGDClassifier", _sgd),
-    **_kinds("discriminant_analysis", "LinearDiscriminantAnalysis", _discriminant),
-    **_kinds("naive_bayes", "GaussianNB", _gaussian),
-    **_kinds("naive_bayes", "ComplementNB MultinomialNB", _multinomial),
     **_kinds("neural_network", "MLPClassifier", _network_classifier),
     **_kinds("neural_network", "MLPRegressor", _network_regressor),
 }

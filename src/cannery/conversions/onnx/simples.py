@@ -1,4 +1,4 @@
-"""Baselines and clusters."""
+"""Baselines, which answer without looking at a row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cannery.conversions.onnx.builder import CODES
 from cannery.conversions.onnx.columns import Block, Column, materialise
 from cannery.conversions.onnx.emitter import Emit, Emitter
 from cannery.conversions.onnx.maps import Clip, Fill
-from cannery.conversions.onnx.results import Classified, Clustered, Predicted
+from cannery.conversions.onnx.results import Classified, Predicted
 
 
 def zeros(emitter: Emitter, block: Block) -> str:
@@ -60,18 +60,7 @@ def _dummy_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicte
     return Predicted(value=value, columns=outputs, flat=outputs == 1)
 
 
-def _nearest_center(emitter: Emitter, estimator: Any, block: Block) -> Clustered:
-    """Emit k-means: the center with the least |c|² - 2·x·c, the first of equals."""
-    graph, centers = emitter.graph, np.asarray(estimator.cluster_centers_, dtype=float)
-    product = graph.node("MatMul", [materialise(graph, block), graph.constant(-2.0 * centers.T)])
-    norms = np.einsum("ij,ij->i", centers, centers).reshape(1, -1)
-    distances = graph.node("Add", [product, graph.constant(norms)])
-    return Clustered(index=graph.node("ArgMin", [distances], axis=1, keepdims=0))
-
-
 TABLE: dict[str, Emit] = {
     "sklearn.dummy.DummyClassifier": _dummy_classifier,
     "sklearn.dummy.DummyRegressor": _dummy_regressor,
-    "sklearn.cluster.KMeans": _nearest_center,
-    "sklearn.cluster.MiniBatchKMeans": _nearest_center,
 }
