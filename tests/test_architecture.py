@@ -13,7 +13,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "blobs caches indexes options processes progress",
+        "blobs bounds caches indexes options processes progress",
         "signatures",
         "tables settings",
         "sources oci",
@@ -42,7 +42,7 @@ DOORS: dict[str, frozenset[str]] = {
 }
 """A dangerous or heavy library and the only modules that may import it."""
 
-TRAVELS = frozenset({"errors", "blobs", "signatures", "cans", "serving"})
+TRAVELS = frozenset({"errors", "blobs", "bounds", "signatures", "cans", "serving"})
 """What of ours goes into an image."""
 
 

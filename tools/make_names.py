@@ -219,6 +219,8 @@ def sklearn_table() -> dict[str, Any]:
                 for key in function_names(module)
                 if key in SKLEARN_PRIVATE or is_public_computing(key)
             )
+    # Histogram-based boosting puts it in front of its numbers.
+    references["sklearn.utils.validation"].add("check_array")
     return table(
         "scikit-learn",
         classes,

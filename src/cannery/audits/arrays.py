@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from cannery.audits.ledger import Ledger
 from cannery.audits.values import (
+    Array,
     Dict,
     DType,
     List,
@@ -62,7 +63,7 @@ def reconstruct(c: Maker) -> Value:
     match c.items:
         case (Name() as cls, Tuple(items=(0,)), b"b" | "b"):
             c.ledger.use(cls, "class")
-            return Made(cls)
+            return Array(cls)
     return c.refuse("otherwise than numpy does")
 
 
@@ -72,7 +73,7 @@ def masked(c: Maker) -> Value:
         case (Name() as cls, Name() as base, Tuple(items=(0,)), b"b" | "b"):
             c.ledger.use(cls, "class")
             c.ledger.use(base, "class")
-            return Made(cls)
+            return Array(cls)
     return c.refuse("otherwise than numpy does")
 
 
@@ -80,7 +81,7 @@ def scalar(c: Maker) -> Value:
     """Judge `scalar(dtype, bytes)`."""
     match c.items:
         case (DType() as kind, data) if kind.kind != "O" and size_of(data) == kind.itemsize:
-            return Made(c.name)
+            return _filled(c, kind, (), data)
     return c.refuse(f"with {', '.join(map(describe, c.items))[:200]}")
 
 
@@ -90,8 +91,14 @@ def from_buffer(c: Maker) -> Value:
         case (buffer, DType() as kind, Tuple() as shape, "C" | "F") if kind.kind != "O":
             count = elements(shape)
             if count is not None and size_of(buffer) == count * kind.itemsize:
-                return Made(c.name)
+                return _filled(c, kind, shape.items, buffer)
     return c.refuse("with a buffer that is not the size of the array")
+
+
+def _filled(c: Maker, kind: DType, shape: tuple[int, ...], content: Value) -> Array:
+    array = Array(c.name)
+    array.fill(kind, shape, content)
+    return array
 
 
 def elements(shape: Tuple) -> int | None:
@@ -116,6 +123,7 @@ def dtype_problem(made: DType, state: Value) -> str | None:
             return "a dtype gets a state that numpy does not write"
     if not all(isinstance(n, int) for n in (size, align, flags)):
         return "a dtype's size is no number"
+    made.order = state.items[1]
     if made.kind == "V":
         return _structure_problem(made, (sub, names, fields, size, flags))
     if sub is not None or names is not None or fields is not None:
@@ -152,17 +160,18 @@ def _structure_problem(made: DType, parts: tuple[Value, ...]) -> str | None:
         return "a structured dtype has no fields"
     if len(fields.items) != fields.count or set(fields.items) != set(names.items):
         return "a structured dtype names other fields than it has"
-    for name, field in fields.items.items():
-        match field:
-            case Tuple(items=(DType(kind=kind, itemsize=one), int() as at)) if kind != "O":
+    for name in names.items:
+        match fields.items[name]:
+            case Tuple(items=(DType(kind=kind, itemsize=one) as inner, int() as at)) if kind != "O":
                 if at >= 0 and at + one <= made.itemsize:
+                    made.fields[name] = (inner, at)
                     continue
         return f"field {name[:40]!r} of a structured dtype lies outside of it, or holds pointers"
     return None
 
 
-def array_problem(state: Value) -> str | None:
-    """Return what is wrong with an array's state, None when its size is that of its data."""
+def array_problem(array: Made, state: Value) -> str | None:
+    """Fill an array; returns what is wrong with its state, None when its size is that of its data."""
     match state:
         case Tuple(items=(1, Tuple() as shape, DType() as kind, bool() | 0 | 1, data)):
             pass
@@ -175,6 +184,8 @@ def array_problem(state: Value) -> str | None:
     count = elements(shape)
     if count is None:
         return "an array has an impossible shape"
+    if isinstance(array, Array):
+        array.fill(kind, shape.items, data)
     if kind.kind == "O":
         if isinstance(data, List) and data.count == count:
             return None

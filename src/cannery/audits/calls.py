@@ -16,6 +16,7 @@ from cannery.audits.values import (
     Opaque,
     Partial,
     Set,
+    Span,
     Tuple,
     Value,
     describe,
@@ -106,7 +107,9 @@ def _plain(c: Call) -> Value:
     """Any arguments; globals among them count as references."""
     for item in c.items:
         c.ledger.refer(item)
-    return Made(c.name)
+    made = Made(c.name, c.items)
+    c.ledger.made(made, c.offset)
+    return made
 
 
 def _class(c: Call, value: Value) -> bool:
@@ -137,7 +140,10 @@ def _unpickle_cython(c: Call) -> Value:
     match c.items:
         case (cls, int(), None | Tuple() as state) if _class(c, cls):
             c.ledger.refer(state)
-            return Made(cls)
+            made = Made(cls)
+            made.state = state
+            c.ledger.made(made, c.offset)
+            return made
     return c.refuse("otherwise than Cython does")
 
 
@@ -156,7 +162,7 @@ def _encode(c: Call) -> Value:
                 except UnicodeEncodeError:
                     return c.refuse("with text that is not Latin-1")
             if text.type is str:
-                return Opaque(bytes, text.size, _latin(text))
+                return Opaque(bytes, text.size, _latin(text), text.span)
     return c.refuse("with a codec other than Latin-1")
 
 
@@ -174,11 +180,13 @@ def _bytearray(c: Call) -> Value:
         case ():
             return Opaque(bytearray, 0)
         case (data,) if (size := size_of(data)) is not None:
-            return Opaque(bytearray, size, head_of(data))
+            span = data.span if isinstance(data, Opaque) else Span(bytes(data), 0, size)
+            return Opaque(bytearray, size, head_of(data), span)
         case (str() as text, "latin-1" | "latin1"):
-            return Opaque(bytearray, len(text), _latin(text))
+            span = Span(text.encode("latin-1", "replace"), 0, len(text))
+            return Opaque(bytearray, len(text), _latin(text), span)
         case (Opaque(type=kind) as text, "latin-1" | "latin1") if kind is str:
-            return Opaque(bytearray, text.size, _latin(text))
+            return Opaque(bytearray, text.size, _latin(text), text.span)
     return c.refuse("with something that is not bytes")
 
 
@@ -199,9 +207,14 @@ def _container(c: Call) -> Value:
     made: dict[str, Callable[[], Value]] = {
         "builtins.set": Set,
         "builtins.dict": Dict,
-        "builtins.list": List,
+        "builtins.list": lambda: List(_known(c.items)),
     }
     return made.get(c.name.canonical, lambda: Made(c.name))()
+
+
+def _known(items: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Return the items of a literal container that becomes a list."""
+    return tuple(items[0].items) if items and isinstance(items[0], List | Tuple) else ()
 
 
 def _partial(c: Call) -> Value:

@@ -11,12 +11,14 @@ from cannery.audits.listing import modern
 from cannery.audits.opcodes import Data
 from cannery.audits.values import (
     HEAD,
+    Array,
     Dict,
     FrozenSet,
     List,
     Made,
     Opaque,
     Set,
+    Span,
     Tuple,
     Value,
     describe,
@@ -43,18 +45,20 @@ class Facts:
         """Return a string, or what is known of a long one."""
         errors = "surrogatepass" if coding == "utf-8" else "strict"
         value = str(data[at:end], coding, errors)
-        return value if len(value) <= self.limits.kept else Opaque(str, len(value), head_of(value))
+        if len(value) <= self.limits.kept:
+            return value
+        return Opaque(str, len(value), head_of(value), Span(data, at, end, coding))
 
     def binary(self, data: Data, at: int, end: int) -> Value:
         """Return bytes, or what is known of many."""
         size = end - at
         if size <= self.limits.kept:
             return data[at:end]
-        return Opaque(bytes, size, data[at : at + HEAD])
+        return Opaque(bytes, size, data[at : at + HEAD], Span(data, at, end))
 
     def buffer(self, data: Data, at: int, end: int) -> Value:
         """Return what is known of a bytearray."""
-        return Opaque(bytearray, end - at, data[at : min(end, at + HEAD)])
+        return Opaque(bytearray, end - at, data[at : min(end, at + HEAD)], Span(data, at, end))
 
     # Containers
 
@@ -67,7 +71,7 @@ class Facts:
     def append(self, target: Value, items: list[Value], offset: int) -> None:
         """Judge what gets items by APPEND(S)."""
         if isinstance(target, List):
-            target.count += len(items)
+            target.extend(items)
         else:
             self._check_target(target, calls.LISTS, "APPEND", offset)
         for item in items:
@@ -91,6 +95,8 @@ class Facts:
                 if key in known:
                     self.refuse("duplicate-key", f"key {key[:80]!r} is set twice", offset)
                 known[key] = value
+            else:
+                target.rest.append(value)
 
     def add(self, target: Value, items: list[Value], offset: int) -> None:
         """Judge what gets items by ADDITEMS."""
@@ -135,12 +141,16 @@ class Facts:
         return states.build(self.ledger, target, state, offset)
 
     def filled(self, raw: Raw, data: Data, at: int) -> Value:
-        """Return the placeholder of an array."""
-        return Made(raw.array)
+        """Return an array, and where its bytes stand."""
+        array: Array = raw.array
+        array.content = Span(data, at, at + (raw.size or 0))
+        return array
 
     def followed(self, raw: Raw, result: Value) -> Value:
-        """Return the placeholder of an array of objects."""
-        return Made(raw.array)
+        """Return an array of objects, which joblib writes as a pickle of its own."""
+        array: Array = raw.array
+        array.content = result.content if isinstance(result, Array) else None
+        return array
 
     def finish(self, result: Any) -> None:
         """Write down the names in what a program leaves."""

@@ -7,7 +7,8 @@ from operator import length_hint
 from cannery.audits.findings import Finding, Reached, Role, Severity, Verdict
 from cannery.audits.limits import Limits
 from cannery.audits.listing import Entry, Listing
-from cannery.audits.values import FrozenSet, Name, Tuple, Value
+from cannery.audits.values import FrozenSet, Made, Name, Tuple, Value
+from cannery.bounds.problems import rule_for
 
 _WORST: tuple[Severity, ...] = ("unsafe", "unreadable", "review")
 
@@ -43,6 +44,8 @@ class Ledger:
         self.versions: dict[str, str] = {}
         self.steps = iter(range(limits.opcodes))
         """One for every opcode that may be followed, over all programs."""
+        self.natives: list[tuple[Made, int, str]] = []
+        """Objects whose numbers compiled code follows, with offset and member; judged at the end."""
         self._findings: dict[tuple[str, ...], Finding] = {}
         self._worst: set[Severity] = set()
         self._reached: dict[tuple[str, str, Role], Reached] = {}
@@ -153,6 +156,11 @@ class Ledger:
                     remedy=remedy_for(dotted),
                 )
         return listed
+
+    def made(self, made: Made, offset: int) -> None:
+        """Remember an object that is to be judged once everything in it is known."""
+        if made.listed and rule_for(made.canonical):
+            self.natives.append((made, offset, self.member))
 
     def refer(self, value: Value) -> None:
         """Write down every global in `value` as a plain reference."""

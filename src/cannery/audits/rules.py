@@ -88,7 +88,7 @@ FAMILIES = (
         title="Numbers that native code would follow out of bounds",
         why="Shapes, sizes and indices are used as they are by code that does not check them.",
         remedy=_REFUSE,
-        rules=("hostile-array", "hostile-tensor", "hostile-trees"),
+        rules=("hostile-array", "hostile-native", "hostile-tensor", "hostile-trees"),
     ),
     Family(
         title="A graph with more than listed operators",

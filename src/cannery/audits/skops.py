@@ -10,11 +10,14 @@ from cannery.audits import calls, states
 from cannery.audits.archives import Archive, BadArchiveError
 from cannery.audits.findings import Role
 from cannery.audits.ledger import Ledger, remedy_for
-from cannery.audits.npy import array_problem
+from cannery.audits.natives import judged
 from cannery.audits.opcodes import Data
+from cannery.audits.skops_arrays import OddNodeError, flat, is_scalar, matrix, stored
 from cannery.audits.values import (
     HEAD,
+    Array,
     Dict,
+    DType,
     List,
     Made,
     Name,
@@ -29,11 +32,10 @@ _PROTOCOLS = (0, 1, 2)
 _DEPTH = 150
 """Nodes within nodes; skops itself gives up at about twice that."""
 
+_KEYS = frozenset(f"builtins.{kind}" for kind in ("bool", "bytes", "float", "int", "str"))
+"""Types of keys, beside the scalars of numpy."""
+
 Node = Mapping[str, Any]
-
-
-class _OddNodeError(Exception):
-    """A node that skops does not write."""
 
 
 def audit_skops(data: Data, ledger: Ledger) -> None:
@@ -44,11 +46,12 @@ def audit_skops(data: Data, ledger: Ledger) -> None:
         archive = Archive(data, ledger)
         schema = _decode(archive.read("schema.json", ledger.limits.text).decode("utf-8"), ledger)
         walk = _Walk(archive, ledger, schema.get("protocol"))
-        walk.node(schema)
+        with judged(ledger):
+            walk.node(schema)
         walk.check_members()
     except (BadArchiveError, UnicodeDecodeError, json.JSONDecodeError) as error:
         ledger.find("broken-skops", "unreadable", f"the skops file can't be read: {error}")
-    except _OddNodeError as error:
+    except OddNodeError as error:
         ledger.find("odd-node", "unsafe", f"{error}, as skops does not write it")
     finally:
         ledger.member = outer
@@ -63,19 +66,19 @@ def _decode(text: str, ledger: Ledger) -> dict[str, Any]:
 
     schema = json.loads(text, object_pairs_hook=pairs)
     if not isinstance(schema, dict):
-        raise _OddNodeError("the schema is no object")
+        raise OddNodeError("the schema is no object")
     return schema
 
 
 def _member(mapping: Any, key: str) -> Any:
     if not isinstance(mapping, Mapping) or key not in mapping:
-        raise _OddNodeError(f"a node has no '{key}'")
+        raise OddNodeError(f"a node has no '{key}'")
     return mapping[key]
 
 
 def _sequence(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise _OddNodeError("a node's content is no list")
+        raise OddNodeError("a node's content is no list")
     return value
 
 
@@ -89,8 +92,10 @@ class _Walk:
         self.depth = 0
         self.used = {"schema.json"}
         self.ids: dict[Any, tuple[Any, ...]] = {}
+        self.memo: dict[Any, Value] = {}
+        """What stands for the object of an id, once it is known."""
         if isinstance(protocol, bool) or protocol not in _PROTOCOLS:
-            raise _OddNodeError(f"the protocol is {str(protocol)[:40]!r}")
+            raise OddNodeError(f"the protocol is {str(protocol)[:40]!r}")
 
     def refuse(self, rule: str, message: str) -> None:
         self.ledger.find(rule, "unsafe", message)
@@ -98,36 +103,49 @@ class _Walk:
     def node(self, node: Any) -> Value:
         """Judge a node and everything below it."""
         loader = _member(node, "__loader__")
+        identity = node.get("__id__")
         if loader == "CachedNode":
-            return Made()
+            return self._cached(identity)
         handler = _LOADERS.get(loader) if isinstance(loader, str) else None
         if handler is None:
             self.refuse("unknown-loader", f"loader {str(loader)[:80]!r} is not one of skops")
             return Made()
-        self._check_identity(node)
+        known = self._check_identity(node, identity)
         self.depth += 1
         if self.depth > _DEPTH:
-            raise _OddNodeError(f"nodes are nested more than {_DEPTH} deep")
+            raise OddNodeError(f"nodes are nested more than {_DEPTH} deep")
         value = handler(self, node)
         self.depth -= 1
+        if known:
+            return self._cached(identity)
+        if identity:
+            self.memo[identity] = value
         return value
 
-    def _check_identity(self, node: Node) -> None:
-        """A node under a known id is replaced by the first one: it must be the same."""
-        identity = node.get("__id__")
+    def _cached(self, identity: Any) -> Value:
+        """Return what stands for the object that was made first under an id."""
+        if isinstance(identity, list | dict) or identity not in self.ids:
+            raise OddNodeError("a node refers to an object that is not there")
+        # An object within itself is not known yet.
+        return self.memo.get(identity, Made())
+
+    def _check_identity(self, node: Node, identity: Any) -> bool:
+        """Return whether the id of a node is known: then skops takes the first object in its place."""
         if not identity:
-            return
+            return False
         same = (node["__loader__"], node.get("__module__"), node.get("__class__"))
+        known = not isinstance(identity, list | dict) and identity in self.ids
         if isinstance(identity, list | dict) or self.ids.setdefault(identity, same) != same:
             self.refuse(
                 "id-reuse", "two different nodes have one id: one would stand for the other"
             )
+        return known
 
     def name(self, node: Node, role: Role) -> Name:
         """Look up the class or function that a node names."""
         module, qualname = _member(node, "__module__"), _member(node, "__class__")
         if not isinstance(module, str) or not isinstance(qualname, str):
-            raise _OddNodeError("a node's class is no text")
+            raise OddNodeError("a node's class is no text")
         return self.reach(module, qualname, role)
 
     def reach(self, module: str, qualname: str, role: Role) -> Name:
@@ -164,42 +182,49 @@ class _Walk:
     def json(self, node: Node) -> Value:
         content = _member(node, "content")
         if not isinstance(content, str):
-            raise _OddNodeError("a JsonNode's content is no text")
+            raise OddNodeError("a JsonNode's content is no text")
         try:
             value = json.loads(content)
         except (ValueError, RecursionError) as error:
-            raise _OddNodeError("a JsonNode's content is no JSON") from error
-        return value if not isinstance(value, list | dict) else List()
+            raise OddNodeError("a JsonNode's content is no JSON") from error
+        if isinstance(value, list | dict):
+            raise OddNodeError("a JsonNode holds a list or an object")
+        return value
 
     def dict(self, node: Node) -> Value:
         self.only(node, "builtins.dict", *calls.MAPPINGS)
         types = _member(node, "key_types")
         if _member(types, "__loader__") not in ("ListNode", "CachedNode"):
-            raise _OddNodeError("the types of a dictionary's keys are no list")
-        for kind in types.get("content", []):
-            if _member(kind, "__loader__") != "TypeNode":
-                raise _OddNodeError("the type of a dictionary's key is no type")
-        self.node(types)
+            raise OddNodeError("the types of a dictionary's keys are no list")
+        self._check_keys(self.node(types))
         content = _member(node, "content")
         if not isinstance(content, dict):
-            raise _OddNodeError("a DictNode's content is no object")
+            raise OddNodeError("a DictNode's content is no object")
         made = Dict()
         made.items = {key: self.node(value) for key, value in content.items()}
         made.count = len(content)
         return made
 
+    def _check_keys(self, types: Value) -> None:
+        """Every key is put through its type: a function there could make another key of it."""
+        for kind in types.items if isinstance(types, List) else (None,):
+            name = kind.canonical if isinstance(kind, Name) else ""
+            if name not in _KEYS and not is_scalar(name):
+                raise OddNodeError("the type of a dictionary's key is no type of keys")
+
     def default_dict(self, node: Node) -> Value:
         self.only(node, "collections.defaultdict")
         content = _member(node, "content")
+        made = self.node(_member(content, "main"))
         self.node(_member(content, "default_factory"))
-        return self.node(_member(content, "main"))
+        return made
 
     def items(self, node: Node) -> tuple[Value, ...]:
         return tuple(self.node(item) for item in _sequence(_member(node, "content")))
 
     def list(self, node: Node) -> Value:
         self.only(node, "builtins.list")
-        return List(len(self.items(node)))
+        return List(self.items(node))
 
     def set(self, node: Node) -> Value:
         self.only(node, "builtins.set", "builtins.frozenset")
@@ -276,8 +301,9 @@ class _Walk:
         made = Made(self.name(node, "function"))
         if node["__loader__"] == "TreeNode" and made.canonical != "sklearn.tree._tree.Tree":
             self.refuse("odd-node", f"a TreeNode makes '{made.canonical[:120]}'")
-        self.node(_member(_member(node, "__reduce__"), "args"))
         state = self.node(_member(node, "content"))
+        arguments = self.node(_member(_member(node, "__reduce__"), "args"))
+        made.arguments = arguments.items if isinstance(arguments, Tuple) else ()
         if not isinstance(state, Dict) or state.count:
             self._state(made, state)
         return made
@@ -293,20 +319,20 @@ class _Walk:
 
     def array(self, node: Node) -> Value:
         name = self.name(node, "reference")
+        if name.entry and name.canonical not in states.ARRAYS and not is_scalar(name.canonical):
+            self.refuse("argument-rule", f"'{name.dotted}' is called with an array")
+        array = Array(name)
         kind = _member(node, "type")
         if kind == "numpy":
-            self._check_array(self.file(node))
+            array.content = stored(self.archive, self.file(node), self.ledger)
         elif kind == "json":
-            self.items(node)
-            self.node(_member(node, "shape"))
+            items = self.items(node)
+            shape = self.node(_member(node, "shape"))
+            sizes = shape.items if isinstance(shape, Tuple) else (None,)
+            array.fill(DType(None, "O", 8), sizes, List(flat(items, sizes, self.ledger)))
         else:
-            raise _OddNodeError(f"an array of type {str(kind)[:40]!r}")
-        return Opaque(bytearray, 0) if name.entry else Made(name)
-
-    def _check_array(self, member: str) -> None:
-        problem = array_problem(self.archive.read(member, self.ledger.limits.decompressed))
-        if problem:
-            self.refuse("hostile-array", f"member '{member[:80]}' {problem}")
+            raise OddNodeError(f"an array of type {str(kind)[:40]!r}")
+        return array
 
     def masked(self, node: Node) -> Value:
         self.only(node, "numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray")
@@ -321,28 +347,26 @@ class _Walk:
         return Made()
 
     def sparse(self, node: Node) -> Value:
-        name = self.name(node, "class")
+        self.name(node, "class")
         member = self.file(node)
         inside = Archive(self.archive.read(member, self.ledger.limits.decompressed), self.ledger)
-        for part in inside.members:
-            problem = array_problem(inside.read(part, self.ledger.limits.decompressed))
-            if problem:
-                self.refuse("hostile-array", f"'{part[:80]}' in member '{member[:80]}' {problem}")
-        return Made(name)
+        return matrix(inside, self.ledger)
 
     def random(self, node: Node) -> Value:
         name = self.name(node, "function")
         content = _member(node, "content")
+        made = Made(name)
+        self.ledger.made(made, -1)
         if node["__loader__"] == "RandomStateNode":
-            self.node(content)
-            return Made(name)
-        state = self.node(_member(content, "bit_generator"))
+            made.state = self.node(content)
+            return made
+        made.state = state = self.node(_member(content, "bit_generator"))
         kind = state.items.get("bit_generator") if isinstance(state, Dict) else None
         if kind not in calls.BIT_GENERATORS:
             self.refuse("argument-rule", f"{str(kind)[:80]!r} is no bit generator of numpy")
         if self.protocol == 2:
             self.node(_member(content, "seed_seq"))
-        return Made(name)
+        return made
 
 
 _LOADERS: dict[str, Callable[[_Walk, Node], Value]] = {

@@ -10,6 +10,7 @@ from cannery.audits.boosters import buffer_problem
 from cannery.audits.domains import Raw
 from cannery.audits.ledger import Ledger
 from cannery.audits.values import (
+    Array,
     Dict,
     DType,
     Made,
@@ -85,6 +86,8 @@ def build(ledger: Ledger, target: Value, state: Value, offset: int) -> Raw | Non
     if target.built:
         refuse("foreign-state", f"{describe(target)} is given a second state")
     target.built = True
+    target.state = state
+    ledger.made(target, offset)
     if target.canonical == _WRAPPER:
         return _wrapped(ledger, state, refuse)
     ledger.refer(state)
@@ -101,13 +104,7 @@ def _is_array(target: Made) -> bool:
     return target.canonical in ARRAYS
 
 
-_DATA = frozenset(
-    {
-        "numpy._core.multiarray.scalar",
-        "numpy._core.numeric._frombuffer",
-        "sklearn.utils._metadata_requests.MethodMetadataRequest",
-    }
-)
+_DATA = frozenset({"sklearn.utils._metadata_requests.MethodMetadataRequest"})
 
 ARRAYS = frozenset(
     {
@@ -125,7 +122,7 @@ def _special(target: Made, state: Value) -> str | None:
     if isinstance(target, DType):
         return arrays.dtype_problem(target, state)
     if _is_array(target):
-        return arrays.array_problem(state)
+        return arrays.array_problem(target, state)
     if isinstance(target, Partial):
         return _partial_problem(target, state)
     return None
@@ -204,8 +201,8 @@ def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Ref
 
 def is_data(value: Value) -> bool:
     """Return whether a value is a literal, an array or the like: nothing that can be called."""
-    if isinstance(value, Made):
-        return value.canonical in ARRAYS or value.canonical in _DATA
+    if isinstance(value, Made) and not isinstance(value, Array):
+        return value.canonical in _DATA
     return not isinstance(value, Name)
 
 
@@ -284,6 +281,7 @@ def _wrapped(ledger: Ledger, state: Value, refuse: _Refuse) -> Raw | None:
     if count is None:
         refuse("hostile-state", "an array wrapper has an impossible shape")
         return None
-    if kind.kind == "O":
-        return Raw(cls, None, None)
-    return Raw(cls, count * kind.itemsize, alignment)
+    size, padding = (None, None) if kind.kind == "O" else (count * kind.itemsize, alignment)
+    array = Array(cls)
+    array.fill(kind, shape.items, None)
+    return Raw(array, size, padding)

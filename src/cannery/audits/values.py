@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cannery.audits.listing import Entry
+from cannery.sources.windows import Data
 
 Value = Any
 """None, bool, int, float, str and bytes stand for themselves; the classes below for the rest."""
@@ -37,8 +39,30 @@ HEAD = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Span:
+    """Where the bytes of a literal stand in the file."""
+
+    data: Data
+    start: int
+    stop: int
+    coding: str | None = None
+    """Of the text that stands for these bytes in the protocols before 3; None where they stand as they are."""
+
+    def blocks(self, size: int) -> Iterator[bytes]:
+        """Yield the bytes, `size` at a time (text at once: the protocols with it are old and small)."""
+        if self.coding is not None:
+            yield self.data[self.start : self.stop].decode(self.coding, _ERRORS).encode("latin-1")
+            return
+        for at in range(self.start, self.stop, size):
+            yield self.data[at : min(at + size, self.stop)]
+
+
+_ERRORS = "surrogatepass"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Opaque:
-    """A long literal of which only the type and the length are known."""
+    """A long literal of which only the type, the length and the place are known."""
 
     type: type
     """`str`, `bytes` or `bytearray`."""
@@ -46,6 +70,8 @@ class Opaque:
     """Characters or bytes."""
     head: bytes = b""
     """Its first bytes, where they tell a format; of a text in UTF-8."""
+    span: Span | None = None
+    """Where it stands; None where that is nowhere, as in a skops file."""
 
 
 class Tuple:
@@ -80,12 +106,25 @@ def names_in(items: tuple[Value, ...]) -> tuple[Name, ...]:
 
 
 class List:
-    """A list, of which only the length is known."""
+    """A list; of a long one only the objects are known, and the length."""
 
-    __slots__ = ("count",)
+    __slots__ = ("count", "items")
 
-    def __init__(self, count: int = 0) -> None:
-        self.count = count
+    def __init__(self, items: tuple[Value, ...] = ()) -> None:
+        self.items: list[Value] = []
+        self.count = 0
+        self.extend(items)
+
+    def extend(self, items: Sequence[Value]) -> None:
+        """Add items at the end."""
+        self.count += len(items)
+        if self.count > _KNOWN:
+            items = [item for item in items if isinstance(item, Made | List | Dict | Tuple)]
+        self.items += items
+
+
+_KNOWN = 1 << 16
+"""Literals of a list that stay known."""
 
 
 class Set:
@@ -95,12 +134,13 @@ class Set:
 
 
 class Dict:
-    """A dictionary, of which only the items under strings are known."""
+    """A dictionary; of items under other keys than strings only the values are known."""
 
-    __slots__ = ("count", "items", "sealed")
+    __slots__ = ("count", "items", "rest", "sealed")
 
     def __init__(self) -> None:
         self.items: dict[str, Value] = {}
+        self.rest: list[Value] = []
         self.count = 0
         self.sealed = False
         """Whether it became the state of an object, after which it must not change."""
@@ -109,10 +149,12 @@ class Dict:
 class Made:
     """An object made in the stream; `name` is its class or the function that returned it."""
 
-    __slots__ = ("built", "name")
+    __slots__ = ("arguments", "built", "name", "state")
 
-    def __init__(self, name: Name | None = None) -> None:
+    def __init__(self, name: Name | None = None, arguments: tuple[Value, ...] = ()) -> None:
         self.name = name
+        self.arguments = arguments
+        self.state: Value = None
         self.built = False
 
     @property
@@ -129,12 +171,34 @@ class Made:
 class DType(Made):
     """A `numpy.dtype`."""
 
-    __slots__ = ("itemsize", "kind")
+    __slots__ = ("fields", "itemsize", "kind", "order")
 
     def __init__(self, name: Name | None, kind: str, itemsize: int) -> None:
         super().__init__(name)
         self.kind = kind
         self.itemsize = itemsize
+        self.order = "|"
+        """Of its bytes: `<`, `>`, `|` or `=`."""
+        self.fields: dict[str, tuple[DType, int]] = {}
+        """Name → type and place, of a structure."""
+
+
+class Array(Made):
+    """An array of numpy, or a scalar, which is an array without a shape."""
+
+    __slots__ = ("content", "dtype", "shape")
+
+    def __init__(self, name: Name | None) -> None:
+        super().__init__(name)
+        self.dtype: DType | None = None
+        """None until its state is set."""
+        self.shape: tuple[int, ...] = ()
+        self.content: Value = None
+        """Bytes, an `Opaque`, a `Span`, or the `List` of its objects."""
+
+    def fill(self, dtype: DType, shape: tuple[int, ...], content: Value) -> None:
+        """Set what a state, or a call, brings."""
+        self.dtype, self.shape, self.content = dtype, shape, content
 
 
 class Partial(Made):

@@ -1,0 +1,147 @@
+"""Objects of a pickle or a skops file whose numbers compiled code would follow, as the bounds see them.
+
+They are judged when the whole program is known: until its end, it can go on filling what it made.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cannery.audits.ledger import Ledger
+from cannery.audits.values import (
+    Array,
+    Dict,
+    DType,
+    List,
+    Made,
+    Name,
+    Opaque,
+    Partial,
+    Span,
+    Tuple,
+    Value,
+)
+from cannery.bounds.problems import problem_of
+from cannery.bounds.things import BLOCK, Items, Numbers, Objects, Parts, Thing
+
+
+@contextmanager
+def judged(ledger: Ledger) -> Iterator[None]:
+    """Judge what a program makes and the bounds know, when the block ends."""
+    before, member = len(ledger.natives), ledger.member
+    yield
+    for made, offset, place in ledger.natives[before:]:
+        ledger.member = place
+        if problem := problem_of(_thing(made)):
+            message = f"an object of '{made.canonical}' {problem}"
+            ledger.find("hostile-native", "unsafe", message, offset=None if offset < 0 else offset)
+    ledger.member = member
+    del ledger.natives[before:]
+
+
+def _thing(made: Made) -> Thing:
+    return Thing(made.canonical, _seen, state=lambda: made.state, arguments=lambda: made.arguments)
+
+
+def _seen(value: Value) -> Any:
+    """Return a value as the bounds see it; None for what is not known."""
+    match value:
+        case Array():
+            return _array(value)
+        case Partial(function=function):
+            return _seen(function)
+        case Made():
+            return _thing(value)
+        case Name():
+            return Thing(value.canonical, _seen, state=lambda: None)
+        case List() | Tuple():
+            return Items(value.items, _seen)
+        case Dict():
+            return Parts(value.items, _seen, value.rest)
+        case None | bool() | int() | float() | str() | bytes():
+            return value
+    return None
+
+
+def _array(array: Array) -> Any:
+    """Return an array as numbers or objects, a scalar as itself."""
+    if isinstance(array.content, Numbers):
+        return array.content
+    if array.dtype is None:
+        return None
+    if array.dtype.kind == "O":
+        known = array.content.items if isinstance(array.content, List) else ()
+        return Objects(array.shape, Items(known, _seen))
+    dtype, content = _dtype(array.dtype), array.content
+    if not array.shape:
+        found = next(_blocks(content, dtype), None)
+        return None if found is None or dtype.kind == "V" else found[0]
+    return Numbers(dtype, array.shape, lambda: _blocks(content, dtype))
+
+
+def _dtype(found: DType) -> np.dtype[Any]:
+    if found.fields:
+        return np.dtype(
+            {
+                "names": list(found.fields),
+                "formats": [_dtype(kind) for kind, _ in found.fields.values()],
+                "offsets": [offset for _, offset in found.fields.values()],
+                "itemsize": found.itemsize,
+            }
+        )
+    size = found.itemsize // 4 if found.kind == "U" else found.itemsize
+    order = found.order if found.order in "<>" else "="
+    return np.dtype(f"{order}{found.kind}{size}")
+
+
+def _blocks(content: Value, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    span = _span(content)
+    if span is None or not dtype.itemsize:
+        return
+    for block in span.blocks(BLOCK - BLOCK % dtype.itemsize or dtype.itemsize):
+        yield np.frombuffer(block, dtype)
+
+
+def _span(content: Value) -> Span | None:
+    match content:
+        case Span():
+            return content
+        case Opaque(span=span):
+            return span
+        case str():
+            return _span(content.encode("latin-1", "replace"))
+        case bytes() | bytearray():
+            return Span(bytes(content), 0, len(content))
+    return None
+
+
+def stored(data: bytes) -> Numbers:
+    """Return the numbers in an array file that was found to be one."""
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+    else:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+        return Numbers(array.dtype, array.shape, lambda: iter([array.ravel("K")]))
+    span = Span(data, stream.tell(), len(data))
+    return Numbers(dtype, shape, lambda: _blocks(span, dtype))
+
+
+def listed(array: Value) -> list[Any]:
+    """Return the items of a short array of one dimension at most, none of any other."""
+    found = _seen(array)
+    if not isinstance(found, Numbers) or len(found.shape) > 1:
+        return []
+    return list(np.concatenate([*found.blocks(), np.empty(0, found.dtype)])[:_FEW].tolist())
+
+
+_FEW = 8

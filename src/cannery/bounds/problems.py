@@ -1,0 +1,75 @@
+"""Which rule holds for which class."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from cannery.bounds import matrices, neighbours, sources, trees, vectors
+from cannery.bounds.things import BrokenThingError, Thing
+
+Rule = Callable[[Thing], str | None]
+
+_RULES: tuple[tuple[str, Rule], ...] = (
+    ("numpy.random._generator.Generator", sources.source),
+    ("numpy.random._mt19937.", sources.source),
+    ("numpy.random._philox.", sources.source),
+    ("numpy.random._pickle.__bit_generator_ctor", sources.source),
+    ("numpy.random._pickle.__generator_ctor", sources.source),
+    ("numpy.random._pickle.__randomstate_ctor", sources.source),
+    ("numpy.random.mtrand.RandomState", sources.source),
+    ("scipy.interpolate._bsplines.BSpline", vectors.spline),
+    ("scipy.sparse._bsr.", matrices.matrix),
+    ("scipy.sparse._coo.", matrices.matrix),
+    ("scipy.sparse._csc.", matrices.matrix),
+    ("scipy.sparse._csr.", matrices.matrix),
+    ("scipy.sparse._dia.", matrices.matrix),
+    ("scipy.sparse._lil.", matrices.matrix),
+    ("sklearn.cluster._bisect_k_means.BisectingKMeans", vectors.centres),
+    ("sklearn.cluster._kmeans.", vectors.centres),
+    ("sklearn.ensemble._forest.", trees.forest),
+    ("sklearn.ensemble._gb.", trees.stages),
+    ("sklearn.ensemble._hist_gradient_boosting.gradient_boosting.", trees.histograms),
+    ("sklearn.ensemble._hist_gradient_boosting.predictor.", trees.predictor),
+    ("sklearn.ensemble._iforest.", trees.isolation),
+    ("sklearn.feature_extraction._dict_vectorizer.", matrices.vocabulary),
+    ("sklearn.feature_extraction.text.CountVectorizer", matrices.vocabulary),
+    ("sklearn.feature_extraction.text.TfidfVectorizer", matrices.vocabulary),
+    ("sklearn.neighbors._ball_tree.", neighbours.index),
+    ("sklearn.neighbors._classification.", neighbours.estimator),
+    ("sklearn.neighbors._kd_tree.", neighbours.index),
+    ("sklearn.neighbors._lof.", neighbours.estimator),
+    ("sklearn.neighbors._regression.", neighbours.estimator),
+    ("sklearn.neighbors._unsupervised.", neighbours.estimator),
+    ("sklearn.preprocessing._encoders.OneHotEncoder", matrices.categories),
+    ("sklearn.svm._classes.", vectors.machine),
+    ("sklearn.tree._classes.", trees.holder),
+    ("sklearn.tree._tree.Tree", trees.tree),
+)
+"""Where the name of a class begins → what must hold for its objects."""
+
+
+@functools.cache
+def rule_for(name: str) -> Rule | None:
+    """Return the rule for a class, None where it has nothing that native code would follow."""
+    return next((rule for prefix, rule in _RULES if name.startswith(prefix)), None)
+
+
+def problem_of(thing: Thing) -> str | None:
+    """Return what is wrong with a thing, in words that go on after "an object of '…'"."""
+    rule = rule_for(thing.name)
+    if rule is None:
+        return None
+    try:
+        return rule(thing)
+    except BrokenThingError as broken:
+        return str(broken)
+    except (
+        AttributeError,
+        IndexError,
+        KeyError,
+        OverflowError,
+        TypeError,
+        ValueError,
+    ) as error:
+        return f"is not whole: {type(error).__name__}: {str(error)[:80]}"

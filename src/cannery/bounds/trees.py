@@ -1,0 +1,263 @@
+"""Decision trees and their ensembles: nodes, children, columns, values, depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cannery.bounds.things import (
+    BrokenThingError,
+    Numbers,
+    Objects,
+    Thing,
+    attributes,
+    integer,
+    numbers,
+    whole,
+    width,
+    within,
+)
+
+_TREE = "sklearn.tree._tree.Tree"
+_NODES = (
+    ("left_child", "i"), ("right_child", "i"), ("feature", "i"), ("threshold", "f"), ("impurity", "f"),
+    ("n_node_samples", "i"), ("weighted_n_node_samples", "f"),
+)  # fmt: skip
+_MISSING = ("missing_go_to_left", "u")
+"""A field of scikit-learn 1.3 and later."""
+_LARGEST = 1 << 31
+_BITSET = 8
+"""Words of a set of 256 categories."""
+
+
+def tree(thing: Thing) -> str | None:
+    """Judge the nodes and values of one tree."""
+    state = attributes(thing)
+    if len(thing.arguments) != 3:
+        raise BrokenThingError("was not made as trees are")
+    columns, outputs = integer(thing.arguments[0]), integer(thing.arguments[2])
+    classes = numbers(thing.arguments[1], 1)
+    if (
+        not 0 < outputs < _LARGEST
+        or classes.shape != (outputs,)
+        or not within(classes, 1, _LARGEST)
+    ):
+        return "has another number of outputs than it says"
+    nodes, values = numbers(state["nodes"], 1, "V"), numbers(state["values"], 3, "f")
+    fields = nodes.dtype.names or ()
+    kinds = tuple((name, nodes.dtype[name].kind) for name in fields)
+    if kinds not in (_NODES, (*_NODES, _MISSING)):
+        return "has nodes that scikit-learn does not write"
+    count = nodes.shape[0]
+    if count != integer(state["node_count"]) or not count:
+        return "has another number of nodes than it says"
+    if values.shape != (count, outputs, int(whole(classes).max())):
+        return "has values of another shape than its outputs"
+    return _branches(nodes, columns, integer(state["max_depth"]))
+
+
+def _branches(nodes: Numbers, columns: int, deepest: int) -> str | None:
+    left, right, at = _columns(nodes, "left_child", "right_child", "feature")
+    inner = np.flatnonzero(left != -1)
+    if not _descends(left[inner], right[inner], inner, len(left)):
+        return _ASTRAY
+    if problem := _beyond(at[inner], columns):
+        return problem
+    parents = np.zeros(len(left), dtype=np.int64)
+    parents[left[inner]] = inner
+    parents[right[inner]] = inner
+    if np.bincount(np.concatenate((left[inner], right[inner])), minlength=1).max() > 1:
+        return "has nodes that share a child"
+    return None if _depth(parents) <= deepest else "is deeper than it says"
+
+
+_ASTRAY = "has a node whose child does not exist, or is no child"
+
+
+def _columns(nodes: Numbers, *fields: str) -> tuple[NDArray[Any], ...]:
+    blocks = [[block[field] for field in fields] for block in nodes.blocks()]
+    return tuple(np.concatenate(column).astype(np.int64) for column in zip(*blocks, strict=True))
+
+
+def _depth(parents: NDArray[np.int64]) -> int:
+    """Return the length of the longest way up to the root, where every parent stands before its child."""
+    steps = np.minimum(np.arange(len(parents)), 1)
+    while parents.any():
+        steps = steps + steps[parents]
+        parents = parents[parents]
+    return int(steps.max())
+
+
+def _descends(left: NDArray[Any], right: NDArray[Any], at: NDArray[Any], count: int) -> bool:
+    """Whether both children stand behind their parent, and in the tree: then no walk goes in circles."""
+    return all(bool(np.all((side > at) & (side < count))) for side in (left, right))
+
+
+def _beyond(features: NDArray[Any], columns: int) -> str | None:
+    if len(features) and (features.min() < 0 or features.max() >= columns):
+        return f"looks at a column beyond its {columns}"
+    return None
+
+
+def holder(thing: Thing) -> str | None:
+    """Judge an estimator around one tree: it checks the columns for it."""
+    inner = attributes(thing).get("tree_")
+    if inner is None:
+        return None
+    return None if width(thing) == _columns_of(inner) else "takes other columns than its tree"
+
+
+def _columns_of(inner: Any) -> int:
+    if not isinstance(inner, Thing) or inner.name != _TREE or not inner.arguments:
+        raise BrokenThingError("has a tree that is none")
+    return integer(inner.arguments[0])
+
+
+def _members(thing: Thing) -> Iterator[Any]:
+    members = attributes(thing).get("estimators_", ())
+    yield from members.items if isinstance(members, Objects) else members
+
+
+def _trees(thing: Thing) -> list[int]:
+    """Return the columns of every tree of an ensemble."""
+    return [_columns_of(attributes(member).get("tree_")) for member in _members(thing)]
+
+
+def forest(thing: Thing) -> str | None:
+    """Judge a forest: it checks the columns once, for all of its trees."""
+    return None if set(_trees(thing)) <= {width(thing)} else "has trees of different columns"
+
+
+def isolation(thing: Thing) -> str | None:
+    """Judge an isolation forest, in which every tree has columns of its own."""
+    trees = _trees(thing)
+    chosen = attributes(thing).get("estimators_features_", ())
+    if len(chosen) != len(trees):
+        return "has another number of trees than of choices of columns"
+    for columns, own in zip(trees, chosen, strict=True):
+        if numbers(own, 1).shape != (columns,):
+            return "has a tree of other columns than are chosen for it"
+    return None
+
+
+def stages(thing: Thing) -> str | None:
+    """Judge boosted trees: every stage adds to as many scores as a row has."""
+    state = attributes(thing)
+    members = state.get("estimators_")
+    if members is None:
+        return None
+    if not isinstance(members, Objects) or len(members.shape) != 2:
+        return "has stages that are no table of trees"
+    return forest(thing) or _scores(state, members.shape[1])
+
+
+_SEVERAL = ("HalfMultinomialLoss", "MultinomialDeviance")
+
+
+def _scores(state: Mapping[str, Any], trees: int) -> str | None:
+    loss, init = state.get("_loss", state.get("loss_")), state.get("init_")
+    several = isinstance(loss, Thing) and loss.name.endswith(_SEVERAL)
+    if init == "zero":
+        known = state.get("n_trees_per_iteration_")
+        if known is None and isinstance(loss, Thing):
+            known = attributes(loss).get("K")
+        scores = integer(known)
+    elif several and isinstance(init, Thing):
+        scores = _classes(attributes(init))
+    else:
+        scores = 1
+    return None if scores == trees else f"adds {trees} trees to {scores} scores"
+
+
+def _classes(state: Mapping[str, Any]) -> int:
+    """Return how many probabilities a classifier answers."""
+    prior, count = state.get("class_prior_"), state.get("classes_")
+    sizes = {value.shape[0] for value in (prior, count) if isinstance(value, Numbers)}
+    return sizes.pop() if len(sizes) == 1 else -1
+
+
+# Histogram-based boosting
+
+
+def predictor(thing: Thing) -> str | None:
+    """Judge one tree of histogram-based boosting."""
+    state = attributes(thing)
+    nodes = numbers(state["nodes"], 1, "V")
+    at, left, right, *_ = _histogram(nodes)
+    if not nodes.shape[0] or not _descends(left, right, at, nodes.shape[0]):
+        return _ASTRAY
+    for name in ("raw_left_cat_bitsets", "binned_left_cat_bitsets"):
+        sets = state.get(name)
+        if sets is not None and numbers(sets, 2).shape[1] != _BITSET:
+            return "has sets of categories of another size"
+    return None
+
+
+def _histogram(nodes: Numbers) -> tuple[NDArray[Any], ...]:
+    """Return the inner nodes: place, children, column, whether it asks for a category, and its set."""
+    fields: tuple[str, ...] = ("is_leaf", "left", "right", "feature_idx")
+    if set(nodes.dtype.names or ()) >= {"is_categorical", "bitset_idx"}:
+        fields += ("is_categorical", "bitset_idx")
+    leaf, *columns = _columns(nodes, *fields)
+    at = np.flatnonzero(leaf == 0)
+    return at, *(column[at] for column in columns)
+
+
+def histograms(thing: Thing) -> str | None:
+    """Judge a model of histogram-based boosting: columns, and sets of categories."""
+    state = attributes(thing)
+    columns = width(thing)
+    predictors = [one for stage in state.get("_predictors", ()) for one in stage]
+    if predictors and columns is None:
+        return "does not say how many columns it takes"
+    known: NDArray[np.bool_] | None = None
+    for one in predictors:
+        parts = attributes(one)
+        _, _, _, features, *sets = _histogram(numbers(parts["nodes"], 1, "V"))
+        if problem := _beyond(features, columns or 0):
+            return problem
+        if not sets or not sets[0].any():
+            continue
+        known = _categorical(state, columns or 0) if known is None else known
+        asking = sets[0] != 0
+        if not known[features[asking]].all():
+            return "splits a number by categories"
+        if sets[1][asking].max() >= numbers(parts["raw_left_cat_bitsets"], 2).shape[0]:
+            return "has a node whose categories do not exist"
+    return _remapped(state, columns) if predictors else None
+
+
+def _categorical(state: Mapping[str, Any], columns: int) -> NDArray[np.bool_]:
+    mask = numbers(attributes(state["_bin_mapper"])["is_categorical_"], 1, "bu")
+    if mask.shape != (columns,):
+        raise BrokenThingError("has categories for other columns")
+    return whole(mask).astype(bool)
+
+
+_KEEPS = ("sklearn.preprocessing._encoders.OrdinalEncoder", "FunctionTransformer")
+
+
+def _remapped(state: Mapping[str, Any], columns: int | None) -> str | None:
+    """Judge what puts the categories in front (since scikit-learn 1.4): no column may get lost."""
+    before = state.get("_preprocessor")
+    if before is None:
+        return None
+    inside = attributes(before)
+    chosen = inside["_transformer_to_input_indices"]
+    kept = 0
+    for name, step, *_ in inside["transformers_"]:
+        if isinstance(step, Thing) and step.name.endswith(_KEEPS) and isinstance(chosen, Mapping):
+            kept += len(chosen[name]) if isinstance(chosen[name], Sequence) else 0
+            function = attributes(step).get("func")
+            if function is not None and not _checks(function):
+                return "has a step in front that may drop columns"
+    return None if kept == columns else "drops columns that its trees look at"
+
+
+def _checks(function: Any) -> bool:
+    """Whether a function is scikit-learn's check of arrays, with or without arguments bound."""
+    name = getattr(function, "name", "")
+    return bool(str(name).endswith("sklearn.utils.validation.check_array"))

@@ -1,0 +1,110 @@
+"""Numbers that compiled code would follow out of bounds are found before anything is opened."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+import joblib
+import numpy as np
+import pickles as p
+import pytest
+import skops.io
+from audit_sources import AuditBytes
+from bent import BENT, FAR, HONEST, LABELS, ROWS, TOLD, Told
+from sklearn.base import clone
+from sklearn.tree import DecisionTreeClassifier
+from skops.io.exceptions import UnsupportedTypeException
+
+
+def dumped(value: Any, compress: Any = 0) -> bytes:
+    """Save by joblib into memory."""
+    stream = io.BytesIO()
+    joblib.dump(value, stream, compress=compress)
+    return stream.getvalue()
+
+
+def rules(found: Any) -> set[str]:
+    """Return the rules that are broken."""
+    return {finding.rule for finding in found.findings}
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_what_leads_nowhere_is_unsafe(name: str, audit_bytes: AuditBytes) -> None:
+    """In every form in which the model can be saved, and for no other reason."""
+    model = BENT[name]()
+    for protocol in range(6):
+        found = audit_bytes(pickle.dumps(model, protocol))
+        assert (protocol, found.verdict, rules(found)) == (protocol, "unsafe", {"hostile-native"})
+    for compress in (0, ("zlib", 3)):
+        found = audit_bytes(dumped(model, compress), "joblib")
+        assert (found.verdict, rules(found)) == ("unsafe", {"hostile-native"})
+    try:
+        data = skops.io.dumps(model)
+    except (UnsupportedTypeException, NotImplementedError):
+        return
+    assert rules(audit_bytes(data, "skops")) == {"hostile-native"}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_state_that_is_not_that_of_a_tree_is_unsafe(name: str, audit_bytes: AuditBytes) -> None:
+    """Counts, shapes and fields agree with each other, or the tree would be read beyond them."""
+    model = TOLD[name]()
+    for protocol in (2, 4, 5):
+        found = audit_bytes(pickle.dumps(model, protocol))
+        assert (found.verdict, rules(found)) == ("unsafe", {"hostile-native"})
+    assert audit_bytes(dumped(model), "joblib").verdict == "unsafe"
+
+
+@pytest.mark.parametrize("model", HONEST, ids=repr)
+def test_what_was_fitted_is_safe(model: Any, audit_bytes: AuditBytes) -> None:
+    """Fitted models of the same kinds hold, in every form."""
+    fitted = clone(model).fit(ROWS, LABELS)
+    for protocol in range(6):
+        assert audit_bytes(pickle.dumps(fitted, protocol)).findings == ()
+    assert audit_bytes(dumped(fitted), "joblib").findings == ()
+    assert audit_bytes(skops.io.dumps(fitted), "skops").findings == ()
+
+
+def test_a_tree_is_judged_as_it_is_at_the_end(audit_bytes: AuditBytes) -> None:
+    """A state that is filled in after the tree has got it is looked at all the same."""
+    model = DecisionTreeClassifier().fit(ROWS, LABELS)
+    function, arguments, state = model.tree_.__reduce__()
+    state["nodes"]["left_child"][0] = FAR
+    late = Told(function, arguments, state)
+    model.tree_ = None
+    # The estimator is built first, and refers to a tree that has no state yet.
+    program = pickle.dumps([late, model], 2)
+    assert rules(audit_bytes(program)) == {"hostile-native"}
+
+
+def test_the_place_of_an_object_is_told(audit_bytes: AuditBytes) -> None:
+    """The finding says which class it is, what is wrong with it, and where its state is set."""
+    found = audit_bytes(pickle.dumps(BENT["feature"]()))
+    finding = found.findings[0]
+    assert finding.message == (
+        "an object of 'sklearn.tree._tree.Tree' looks at a column beyond its 4"
+    )
+    assert finding.offset
+    assert (
+        audit_bytes(skops.io.dumps(BENT["feature"]()), "skops").findings[0].member == "schema.json"
+    )
+
+
+def test_byte_orders_and_views_are_read_as_they_are(audit_bytes: AuditBytes) -> None:
+    """An index of the other byte order is the number that it is for numpy."""
+    swapped = BENT["sparse columns"]()
+    matrix = swapped["weights"][0]
+    matrix.indices = np.array([0, 1, 2, 3, 4], dtype=">i4")
+    assert audit_bytes(pickle.dumps(swapped)).findings == ()
+    matrix.indices = np.array([0, 1, 2, 3, 1 << 24], dtype=">i4")
+    assert rules(audit_bytes(pickle.dumps(swapped))) == {"hostile-native"}
+
+
+def test_a_state_that_holds_itself_ends(audit_bytes: AuditBytes) -> None:
+    """Parts of a state are looked at once and not followed for ever."""
+    tree = p.name("sklearn.ensemble._gb", "GradientBoostingClassifier")
+    itself = p.EMPTY_LIST + p.put(0) + p.get(0) + b"a"
+    program = p.make_pickle(p.built(p.made(tree), p.items(estimators_=itself)))
+    assert rules(audit_bytes(program)) == {"hostile-native"}
