@@ -12,7 +12,7 @@ from churn_cans import Caller
 from uvicorn.server import ServerState
 
 from cannery.serving.http import Application
-from cannery.serving.server import Protocol
+from cannery.serving.protocol import Protocol
 
 
 def test_a_body_that_never_comes_is_not_waited_for(app: Application) -> None:

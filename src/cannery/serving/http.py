@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
 from itertools import count
 from secrets import randbits
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cannery.errors import CanneryError, SchemaError
 from cannery.serving.bodies import Budget, Crowded, Gone, Held, Message, Receive, TooLarge, unpacked
@@ -23,6 +23,9 @@ from cannery.serving.messages import Headers, Request, Response, error_response
 from cannery.serving.operations import Operation
 from cannery.serving.routes import SEE, Desk, Handler, Routes
 from cannery.serving.scoring import Scoring
+
+if TYPE_CHECKING:
+    from cannery.serving.hot import Turn
 
 Send = Callable[[Message], Awaitable[None]]
 
@@ -54,7 +57,8 @@ class Application:
         self.desk = desk
         self.scoring = scoring
         self.routes = routes
-        self._gate = gate or Gate()
+        self.turn: Turn | None = None
+        self.gate = gate or Gate()
         self._patience = patience
         self._budget = Budget(max_body)
         self._numbers = count(randbits(120))
@@ -106,7 +110,7 @@ class Application:
             (b"x-request-id", identity),
             *self._headers,
             *((name.encode(), value.encode()) for name, value in response.headers),
-            *((name.encode(), value.encode()) for name, value in self._gate.shared(headers)),
+            *((name.encode(), value.encode()) for name, value in self.gate.shared(headers)),
         ]
 
     def tell(
@@ -140,7 +144,7 @@ class Application:
         method: str = scope["method"]
         methods = self.routes.get(path)
         route = path if methods else "other"
-        if refused := self._gate.refuse(path, method, headers):
+        if refused := self.gate.refuse(path, method, headers):
             return route, refused
         if methods is None:
             return "other", error_response(404, f"no such path here; see {', '.join(('/', *SEE))}")
@@ -153,7 +157,7 @@ class Application:
             try:
                 body = await held.read(headers, receive, self._patience)
                 query = scope.get("query_string", b"").decode("latin-1")
-                return path, await self._handle(handler, _request(headers, body, query), held)
+                return path, await self._handle(handler, request_of(headers, body, query), held)
             except TooLarge:
                 limit = self._budget.limit
                 message = f"the body is longer than {limit} bytes; send fewer records at a time"
@@ -182,14 +186,8 @@ class Application:
             return await self.scoring.respond(handler, request)
         except (TooLarge, Crowded):
             raise
-        except CanneryError as error:
-            _log.error("request failed: %s", error.message)
-            return error_response(500, error.message)
         except Exception as error:
-            # Neither the message nor the values are logged: they may hold what the caller sent.
-            frames = "".join(traceback.format_tb(error.__traceback__)[-4:])
-            _log.error("request failed: %s\n%s", type(error).__name__, frames)
-            return error_response(500, "the service failed on this request")
+            return broken(error)
 
     async def _send(
         self, head: list[tuple[bytes, bytes]], body: bytes, status: int, send: Send
@@ -198,7 +196,19 @@ class Application:
         await send({"type": "http.response.body", "body": body})
 
 
-def _request(headers: dict[bytes, bytes], body: bytes, query: str) -> Request:
+def broken(error: Exception) -> Response:
+    """Return the answer to a request on which we failed, and log where."""
+    if isinstance(error, CanneryError):
+        _log.error("request failed: %s", error.message)
+        return error_response(500, error.message)
+    # Neither the message nor the values are logged: they may hold what the caller sent.
+    frames = "".join(traceback.format_tb(error.__traceback__)[-4:])
+    _log.error("request failed: %s\n%s", type(error).__name__, frames)
+    return error_response(500, "the service failed on this request")
+
+
+def request_of(headers: Mapping[bytes, bytes], body: bytes, query: str) -> Request:
+    """Return a request whose body has arrived."""
     named = headers.get(b"content-type", b"").decode("latin-1").lower()
     kind, _, parameters = named.partition(";")
     charset = parameters.partition("charset=")[2].partition(";")[0]

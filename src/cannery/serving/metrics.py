@@ -61,11 +61,16 @@ class Metrics:
 
     def observe(self, method: str, path: str, code: int, seconds: float) -> None:
         """Count one finished request; `path` is a route, never what a caller made up."""
-        self._requests[method, path, code] += 1
+        self.observe_all(method, path, code, (seconds,))
+
+    def observe_all(self, method: str, path: str, code: int, seconds: Sequence[float]) -> None:
+        """Count requests that finished together."""
+        self._requests[method, path, code] += len(seconds)
         latency = self._latency.get(path)
         if latency is None:
             latency = self._latency[path] = Histogram(BUCKETS)
-        latency.add(seconds)
+        for value in seconds:
+            latency.add(value)
 
     def scored(self, rows: int, answer: Answer) -> None:
         """Count one call of the model; what it answered is looked at when somebody asks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -19,20 +20,37 @@ ROUNDING = 1e-6
 """How far a probability may be outside [0, 1] by rounding; it is brought back."""
 
 
+Typed = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], bool]
+"""Rows in their types, not yet packed: numbers and texts of each, in the signature's order, and whether
+the body was a record, not an array of records. (A tuple: a named one takes longer than to decode a record.)"""
+
+
 class Schema:
     """The typed decoders of one signature."""
 
-    __slots__ = ("_closed", "_many", "_numbers", "_one", "_row", "_strings", "signature")
+    __slots__ = (
+        "_closed",
+        "_many",
+        "_marks",
+        "_numbers",
+        "_one",
+        "_row",
+        "_strings",
+        "_voids",
+        "signature",
+    )
 
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
         self._row = _struct(signature)
-        self._one = msgspec.json.Decoder(self._row)
-        self._many = msgspec.json.Decoder(list[self._row])  # type: ignore[name-defined]
+        self._one = msgspec.json.Decoder(self._row).decode
+        self._many = msgspec.json.Decoder(list[self._row]).decode  # type: ignore[name-defined]
         places = {f.name: f"f{index}" for index, f in enumerate(signature.features)}
         self._numbers = _getter([places[f.name] for f in signature.numbers])
         self._strings = _getter([places[f.name] for f in signature.strings])
         self._closed = _closed(signature)
+        self._voids = any(f.nullable for f in signature.strings)
+        self._marks = 2 * (len(signature.features) + len(signature.strings))
 
     def decode(self, body: bytes) -> tuple[Batch, bool]:
         """Return the batch in a JSON body, and whether the body is a single record.
@@ -40,13 +58,9 @@ class Schema:
         Raises MalformedError for what is no JSON (or names a key twice), SchemaError with every
         issue for what is JSON but doesn't fit.
         """
-        single = body.lstrip()[:1] != b"["
-        try:
-            rows = [self._one.decode(body)] if single else self._many.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            rows = None
-        if rows is not None and (batch := self._pack(rows, body)) is not None:
-            return batch, single
+        typed = self.typed(body)
+        if typed is not None and (batch := self.packed(*typed[:2])) is not None:
+            return batch, typed[2]
         value = parse(body)
         if not isinstance(value, dict | list):
             expected = "an object, or an array of objects"
@@ -61,23 +75,39 @@ class Schema:
         try:
             rows = msgspec.convert(records, list[self._row])  # type: ignore[name-defined]
         except (msgspec.ValidationError, TypeError):
-            rows = None
-        if rows is not None and (batch := self._pack(rows, None)) is not None:
-            return batch
-        return explain(records, self.signature)
+            return explain(records, self.signature)
+        strings = list(map(self._strings, rows))
+        batch = self.packed(list(map(self._numbers, rows)), strings) if _unicode(strings) else None
+        return explain(records, self.signature) if batch is None else batch
 
-    def _pack(self, rows: list[Any], body: bytes | None) -> Batch | None:
-        """Return the batch of typed rows, or None where only `explain` can judge them."""
-        numbers, strings = list(map(self._numbers, rows)), list(map(self._strings, rows))
-        voids = sum(row.count(None) for row in strings)
-        sound = _unicode(strings) if body is None else self._once(body, len(rows), voids)
-        if not sound or any(NULL_STRING in row for row in strings):
+    def typed(self, body: bytes) -> Typed | None:
+        """Return the rows of a JSON body, or None where only `explain` can judge them."""
+        single = body[:1] == b"{" or body.lstrip()[:1] != b"["
+        try:
+            rows = [self._one(body)] if single else self._many(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        if voids:
+        strings = [self._strings(row) for row in rows]
+        # The decoder takes the last of two equal keys. Where nothing is escaped, each key and each
+        # text has two quotation marks, so that their number tells.
+        marks = self._marks * len(rows)
+        if self._voids:
+            marks -= 2 * sum([row.count(None) for row in strings])
+        if body.count(b'"') != marks or b"\\" in body:
+            return None
+        return [self._numbers(row) for row in rows], strings, single
+
+    def packed(
+        self, numbers: list[tuple[Any, ...]], strings: list[tuple[Any, ...]]
+    ) -> Batch | None:
+        """Return the batch of typed rows, or None where only `explain` can judge them."""
+        if NULL_STRING in chain.from_iterable(strings):
+            return None
+        if self._voids and None in chain.from_iterable(strings):
             strings = [tuple(NULL_STRING if v is None else v for v in row) for row in strings]
         batch = pack(numbers, strings, self.signature)
-        nulls = sum(row.count(None) for row in numbers)
-        if np.count_nonzero(~np.isfinite(batch.numbers)) != nulls:
+        bad = np.count_nonzero(~np.isfinite(batch.numbers))
+        if bad and bad != sum(row.count(None) for row in numbers):
             return None
         return batch if self._seen(batch) else None
 
@@ -90,15 +120,6 @@ class Schema:
             ):  # NaN, a null, is unequal to itself
                 return False
         return True
-
-    def _once(self, body: bytes, rows: int, voids: int) -> bool:
-        """Whether every key stands there exactly once.
-
-        The decoder takes the last of two equal keys. Where nothing is escaped, each key and each
-        text has two quotation marks, so that their number tells.
-        """
-        marks = 2 * (rows * (len(self.signature.features) + len(self.signature.strings)) - voids)
-        return b"\\" not in body and body.count(b'"') == marks
 
 
 def encode(records: Sequence[Mapping[str, Any]], signature: Signature) -> Batch:

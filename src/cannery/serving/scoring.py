@@ -110,11 +110,8 @@ class Scoring:
                 return await self.aside(self._written, question, answer)
             question = operation.read(request)
             return self._written(question, await self._asked(question.batch))
-        except SchemaError as error:
-            self._metrics.refused(error)
-            return operation.refuse(error)
-        except ProofError as error:
-            return operation.fail(500, error.message)
+        except (SchemaError, ProofError) as error:
+            return self._refused(operation, error)
         except _Full:
             message = f"{self._waiting} requests wait already"
             return operation.fail(503, message, headers=(("retry-after", "1"),))
@@ -122,6 +119,14 @@ class Scoring:
             return operation.fail(
                 504, f"the model had no time for this within {self._deadline:g} s"
             )
+
+    def respond_now(self, operation: Operation, request: Request) -> Response:
+        """Answer one small request within the turn, as `respond` does."""
+        try:
+            question = operation.read(request)
+            return self._written(question, self.score(question.batch))
+        except (SchemaError, ProofError) as error:
+            return self._refused(operation, error)
 
     def score(self, batch: Batch) -> Answer:
         """Return the model's answer now."""
@@ -133,6 +138,12 @@ class Scoring:
         """Act in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reading, act, *arguments)
+
+    def _refused(self, operation: Operation, error: SchemaError | ProofError) -> Response:
+        if isinstance(error, ProofError):
+            return operation.fail(500, error.message)
+        self._metrics.refused(error)
+        return operation.refuse(error)
 
     def _written(self, question: Question, answer: Answer) -> Response:
         """Return the response to a question."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import signal
@@ -10,12 +9,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from cannery.errors import UsageError
+from cannery.serving.hot import HotProtocol
 from cannery.serving.http import Application
 from cannery.serving.metrics import Metrics
 from cannery.serving.routes import Desk, routes_of
@@ -27,65 +25,10 @@ CONNECTIONS = 1000
 """At once; one more is answered 503. Below the usual limit of 1024 open files."""
 KEEP_ALIVE = 75
 """Seconds of idleness; longer than the 60 of load balancers, which else meet closed connections."""
-HEAD_SECONDS = 20.0
-"""In which a request's head must be here whole: callers who dawdle would take every connection."""
-HEAD_LIMIT = 64 << 10
-"""Bytes of a head after which no further ones are read."""
 GRACE = 8
 """Seconds for requests in flight when the service is told to end: orchestrators kill after 10."""
 
 _log = logging.getLogger(__name__)
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, which waits for a request's head neither forever nor for any number of bytes."""
-
-    head_seconds = HEAD_SECONDS
-    head_limit = HEAD_LIMIT
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._late: asyncio.TimerHandle | None = None
-        self._head = 0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect the first head from now on."""
-        super().connection_made(transport)
-        self._expect()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Expect nothing more."""
-        self._come()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Count what comes before a head is whole."""
-        if self._late is not None and self._head > self.head_limit:
-            self._come()
-            self.send_400_response("The head of the request is too long.")
-            return
-        self._head += len(data)
-        super().data_received(data)
-
-    def on_message_begin(self) -> None:
-        """Expect the head that begins here, also on a connection that was kept."""
-        self._expect()
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """Be patient again: a body has a limit of its own."""
-        self._come()
-        super().on_headers_complete()
-
-    def _expect(self) -> None:
-        if self._late is None:
-            self._head = 0
-            self._late = self.loop.call_later(self.head_seconds, self.transport.close)
-
-    def _come(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
 
 
 class _Server(uvicorn.Server):
@@ -161,7 +104,7 @@ def run(service: Service, settings: Settings, listener: socket.socket) -> int:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=Protocol,
+        http=HotProtocol,
         ws="none",
         lifespan="off",
         interface="asgi3",

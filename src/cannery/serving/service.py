@@ -35,14 +35,14 @@ class Service:
     Nothing in it changes, so that any number of threads may ask it.
     """
 
-    __slots__ = ("_body", "_schema", "_scorer", "canary", "digest", "manifest")
+    __slots__ = ("_body", "_scorer", "canary", "digest", "manifest", "schema")
 
     def __init__(self, manifest: CanManifest, digest: str, canary: Canary, scorer: Scorer) -> None:
         self.manifest = manifest
         self.digest = digest
         self.canary = canary
         self._scorer = scorer
-        self._schema = Schema(manifest.signature)
+        self.schema = Schema(manifest.signature)
         self._body = msgspec.json.encode(canary.records)
 
     def decode(self, body: bytes) -> tuple[Batch, bool]:
@@ -50,11 +50,11 @@ class Service:
 
         Raises MalformedError, or SchemaError with every issue.
         """
-        return self._schema.decode(body)
+        return self.schema.decode(body)
 
     def encode(self, records: Sequence[Mapping[str, Any]]) -> Batch:
         """Return the batch of records; raises SchemaError with every issue."""
-        return self._schema.encode(records)
+        return self.schema.encode(records)
 
     def answer(self, batch: Batch) -> Answer:
         """Return one array for each field of the answer; raises ProofError for one that can't be right."""

@@ -1,0 +1,67 @@
+"""uvicorn's protocol with limits of our own on the head of a request."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_SECONDS = 20.0
+"""In which a request's head must be here whole: callers who dawdle would take every connection."""
+HEAD_LIMIT = 64 << 10
+"""Bytes of a head after which no further ones are read."""
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, which waits for a request's head neither forever nor for any number of bytes."""
+
+    head_seconds = HEAD_SECONDS
+    head_limit = HEAD_LIMIT
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._late: asyncio.TimerHandle | None = None
+        self._head = 0
+        self._begun = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expect the first head from now on."""
+        super().connection_made(transport)
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expect nothing more."""
+        self._come()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what comes before a head is whole; also on a connection that was kept."""
+        if self._late is not None and self._head > self.head_limit:
+            self._come()
+            self.send_400_response("The head of the request is too long.")
+            return
+        self._head += len(data)
+        super().data_received(data)
+        if self._begun and self._late is None:
+            self._expect()
+
+    def on_message_begin(self) -> None:
+        """Note that a head has begun; most are whole when the data that brought them is read."""
+        self._begun = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Be patient again: a body has a limit of its own."""
+        self._come()
+        super().on_headers_complete()
+
+    def _expect(self) -> None:
+        self._head = 0
+        self._late = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def _come(self) -> None:
+        self._begun = False
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None

@@ -1,0 +1,261 @@
+"""The short cut for small requests gives the same bytes as the ASGI application, whatever comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import uvicorn
+from churn_cans import RECORD, RECORDS, MakeCan, expected, make_graph
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from uvicorn.server import ServerState
+
+from cannery.cans.open import open_can
+from cannery.serving.hot import HotProtocol
+from cannery.serving.http import Application
+from cannery.serving.protocol import Protocol
+from cannery.serving.server import application
+from cannery.serving.service import load, open_service
+from cannery.serving.settings import Settings
+
+Talk = tuple[bytes, ...]
+MakeApp = Callable[[], Application]
+
+
+def request(body: bytes, *lines: bytes, start: bytes = b"POST /predict HTTP/1.1") -> bytes:
+    """Return a request with its length, an id, and further lines of the head."""
+    length = b"Content-Length: %d" % len(body)
+    head = (start, b"Host: here", b"X-Request-ID: one", length, *lines)
+    return b"\r\n".join(head) + b"\r\n\r\n" + body
+
+
+def configured(app: Application, kind: type[Protocol]) -> uvicorn.Config:
+    """Return uvicorn's settings for a protocol, as the service has them."""
+    config = uvicorn.Config(
+        app,
+        http=kind,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        proxy_headers=False,
+        limit_concurrency=100,
+    )
+    config.load()
+    return config
+
+
+def said(app: Application, kind: type[Protocol], *pieces: bytes) -> bytes:
+    """Return what a server of this protocol answers to these pieces, sent one after the other."""
+
+    async def talk() -> bytes:
+        config = configured(app, kind)
+        state = ServerState()
+        make = partial(kind, config=config, server_state=state, app_state={})
+        loop = asyncio.get_running_loop()
+        async with await loop.create_server(make, "127.0.0.1", 0) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.005 if len(pieces) > 1 else 0)
+            answer = b""
+            with contextlib.suppress(ConnectionResetError, TimeoutError):
+                while block := await asyncio.wait_for(reader.read(1 << 16), 0.05):
+                    answer += block
+            writer.close()
+            while state.connections or state.tasks:
+                await asyncio.sleep(0.001)
+            return re.sub(rb"date: [^\r]*\r\n", b"", answer)
+
+    return asyncio.run(talk())
+
+
+class Counted(Application):
+    """An application that counts the requests which come the long way."""
+
+    calls = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Count, and answer."""
+        self.calls += 1
+        await super().__call__(scope, receive, send)
+
+
+@pytest.fixture
+def counted(app: Application) -> Counted:
+    """Return a healthy application that counts."""
+    return Counted(app.desk, app.routes, app.scoring, max_body=1 << 20)
+
+
+def both(app: Application, *pieces: bytes) -> bytes:
+    """Return what both ways answer; they must be equal."""
+    short = said(app, HotProtocol, *pieces)
+    assert short == said(app, Protocol, *pieces)
+    return short
+
+
+GOOD = json.dumps(RECORD).encode()
+LIST = json.dumps(RECORDS).encode()
+JSON = b"Content-Type: application/json"
+
+TALKS: dict[str, Talk] = {
+    "a record": (request(GOOD, JSON),),
+    "no content type": (request(GOOD),),
+    "a list": (request(LIST, JSON),),
+    "an empty list": (request(b"[]"),),
+    "spaces": (request(b"  " + GOOD + b"\n"),),
+    "an escape": (request(GOOD.replace(b"month", b"m\\u006fnth", 1)),),
+    "another type": (request(GOOD, b"Content-Type: text/plain"),),
+    "a charset": (request(GOOD, JSON + b"; charset=utf-8"),),
+    "a form": (request(GOOD, b"Content-Type: application/x-www-form-urlencoded"),),
+    "close": (request(GOOD, b"Connection: close"),),
+    "HTTP/1.0": (request(GOOD, start=b"POST /predict HTTP/1.0"),),
+    "a query": (request(GOOD, start=b"POST /predict?outputs=label HTTP/1.1"),),
+    "another method": (request(GOOD, start=b"PUT /predict HTTP/1.1"),),
+    "another path": (request(GOOD, start=b"POST /predicts HTTP/1.1"),),
+    "an origin": (request(GOOD, b"Origin: https://shop.example"),),
+    "expect": (request(GOOD, b"Expect: 100-continue"),),
+    "two lengths": (request(GOOD, b"Content-Length: 3"),),
+    "two ids": (request(GOOD, b"X-Request-ID: two"),),
+    "no id that we take": (request(GOOD, b"X-Request-ID: one").replace(b": one", b": a b", 1),),
+    "chunked": (
+        b"POST /predict HTTP/1.1\r\nHost: a\r\nX-Request-ID: c\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"%x\r\n%s\r\n0\r\n\r\n" % (len(GOOD), GOOD),
+    ),
+    "no JSON": (request(b"{"),),
+    "no UTF-8": (request(b'{"tenure": "\xff"}'),),
+    "nothing": (request(b""),),
+    "a wrong record": (request(b'{"tenure": "2", "color": 1}'),),
+    "a number": (request(b"7"),),
+    "nested deep": (request(b"[" * 3000),),
+    "a field nested deep": (request(GOOD.replace(b"89.1", b"[" * 2000)),),
+    "a key twice": (request(GOOD[:-1] + b', "tenure": 3}'),),
+    "too large a number": (request(GOOD.replace(b"89.1", b"1e999")),),
+    "a long body": (request(b"[" + b",".join([GOOD] * 500) + b"]"),),
+    "pipelined": (request(GOOD) + request(LIST) + request(b"{") + request(GOOD),),
+    "pipelined with others": (
+        request(GOOD)
+        + request(b"", start=b"GET /livez HTTP/1.1")
+        + request(LIST, b"Connection: close")
+        + request(GOOD),
+    ),
+    "kept": (request(GOOD), request(LIST), request(b"{"), request(GOOD)),
+    "no HTTP": (b"HELLO\r\n\r\n",),
+    "a bad header": (request(GOOD, b"bad header"),),
+    "good, then no HTTP": (request(GOOD) + b"HELLO\r\n\r\n",),
+}
+
+
+@pytest.mark.parametrize("name", TALKS)
+def test_both_ways_give_the_same_bytes(app: Application, name: str) -> None:
+    """Plain, odd, wrong and pipelined requests."""
+    assert both(app, *TALKS[name]).startswith(b"HTTP/1.1 ")
+
+
+@pytest.mark.parametrize("name", ["a record", "a list", "chunked", "no JSON", "pipelined"])
+@pytest.mark.parametrize("at", [1, 30, 95, 100, 120])
+def test_it_does_not_matter_where_a_request_is_split(app: Application, name: str, at: int) -> None:
+    """A head in two parts, and a body that comes later."""
+    (whole,) = TALKS[name]
+    assert both(app, whole[:at], whole[at:]) == said(app, Protocol, whole)
+
+
+def test_a_request_byte_by_byte_is_answered_too(app: Application) -> None:
+    """The slowest caller within the limits of time."""
+    whole = request(GOOD, JSON)
+    answer = both(app, *(whole[i : i + 1] for i in range(len(whole))))
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == pytest.approx(expected(RECORD))
+
+
+@given(data=st.data())
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_mangled_requests_are_answered_alike(app: Application, data: st.DataObject) -> None:
+    """A byte changed, lost or doubled anywhere: both ways say the same."""
+    whole = bytearray(request(GOOD, JSON))
+    place = data.draw(st.integers(0, len(whole) - 1))
+    match data.draw(st.sampled_from(("change", "lose", "double"))):
+        case "change":
+            whole[place] = data.draw(st.integers(0, 255))
+        case "lose":
+            del whole[place]
+        case _:
+            whole.insert(place, whole[place])
+    short = said(app, HotProtocol, bytes(whole))
+    assert without_ids(short) == without_ids(said(app, Protocol, bytes(whole)))
+
+
+def without_ids(answer: bytes) -> bytes:
+    """Return an answer without ids that were made."""
+    return re.sub(rb"x-request-id: [0-9a-f]{32}\r\n", b"", answer)
+
+
+def test_plain_requests_take_the_short_cut_and_others_do_not(counted: Counted) -> None:
+    """The application is not called for what is plain."""
+    said(counted, HotProtocol, request(GOOD, JSON), request(LIST), request(b"{"))
+    assert counted.calls == 0
+    said(counted, HotProtocol, request(GOOD, b"Content-Type: text/plain"))
+    assert counted.calls == 1
+
+
+def test_what_arrives_together_is_scored_together(counted: Counted) -> None:
+    """Twenty connections in one turn make few calls of the model, each gets its own answer."""
+    config = configured(counted, HotProtocol)
+    state = ServerState()
+
+    async def ask(place: Any, tenure: int) -> Any:
+        reader, writer = await asyncio.open_connection(*place)
+        writer.write(
+            request(json.dumps({**RECORD, "tenure": tenure}).encode(), b"Connection: keep-alive")
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(re.search(rb"content-length: (\d+)", head)[1])
+        answer = json.loads(await reader.readexactly(length))
+        writer.close()
+        return answer
+
+    async def talk() -> list[Any]:
+        make = partial(HotProtocol, config=config, server_state=state, app_state={})
+        async with await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0) as server:
+            place = server.sockets[0].getsockname()
+            answers = await asyncio.gather(*(ask(place, tenure) for tenure in range(20)))
+            while state.connections:
+                await asyncio.sleep(0.001)
+            return answers
+
+    answers = asyncio.run(talk())
+    assert answers == [
+        pytest.approx(expected({**RECORD, "tenure": tenure})) for tenure in range(20)
+    ]
+    text = counted.desk.metrics.text().decode()
+    assert "cannery_batch_rows_sum 20.0" in text
+    calls = int(re.search(r"cannery_batch_rows_count (\d+)", text)[1])
+    assert calls < 20
+
+
+def test_one_bad_answer_does_not_spoil_the_turn(make_can: MakeCan) -> None:
+    """Where the model fails on one request of a turn, the others are answered."""
+    app = application(load(open_can(make_can(graph=make_graph(factor=1.2)).folder)), Settings())
+    bad, good = json.dumps({**RECORD, "tenure": -99}).encode(), GOOD
+    both(app, request(bad) + request(good))
+    answer = said(app, HotProtocol, request(bad))
+    assert answer.startswith(b"HTTP/1.1 500")
+
+
+def test_a_token_or_origins_close_the_short_cut(make_can: MakeCan) -> None:
+    """Who may ask is decided in one place alone."""
+    from cannery.serving.gates import Gate
+
+    app = application(open_service(make_can().folder), Settings(gate=Gate(token="s3cret")))
+    assert said(app, HotProtocol, request(GOOD)).startswith(b"HTTP/1.1 401")
+    right = request(GOOD, b"Authorization: Bearer s3cret")
+    assert said(app, HotProtocol, right).startswith(b"HTTP/1.1 200")
