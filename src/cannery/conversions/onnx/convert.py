@@ -10,6 +10,7 @@ from onnx import TensorProto
 from cannery.cans.manifest import Feed
 from cannery.conversions.onnx import (
     bayes,
+    boosts,
     catboost,
     clusters,
     composites,
@@ -22,6 +23,7 @@ from cannery.conversions.onnx import (
     lightgbm,
     linear,
     machines,
+    multiples,
     neighbors,
     outliers,
     projections,
@@ -50,6 +52,7 @@ from cannery.signatures import Feature
 
 TABLE: dict[str, Emit] = {
     **bayes.TABLE,
+    **boosts.TABLE,
     **catboost.TABLE,
     **clusters.TABLE,
     **composites.TABLE,
@@ -62,6 +65,7 @@ TABLE: dict[str, Emit] = {
     **lightgbm.TABLE,
     **linear.TABLE,
     **machines.TABLE,
+    **multiples.TABLE,
     **neighbors.TABLE,
     **outliers.TABLE,
     **projections.TABLE,

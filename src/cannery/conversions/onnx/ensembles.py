@@ -1,4 +1,4 @@
-"""Estimators that let others decide: votes, stacks, bags, boosts, calibrations and thresholds."""
+"""Estimators that let others decide: votes, stacks and bags."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cannery.conversions.onnx.answers import (
-    both,
     by_highest,
-    exceeds,
     first_highest,
     mean,
-    softmax,
     stand,
 )
 from cannery.conversions.onnx.builder import Graph
@@ -28,7 +25,7 @@ from cannery.conversions.onnx.trees import fractions, tree_of
 _TREES = ("DecisionTree", "ExtraTree")
 
 
-def _sum(graph: Graph, wires: list[str]) -> str:
+def total_of(graph: Graph, wires: list[str]) -> str:
     """Add in order, as scikit-learn does."""
     total = wires[0]
     for wire in wires[1:]:
@@ -39,12 +36,12 @@ def _sum(graph: Graph, wires: list[str]) -> str:
 def _average(graph: Graph, wires: list[str], weights: Any) -> str:
     """Return numpy's average of equal shapes."""
     if weights is None:
-        return mean(graph, _sum(graph, wires), len(wires))
+        return mean(graph, total_of(graph, wires), len(wires))
     scaled = [
         graph.node("Mul", [wire, graph.constant(float(w))])
         for wire, w in zip(wires, weights, strict=True)
     ]
-    return mean(graph, _sum(graph, scaled), float(np.sum(weights)))
+    return mean(graph, total_of(graph, scaled), float(np.sum(weights)))
 
 
 def _voting_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
@@ -68,7 +65,9 @@ def _voting_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classi
         )
         vote = as_numbers(graph, graph.node("Equal", [stand(graph, chosen), every]))
         votes.append(graph.node("Mul", [vote, graph.constant(float(weight))]))
-    return Classified(classes=estimator.classes_, index=first_highest(graph, _sum(graph, votes)))
+    return Classified(
+        classes=estimator.classes_, index=first_highest(graph, total_of(graph, votes))
+    )
 
 
 def _probabilities(emitter: Emitter, estimator: Any, member: Classified) -> str:
@@ -131,7 +130,8 @@ def _stacking_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predi
     return emitter.at("final_estimator_").regress(estimator.final_estimator_, stacked)
 
 
-def _is_tree(member: Any) -> bool:
+def is_tree(member: Any) -> bool:
+    """Tell whether a member is a tree of scikit-learn's, whose arrays can be taken as they are."""
     return qualified_name(type(member)).startswith(tuple(f"sklearn.tree.{t}" for t in _TREES))
 
 
@@ -151,7 +151,7 @@ def _bagged(
 def _bagging_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
     graph, count = emitter.graph, len(estimator.classes_)
     members = list(zip(estimator.estimators_, estimator.estimators_features_, strict=True))
-    if all(_is_tree(m) for m, _ in members):
+    if all(is_tree(m) for m, _ in members):
         values = [
             _spread(fractions(m.tree_, len(m.classes_)), m.classes_, count) for m, _ in members
         ]
@@ -160,11 +160,21 @@ def _bagging_classifier(emitter: Emitter, estimator: Any, block: Block) -> Class
         parts = []
         for i, (member, chosen) in enumerate(members):
             result = emitter.at(str(i)).classify(member, block.take(chosen.tolist()))
-            if len(result.classes) != count:
-                raise emitter.refuse(estimator, "a member has not seen every class")
-            parts.append(_probabilities(emitter, estimator, result))
-        total = _sum(graph, parts)
+            parts.append(_share(emitter, estimator, member, result))
+        total = total_of(graph, parts)
     return by_highest(graph, estimator.classes_, mean(graph, total, len(members)))
+
+
+def _share(emitter: Emitter, estimator: Any, member: Any, result: Classified) -> str:
+    """Return what a bagged member adds: its probabilities, or without these its vote."""
+    graph, count = emitter.graph, len(estimator.classes_)
+    places = np.eye(count)[np.asarray(result.classes, dtype=np.int64)]
+    if not hasattr(member, "predict_proba"):
+        return graph.node("Gather", [graph.constant(places), result.index])
+    made = _probabilities(emitter, estimator, result)
+    if len(result.classes) == count:
+        return made
+    return graph.node("MatMul", [made, graph.constant(places)])
 
 
 def _spread(values: NDArray[np.float64], seen: Any, count: int) -> NDArray[np.float64]:
@@ -177,48 +187,15 @@ def _spread(values: NDArray[np.float64], seen: Any, count: int) -> NDArray[np.fl
 def _bagging_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
     graph = emitter.graph
     members = list(zip(estimator.estimators_, estimator.estimators_features_, strict=True))
-    if all(_is_tree(m) and m.n_outputs_ == 1 for m, _ in members):
+    if all(is_tree(m) and m.n_outputs_ == 1 for m, _ in members):
         total = _bagged(emitter, estimator, block, [m.tree_.value[:, :, 0] for m, _ in members])
         return Predicted(value=mean(graph, total, len(members)))
     parts = [
         emitter.at(str(i)).regress(member, block.take(chosen.tolist()))
         for i, (member, chosen) in enumerate(members)
     ]
-    total = _sum(graph, [p.value for p in parts])
+    total = total_of(graph, [p.value for p in parts])
     return replace(parts[0], value=mean(graph, total, len(members)))
-
-
-def _ada_boost(emitter: Emitter, estimator: Any, block: Block) -> Classified:
-    """Emit AdaBoostClassifier (SAMME): every tree votes with its weight."""
-    graph, count = emitter.graph, len(estimator.classes_)
-    members = estimator.estimators_
-    if not all(_is_tree(m) for m in members) or getattr(estimator, "algorithm", "") == "SAMME.R":
-        raise emitter.refuse(estimator, "only trees that vote (SAMME) can be added up")
-    trees = []
-    for member, weight in zip(members, estimator.estimator_weights_, strict=False):
-        chosen = np.asarray(member.classes_)[
-            fractions(member.tree_, len(member.classes_)).argmax(axis=1)
-        ]
-        hit = chosen[:, None] == estimator.classes_[None]
-        trees.append(tree_of(member.tree_, np.where(hit, weight, -1 / (count - 1) * weight)))
-    if count == 2:
-        trees = [replace(t, values=t.values[:, 1:]) for t in trees]
-    total = emit_trees(graph, block, trees, single=True, refuses_missing=False)
-    scores = mean(graph, total, float(estimator.estimator_weights_.sum()))
-    if count == 2:
-        doubled = graph.node("Add", [scores, scores])
-        return Classified(
-            classes=estimator.classes_,
-            index=exceeds(graph, doubled, 0.0),
-            probabilities=both(graph, doubled, 1.0),
-            scores=doubled,
-        )
-    return Classified(
-        classes=estimator.classes_,
-        index=first_highest(graph, scores),
-        probabilities=softmax(graph, mean(graph, scores, float(count - 1))),
-        scores=scores,
-    )
 
 
 _SKLEARN = "sklearn.ensemble."
@@ -230,5 +207,4 @@ TABLE: dict[str, Emit] = {
     _SKLEARN + "StackingRegressor": _stacking_regressor,
     _SKLEARN + "BaggingClassifier": _bagging_classifier,
     _SKLEARN + "BaggingRegressor": _bagging_regressor,
-    _SKLEARN + "AdaBoostClassifier": _ada_boost,
 }

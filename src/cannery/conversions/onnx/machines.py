@@ -60,10 +60,11 @@ def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
         scores = graph.node("Neg", [duels])
         index = exceeds(graph, scores, 0.0, inclusive=True)
     else:
-        votes, rivals = _votes(graph, duels, count), duels
-        index = first_highest(graph, votes)
+        won = as_numbers(graph, graph.node("Greater", [duels, graph.constant(0.0)]))
+        counted, rivals = votes(graph, won, count), duels
+        index = first_highest(graph, counted)
         if estimator.decision_function_shape == "ovr":
-            rivals = _confident(graph, votes, duels, count)
+            rivals = confident(graph, counted, duels, count)
             index = first_highest(graph, rivals) if estimator.break_ties else index
         scores = rivals
     one_to_one = count > 2 and estimator.decision_function_shape == "ovo"
@@ -102,20 +103,19 @@ def _sides(count: int) -> NDArray[np.float64]:
     return sides
 
 
-def _votes(graph: Graph, duels: str, count: int) -> str:
-    """Return the votes [N, classes]: a duel above 0 is won by its first class."""
-    won = as_numbers(graph, graph.node("Greater", [duels, graph.constant(0.0)]))
+def votes(graph: Graph, won: str, count: int) -> str:
+    """Return the votes [N, classes]; a pair is 1 where its first class has won, else 0."""
     sides = _sides(count)
-    votes = graph.node("MatMul", [won, graph.constant(sides)])
-    return graph.node("Add", [votes, graph.constant((sides < 0).sum(axis=0, keepdims=True) * 1.0)])
+    gained = graph.node("MatMul", [won, graph.constant(sides)])
+    return graph.node("Add", [gained, graph.constant((sides < 0).sum(axis=0, keepdims=True) * 1.0)])
 
 
-def _confident(graph: Graph, votes: str, duels: str, count: int) -> str:
+def confident(graph: Graph, counted: str, duels: str, count: int) -> str:
     """Return votes and, as their fraction within ±1/3, the sum of confidences."""
     total = graph.node("MatMul", [duels, graph.constant(_sides(count))])
     size = graph.node("Add", [graph.node("Abs", [total]), graph.constant(1.0)])
     fraction = graph.node("Div", [total, graph.node("Mul", [size, graph.constant(3.0)])])
-    return graph.node("Add", [votes, fraction])
+    return graph.node("Add", [counted, fraction])
 
 
 def _coupled(graph: Graph, estimator: Any, duels: str) -> str:

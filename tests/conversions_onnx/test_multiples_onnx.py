@@ -1,0 +1,110 @@
+"""One estimator for each class, pair, code or target; chains; and boosts of any members."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx_comparison import assert_same
+from sklearn.datasets import make_classification, make_regression
+from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor, BaggingClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
+from sklearn.multioutput import (
+    ClassifierChain,
+    MultiOutputClassifier,
+    MultiOutputRegressor,
+    RegressorChain,
+)
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+X, Y = make_classification(150, 5, n_informative=5, n_redundant=0, n_classes=3, random_state=0)
+WORDS = np.array(["low", "mid", "high"])[Y]
+B = np.array(["no", "yes"])[(Y > 0).astype(int)]
+YES_NO = np.stack([Y > 0, Y == 1, X[:, 0] > 0], axis=1).astype(int)
+KINDS = np.stack([Y, (Y > 0).astype(int)], axis=1)
+XR, YR = make_regression(150, 5, n_targets=2, noise=5.0, random_state=0)
+YR = YR / 50
+FAR = np.vstack([X, X * 1.3 + 0.1])
+MEMBERS = (
+    DecisionTreeClassifier(max_depth=2),
+    LogisticRegression(),
+    SVC(),
+    RidgeClassifier(),
+    GaussianNB(),
+    make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=3)),
+)
+
+
+def _named(model):
+    return type(model).__name__
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=_named)
+@pytest.mark.parametrize("y", [WORDS, B], ids=["three", "two"])
+@pytest.mark.parametrize("kind", [OneVsRestClassifier, OneVsOneClassifier, OutputCodeClassifier])
+def test_many_binary_classifiers_make_one(kind, y, member):
+    """By decision function where there is one; of equals the class that scikit-learn takes."""
+    assert_same(kind(member).fit(X, y), FAR, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=_named)
+def test_a_classifier_for_each_label(member):
+    """Labels of 0 and 1, and labels of three kinds."""
+    assert_same(OneVsRestClassifier(member).fit(X, YES_NO), FAR, tolerance=1e-10)
+    assert_same(MultiOutputClassifier(member).fit(X, KINDS), FAR, tolerance=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:Label 2 is present")
+def test_a_class_that_every_row_has():
+    """A member that has seen one class alone is a constant."""
+    y = YES_NO.copy()
+    y[:, 2] = 1
+    assert_same(OneVsRestClassifier(LogisticRegression()).fit(X, y), X)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
+def test_a_chain_of_classifiers(method):
+    """Each sees the answers of those before it, in an order of its own."""
+    member = LogisticRegression()
+    model = ClassifierChain(member, order=[2, 0, 1], chain_method=method).fit(X, YES_NO)
+    assert_same(model, FAR, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("member", [Ridge(), DecisionTreeRegressor(max_depth=3)], ids=_named)
+def test_regressors_side_by_side_and_in_a_chain(member):
+    """One for each target."""
+    assert_same(MultiOutputRegressor(member).fit(XR, YR), XR, tolerance=1e-11)
+    assert_same(RegressorChain(member, order=[1, 0]).fit(XR, YR), XR, tolerance=1e-11)
+
+
+@pytest.mark.parametrize("member", MEMBERS[:5], ids=_named)
+@pytest.mark.parametrize("y", [WORDS, B], ids=["three", "two"])
+def test_a_boost_and_a_bag_of_any_members(member, y):
+    """Members without probabilities vote in a bag; in a boost all do."""
+    assert_same(AdaBoostClassifier(member, n_estimators=4, random_state=0).fit(X, y), FAR)
+    bag = BaggingClassifier(member, 4, max_features=0.6, random_state=0).fit(X, y)
+    assert_same(bag, FAR, tolerance=1e-10)
+
+
+def test_a_bag_whose_members_have_not_seen_every_class():
+    """What a member does not know gets nothing from it."""
+    model = BaggingClassifier(KNeighborsClassifier(2), 8, max_samples=4, random_state=1).fit(
+        X, WORDS
+    )
+    assert any(len(m.classes_) < 3 for m in model.estimators_)
+    assert_same(model, X, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("loss", ["linear", "square", "exponential"])
+@pytest.mark.parametrize(
+    "member", [DecisionTreeRegressor(max_depth=3, random_state=0), LinearRegression()], ids=_named
+)
+def test_a_boosted_regressor(member, loss):
+    """The weighted median of its members."""
+    model = AdaBoostRegressor(member, n_estimators=7, loss=loss, random_state=0)
+    assert_same(model.fit(XR, YR[:, 0]), XR * 1.1, tolerance=1e-11)
