@@ -6,6 +6,7 @@ import pickle
 import struct
 from typing import Any
 
+import native_models as n
 import pickles as p
 import pytest
 from audit_sources import AuditBytes
@@ -34,15 +35,20 @@ def booster(home: str, name: str, state: dict[str, Any]) -> bytes:
     return p.make_pickle(made, p.EMPTY_DICT, p.MARK, items, b"u", p.BUILD, protocol=5)
 
 
-UBJSON = bytearray(b"{L\0\0\0\0\0\0\0\x06Config{L\0\0\0\0\0\0\0\x07learner")
+UBJSON = n.xgboost_models()["classes"].__getstate__()["handle"]
+TEXT = n.lightgbm_models()["classes"].model_to_string()
+LONG = n.lightgbm_models()["kinds"].model_to_string() + " " * 20_000
+CBM = n.catboost_models()["classes"]
+OLD = n.old_xgboost()
+OFFSET = bytearray(b"CONFIG-offset:" + struct.pack("<q", len(OLD)) + OLD + b"{}")
+CHILD = n.edited_document("classes", lambda parts: parts["tree"]["left_children"].insert(0, 999))
 
 HONEST: list[tuple[str, str, dict[str, Any]]] = [
     ("xgboost.core", "Booster", {"handle": UBJSON}),
-    ("xgboost.core", "Booster", {"handle": UBJSON + bytes(100_000)}),
-    ("xgboost.core", "Booster", {"handle": bytearray(b"CONFIG-offset:" + bytes(100))}),
-    ("lightgbm.basic", "Booster", {"handle": "tree\nversion=v4\n"}),
-    ("lightgbm.basic", "Booster", {"_handle": "tree\nversion=v4\n" + "0" * 100_000}),
-    ("catboost.core", "CatBoostClassifier", {"__model": b"CBM1" + bytes(100)}),
+    ("xgboost.core", "Booster", {"handle": OFFSET}),
+    ("lightgbm.basic", "Booster", {"handle": TEXT}),
+    ("lightgbm.basic", "Booster", {"_handle": LONG}),
+    ("catboost.core", "CatBoostClassifier", {"__model": CBM}),
     ("catboost.core", "CatBoostClassifier", {"iterations": 3}),
 ]
 
@@ -51,12 +57,16 @@ HOSTILE: list[tuple[str, str, dict[str, Any]]] = [
     ("xgboost.core", "Booster", {"handle": None}),
     ("xgboost.core", "Booster", {"handle": bytes(UBJSON)}),
     ("xgboost.core", "Booster", {"handle": bytearray(b"\x7fELF" + bytes(100_000))}),
+    ("xgboost.core", "Booster", {"handle": bytearray(CHILD)}),
+    ("xgboost.core", "Booster", {"handle": UBJSON + bytes(100_000)}),
     ("xgboost.core", "Booster", {"best_iteration": 3}),
     ("lightgbm.basic", "Booster", {"handle": 0x7F000000}),
     ("lightgbm.basic", "Booster", {"_handle": None, "handle": 0x7F000000}),
     ("lightgbm.basic", "Booster", {"_handle": "tree\n", "handle": "tree\n"}),
     ("lightgbm.basic", "Booster", {"handle": "include=/etc/passwd\n"}),
+    ("lightgbm.basic", "Booster", {"handle": LONG.replace("num_leaves=", "num_leaves=9")}),
     ("catboost.core", "CatBoostClassifier", {"__model": b"CBM2"}),
+    ("catboost.core", "CatBoostClassifier", {"__model": CBM[:2000]}),
     ("catboost.core", "CatBoostClassifier", {"__model": 0x7F000000}),
 ]
 
@@ -85,7 +95,7 @@ def test_a_buffer_in_the_form_of_older_protocols_is_judged_too(
     home: str, name: str, audit_bytes: AuditBytes
 ) -> None:
     """Protocol 2 writes a bytearray as a call, and its bytes as Latin-1 text."""
-    good = UBJSON if home == "xgboost.core" else "tree\n"
+    good = UBJSON if home == "xgboost.core" else LONG
     for value, verdict in ((good, "safe"), (bytearray(b"\x80\x05" * 20_000), "unsafe")):
         state = pickle.dumps({"handle": value}, 2)[2:-1]
         data = b"\x80\x02" + p.name(home, name) + b")\x81" + state + b"b."

@@ -1,14 +1,43 @@
-"""The native buffers that boosting libraries keep inside a pickled model.
+"""The own files of boosting libraries, and the buffers that they keep inside a pickled model.
 
 The library's own parser reads them, in native code, when the state is set: so a state has exactly one
-buffer, of the type and with the beginning that the library writes, and nothing in place of a pointer.
+buffer, of the type and with the beginning that the library writes, and nothing in place of a pointer;
+and the numbers in it lead nowhere else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from cannery.audits.ledger import Ledger
+from cannery.audits.trees.catboost import check_catboost
+from cannery.audits.trees.lightgbm import check_lightgbm
+from cannery.audits.trees.walks import BadModelError
+from cannery.audits.trees.xgboost import check_xgboost
 from cannery.audits.values import Opaque, Value, describe, head_of
+from cannery.sources.windows import Data
+
+CHECKS: dict[str, Callable[[Data], None]] = {
+    "catboost": check_catboost,
+    "lightgbm": check_lightgbm,
+    "xgboost": check_xgboost,
+}
+"""Library → what raises BadModelError for a file of it that is not whole."""
+
+
+def audit_booster(library: str, data: Data, ledger: Ledger) -> None:
+    """Judge the own file of a boosting library: it runs no code, and native code follows its numbers."""
+    if len(data) > LARGEST:
+        ledger.find("too-long", "unreadable", f"a model of {len(data)} bytes; {LARGEST} are read")
+        return
+    try:
+        CHECKS[library](data)
+    except BadModelError as error:
+        if error.unsafe:
+            ledger.find("hostile-trees", "unsafe", str(error))
+        else:
+            ledger.find("broken-booster", "unreadable", f"not a model of {library}: {error}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,4 +92,21 @@ def buffer_problem(owner: str, state: dict[str, Value]) -> str | None:
         return f"the native buffer of '{owner}' has {size} bytes"
     if not head_of(value).startswith(rule.heads):
         return f"the native buffer of '{owner}' does not begin as that library writes it"
+    try:
+        CHECKS[owner.partition(".")[0]](_whole(value))
+    except BadModelError as error:
+        return f"the native buffer of '{owner}' is no whole model: {error}"
     return None
+
+
+def _whole(value: Value) -> bytes:
+    """Return the bytes of a buffer; a text in UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    if not isinstance(value, Opaque) or value.span is None:
+        return bytes(value) if isinstance(value, bytes) else b""
+    span = value.span
+    if value.type is str and span.coding:
+        text = span.data[span.start : span.stop].decode(span.coding, "surrogatepass")
+        return text.encode("utf-8", "surrogatepass")
+    return b"".join(span.blocks(value.size))

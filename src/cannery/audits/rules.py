@@ -104,8 +104,8 @@ FAMILIES = (
         why="The file is cut, damaged or no model: what opening it would do can't be told.",
         remedy=_FETCH,
         rules=(
-            "bad-text", "broken-array", "broken-container", "broken-mlmodel", "broken-onnx",
-            "broken-skops", "empty", "empty-stack", "negative-size", "no-decompressor", "no-mark",
+            "bad-text", "broken-array", "broken-booster", "broken-container", "broken-mlmodel",
+            "broken-onnx", "broken-skops", "empty", "empty-stack", "negative-size", "no-decompressor", "no-mark",
             "no-memo", "no-model", "odd-items", "too-deep", "too-long", "truncated",
             "unknown-container", "unknown-format", "unknown-opcode", "unknown-protocol",
             "unreadable",

@@ -26,11 +26,11 @@ _TAKEN = (
 
 _BOOSTERS: dict[Format, re.Pattern[bytes]] = {
     "catboost": re.compile(rb"CBM1"),
-    "lightgbm": re.compile(rb"(tree|boosting)\r?\n"),
+    "lightgbm": re.compile(rb"tree\r?\n"),
     "xgboost": re.compile(
         rb"""\{\s*"(learner|version|Config|Model)"\s*:  # JSON, either key first
         | \{[iIlL].{1,8}(learner|version|Config|Model)[{\[]  # UBJSON
-        | binf | CONFIG-offset:  # the form before""",
+        | binf | CONFIG-offset: | .{136}[\x01-\x40]\0{7}[a-z]+:[a-z]  # the forms before""",
         re.DOTALL | re.VERBOSE,
     ),
 }

@@ -1,0 +1,1 @@
+"""The own files of boosting libraries: their structure, checked before native code follows it."""
