@@ -6,12 +6,9 @@ every dtype is recomputed from what it was made with, and every array must have 
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from cannery.audits.ledger import Ledger
+from cannery.audits.arguments import Call
 from cannery.audits.values import (
     Array,
     Dict,
@@ -32,19 +29,10 @@ _FIXED |= {"c": {8, 16, 24, 32}, "O": {8, 4}, "m": {8}, "M": {8}}
 _POINTERS = 0b0111
 """numpy's item flags HASOBJECT, LIST_PICKLE and ITEM_IS_POINTER."""
 _LARGEST = 1 << 50
+_DIMENSIONS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Maker:
-    """A call of one of numpy's constructors."""
-
-    ledger: Ledger
-    name: Name
-    items: tuple[Value, ...]
-    refuse: Callable[[str], Made]
-
-
-def dtype(c: Maker) -> Value:
+def dtype(c: Call) -> Value:
     """Judge `numpy.dtype("f8", False, True)`."""
     match c.items:
         case (str() as text, bool() | 0 | 1, bool() | 0 | 1) if found := TYPE.fullmatch(text):
@@ -58,7 +46,7 @@ def dtype(c: Maker) -> Value:
     return c.refuse(f"with {', '.join(map(describe, c.items))[:200]}")
 
 
-def reconstruct(c: Maker) -> Value:
+def reconstruct(c: Call) -> Value:
     """Judge `_reconstruct(ndarray, (0,), b"b")`; the array itself comes with its state."""
     match c.items:
         case (Name() as cls, Tuple(items=(0,)), b"b" | "b"):
@@ -67,7 +55,7 @@ def reconstruct(c: Maker) -> Value:
     return c.refuse("otherwise than numpy does")
 
 
-def masked(c: Maker) -> Value:
+def masked(c: Call) -> Value:
     """Judge `_mareconstruct(MaskedArray, ndarray, (0,), "b")`."""
     match c.items:
         case (Name() as cls, Name() as base, Tuple(items=(0,)), b"b" | "b"):
@@ -77,7 +65,7 @@ def masked(c: Maker) -> Value:
     return c.refuse("otherwise than numpy does")
 
 
-def scalar(c: Maker) -> Value:
+def scalar(c: Call) -> Value:
     """Judge `scalar(dtype, bytes)`."""
     match c.items:
         case (DType() as kind, data) if kind.kind != "O" and size_of(data) == kind.itemsize:
@@ -85,7 +73,7 @@ def scalar(c: Maker) -> Value:
     return c.refuse(f"with {', '.join(map(describe, c.items))[:200]}")
 
 
-def from_buffer(c: Maker) -> Value:
+def from_buffer(c: Call) -> Value:
     """Judge `_frombuffer(buffer, dtype, shape, order)`."""
     match c.items:
         case (buffer, DType() as kind, Tuple() as shape, "C" | "F") if kind.kind != "O":
@@ -95,7 +83,7 @@ def from_buffer(c: Maker) -> Value:
     return c.refuse("with a buffer that is not the size of the array")
 
 
-def _filled(c: Maker, kind: DType, shape: tuple[int, ...], content: Value) -> Array:
+def _filled(c: Call, kind: DType, shape: tuple[int, ...], content: Value) -> Array:
     array = Array(c.name)
     array.fill(kind, shape, content)
     return array
@@ -103,11 +91,12 @@ def _filled(c: Maker, kind: DType, shape: tuple[int, ...], content: Value) -> Ar
 
 def elements(shape: Tuple) -> int | None:
     """Return how many elements an array of this shape has, None for what is no shape."""
-    sizes = [n for n in shape.items if isinstance(n, int) and not isinstance(n, bool)]
-    if len(sizes) != len(shape.items) or len(sizes) > 64 or any(n < 0 for n in sizes):
-        return None
-    count = math.prod(sizes)
-    return count if count < _LARGEST else None
+    count = 1
+    for size in shape.items:
+        if type(size) is not int or size < 0:
+            return None
+        count *= size
+    return count if count < _LARGEST and len(shape.items) <= _DIMENSIONS else None
 
 
 def dtype_problem(made: DType, state: Value) -> str | None:

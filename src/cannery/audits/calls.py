@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cannery.audits import arrays
+from cannery.audits.arguments import Call
 from cannery.audits.ledger import Ledger
 from cannery.audits.values import (
     Dict,
@@ -39,39 +39,21 @@ MAPPINGS = frozenset(
 """Classes whose objects may be given items by SETITEM(S)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A listed function and its arguments."""
-
-    ledger: Ledger
-    name: Name
-    items: tuple[Value, ...]
-    offset: int
-
-    def refuse(self, why: str) -> Made:
-        """Write down arguments that no honest file has; returns an unknown object."""
-        message = f"'{self.name.dotted}' is called {why}"
-        self.ledger.find(
-            "argument-rule", "unsafe", message, offset=self.offset, name=self.name.dotted
-        )
-        return Made(self.name)
-
-
 Rule = Callable[[Call], Value]
 
 
 def call(ledger: Ledger, function: Value, arguments: Value, offset: int) -> Value:
     """Follow REDUCE: judge the function and its arguments, return what stands for the result."""
     items = _arguments(ledger, function, arguments, offset)
-    if not isinstance(function, Name):
+    if type(function) is not Name:
         ledger.refer(arguments)
         message = f"{describe(function)} is called, not a global"
         ledger.find("computed-callable", "unsafe", message, offset=offset)
         return Made()
     if ledger.use(function, "function"):
-        rule = RULES.get(function.canonical, _plain)
-        if ".__pyx_unpickle_" in function.canonical:
-            rule = _unpickle_cython
+        rule = RULES.get(function.canonical)
+        if rule is None:
+            rule = _unpickle_cython if ".__pyx_unpickle_" in function.canonical else _plain
         return rule(Call(ledger, function, items, offset))
     ledger.refer(arguments)
     return Made(function)
@@ -93,7 +75,7 @@ def make(ledger: Ledger, cls: Value, arguments: Value, offset: int) -> Value:
 
 
 def _arguments(ledger: Ledger, function: Value, arguments: Value, offset: int) -> tuple[Value, ...]:
-    if isinstance(arguments, Tuple):
+    if type(arguments) is Tuple:
         return arguments.items
     message = f"{describe(function)} is called with {describe(arguments)} instead of a tuple"
     ledger.find("odd-arguments", "unsafe", message, offset=offset)
@@ -294,10 +276,6 @@ def _generator(c: Call) -> Value:
 _BIT_GENERATOR_MAKERS = frozenset({"numpy.random._pickle.__bit_generator_ctor"})
 
 
-def _array_rule(rule: Callable[[arrays.Maker], Value]) -> Rule:
-    return lambda c: rule(arrays.Maker(c.ledger, c.name, c.items, c.refuse))
-
-
 RULES: dict[str, Rule] = {
     "_codecs.encode": _encode,
     "builtins.bytearray": _bytearray,
@@ -318,11 +296,11 @@ RULES: dict[str, Rule] = {
     "copyreg._reconstructor": _reconstructor,
     "functools.partial": _partial,
     "numpy._core._ufunc_reconstruct": _ufunc,
-    "numpy._core.multiarray._reconstruct": _array_rule(arrays.reconstruct),
-    "numpy._core.multiarray.scalar": _array_rule(arrays.scalar),
-    "numpy._core.numeric._frombuffer": _array_rule(arrays.from_buffer),
-    "numpy.dtype": _array_rule(arrays.dtype),
-    "numpy.ma.core._mareconstruct": _array_rule(arrays.masked),
+    "numpy._core.multiarray._reconstruct": arrays.reconstruct,
+    "numpy._core.multiarray.scalar": arrays.scalar,
+    "numpy._core.numeric._frombuffer": arrays.from_buffer,
+    "numpy.dtype": arrays.dtype,
+    "numpy.ma.core._mareconstruct": arrays.masked,
     "numpy.random._pickle.__bit_generator_ctor": _bit_generator,
     "numpy.random._pickle.__generator_ctor": _generator,
     "numpy.random._pickle.__randomstate_ctor": _generator,

@@ -74,36 +74,41 @@ class Facts:
             target.extend(items)
         else:
             self._check_target(target, calls.LISTS, "APPEND", offset)
-        for item in items:
-            self.ledger.refer(item)
+        self.ledger.refer_all(items)
 
     def assign(self, target: Value, items: list[Value], offset: int) -> None:
         """Judge what gets items by SETITEM(S)."""
-        refer = self.ledger.refer
-        for item in items:
-            refer(item)
+        self.ledger.refer_all(items)
         if not isinstance(target, Dict):
             self._check_target(target, calls.MAPPINGS, "SETITEM", offset)
             return
         if target.sealed:
             message = "the state of an object is changed after it was set"
             self.refuse("late-state", message, offset)
-        target.count += len(items) // 2
+        keys, values = items[::2], items[1::2]
+        target.count += len(keys)
         known = target.items
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            if isinstance(key, str):
-                if key in known:
-                    self.refuse("duplicate-key", f"key {key[:80]!r} is set twice", offset)
-                known[key] = value
-            else:
+        fresh = dict(zip(keys, values, strict=True))
+        if (
+            set(map(type, keys)) == {str}
+            and len(fresh) == len(keys)
+            and known.keys().isdisjoint(fresh)
+        ):
+            known.update(fresh)
+            return
+        for key, value in zip(keys, values, strict=True):
+            if type(key) is not str:
                 target.rest.append(value)
+                continue
+            if key in known:
+                self.refuse("duplicate-key", f"key {key[:80]!r} is set twice", offset)
+            known[key] = value
 
     def add(self, target: Value, items: list[Value], offset: int) -> None:
         """Judge what gets items by ADDITEMS."""
         if not isinstance(target, Set):
             self._check_target(target, frozenset(), "ADDITEMS", offset)
-        for item in items:
-            self.ledger.refer(item)
+        self.ledger.refer_all(items)
 
     def _check_target(self, target: Value, allowed: frozenset[str], what: str, offset: int) -> None:
         # An unlisted class is up for review as a whole, so its own methods are too.

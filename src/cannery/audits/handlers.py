@@ -68,7 +68,11 @@ _AFTER_POP = frozenset(
 
 
 def _memoize(m: Machine, _data: Data, at: int) -> int:
-    m.put(len(m.memo), at)
+    memo = m.memo
+    index = len(memo)
+    if index in memo or index >= m.room or not m.stack:
+        m.put(index, at)
+    memo[index] = m.stack[-1]
     return at
 
 
@@ -122,11 +126,18 @@ def _short_tuple(size: int) -> Handler:
         items = tuple(stack[-size:])
         if len(items) < size:
             raise BrokenProgramError(*EMPTY)
-        del stack[-size:]
-        stack.append(m.domain.tuple_of(items))
+        stack[-size:] = (m.domain.tuple_of(items),)
         return at
 
     return handle
+
+
+def _tuple1(m: Machine, _data: Data, at: int) -> int:
+    stack = m.stack
+    if not stack:
+        raise BrokenProgramError(*EMPTY)
+    stack[-1] = m.domain.tuple_of((stack[-1],))
+    return at
 
 
 def _frozenset(m: Machine, _data: Data, at: int) -> int:
@@ -215,8 +226,10 @@ def _stack_global(m: Machine, _data: Data, at: int) -> int:
 
 
 def _reduce(m: Machine, _data: Data, at: int) -> int:
-    arguments, function = m.pop(), m.pop()
-    m.stack.append(m.domain.call(function, arguments, at - 1))
+    if len(m.stack) < 2:
+        raise BrokenProgramError(*EMPTY)
+    arguments = m.stack.pop()
+    m.stack[-1] = m.domain.call(m.stack[-1], arguments, at - 1)
     return at
 
 
@@ -233,8 +246,10 @@ def _newobj_ex(m: Machine, _data: Data, at: int) -> int:
 
 
 def _build(m: Machine, _data: Data, at: int) -> int:
-    state = m.pop()
-    raw = m.domain.build(m.top(), state, at - 1)
+    if len(m.stack) < 2:
+        raise BrokenProgramError(*EMPTY)
+    state = m.stack.pop()
+    raw = m.domain.build(m.stack[-1], state, at - 1)
     return at if raw is None else m.skip(raw, at)
 
 
@@ -296,7 +311,7 @@ _HANDLERS: dict[str, Handler] = {
     "STOP": _stop,
     "STRING": literals.line(_STRING, literals.quoted),
     "TUPLE": _tuple,
-    "TUPLE1": _short_tuple(1),
+    "TUPLE1": _tuple1,
     "TUPLE2": _short_tuple(2),
     "TUPLE3": _short_tuple(3),
     "UNICODE": literals.unicode,

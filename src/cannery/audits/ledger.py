@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import length_hint
 
 from cannery.audits.findings import Finding, Reached, Role, Severity, Verdict
 from cannery.audits.limits import Limits
 from cannery.audits.listing import Entry, Listing
-from cannery.audits.values import FrozenSet, Made, Name, Tuple, Value
+from cannery.audits.values import NAMING, Made, Name, Value
 from cannery.bounds.problems import rule_for
 
 _WORST: tuple[Severity, ...] = ("unsafe", "unreadable", "review")
@@ -44,12 +45,13 @@ class Ledger:
         self.versions: dict[str, str] = {}
         self.steps = iter(range(limits.opcodes))
         """One for every opcode that may be followed, over all programs."""
-        self.natives: list[tuple[Made, int, str]] = []
+        self.natives: dict[Made, tuple[int, str]] = {}
         """Objects whose numbers compiled code follows, with offset and member; judged at the end."""
         self._findings: dict[tuple[str, ...], Finding] = {}
         self._worst: set[Severity] = set()
         self._reached: dict[tuple[str, str, Role], Reached] = {}
         self._seen: dict[tuple[str, str], Name] = {}
+        self._uses: dict[tuple[Name, Role], bool] = {}
 
     @property
     def opcodes(self) -> int:
@@ -133,8 +135,12 @@ class Ledger:
 
     def use(self, name: Name, role: Role) -> bool:
         """Write down a use of a name; returns whether it is listed for that role."""
+        seen = self._uses.get((name, role))
+        if seen is not None:
+            return seen
         dotted = name.dotted
         listed = name.entry is not None and role in name.entry.roles
+        self._uses[name, role] = listed
         key = (self.member, dotted, role)
         if key not in self._reached:
             self._reached[key] = Reached(
@@ -160,15 +166,19 @@ class Ledger:
     def made(self, made: Made, offset: int) -> None:
         """Remember an object that is to be judged once everything in it is known."""
         if made.listed and rule_for(made.canonical):
-            self.natives.append((made, offset, self.member))
+            self.natives.setdefault(made, (offset, self.member))
 
     def refer(self, value: Value) -> None:
         """Write down every global in `value` as a plain reference."""
-        if isinstance(value, Name):
-            self.use(value, "reference")
-        elif isinstance(value, Tuple | FrozenSet):
-            for name in value.names:
+        if type(value) in NAMING:
+            for name in (value,) if type(value) is Name else value.names:
                 self.use(name, "reference")
+
+    def refer_all(self, values: Sequence[Value]) -> None:
+        """Write down every global in `values` as a plain reference."""
+        if not NAMING.isdisjoint(map(type, values)):
+            for value in values:
+                self.refer(value)
 
     def names(self) -> tuple[Reached, ...]:
         """Return every name reached, those that are imported and not used as references."""

@@ -66,9 +66,9 @@ def short_binunicode(m: Machine, data: Data, at: int) -> int:
     start = at + 1
     at = start + data[at]
     try:
-        m.stack.append(str(data[start:at], "utf-8", "surrogatepass"))
-    except UnicodeDecodeError as error:
-        raise _bad_text() from error
+        m.stack.append(data[start:at].decode())
+    except UnicodeDecodeError:
+        m.stack.append(text(m, data, start, at))
     return at
 
 

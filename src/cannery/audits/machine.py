@@ -12,10 +12,11 @@ from typing import Any
 from cannery.audits.domains import Domain, Raw
 from cannery.audits.handlers import EMPTY, TABLES
 from cannery.audits.literals import skip_padding
-from cannery.audits.opcodes import SIZES, WIDEST, BrokenProgramError, Data
+from cannery.audits.opcodes import OPCODES, SIZES, WIDEST, BrokenProgramError, Data
 
 _FRAME_MINIMUM = 4
 _NESTED = 100
+_BINGET, _BININT1 = OPCODES["BINGET"][0], OPCODES["BININT1"][0]
 
 
 class Machine:
@@ -23,7 +24,7 @@ class Machine:
 
     __slots__ = (
         "_edge", "_start", "_stopped", "_table", "arrays", "at", "below", "data", "domain", "frame",
-        "memo", "protocol", "result", "size", "stack",
+        "memo", "protocol", "result", "room", "size", "stack",
     )  # fmt: skip
 
     def __init__(self, data: Data, at: int, domain: Domain, *, arrays: bool = False) -> None:
@@ -40,6 +41,8 @@ class Machine:
         self.below: list[list[Any]] = []
         """The stacks underneath the open marks."""
         self.memo: dict[int, Any] = {}
+        self.room = domain.limits.memo
+        """How many entries the memo may have."""
         self.result: Any = None
         self._start = at
         self._stopped = False
@@ -49,11 +52,20 @@ class Machine:
 
     def run(self) -> int:
         """Follow the program to its STOP; raises BrokenProgramError when it can't be followed."""
-        data, at = self.data, self.at
+        data, at, memo = self.data, self.at, self.memo
         try:
             self._turn(at)
             for _ in self.domain.steps:
-                at = self._table[data[at]](self, data, at + 1)
+                code = data[at]
+                # Two of three opcodes, without a call.
+                if code == _BINGET and data[at + 1] in memo:
+                    self.stack.append(memo[data[at + 1]])
+                    at += 2
+                elif code == _BININT1:
+                    self.stack.append(data[at + 1])
+                    at += 2
+                else:
+                    at = self._table[code](self, data, at + 1)
                 if at >= self._edge and self._turn(at):
                     return at
         except BrokenProgramError as broken:
@@ -154,7 +166,7 @@ class Machine:
             raise BrokenProgramError(
                 "memo-overwrite", f"memo entry {index} is written twice", unsafe=True
             )
-        if len(self.memo) >= self.domain.limits.memo:
+        if len(self.memo) >= self.room:
             raise BrokenProgramError("too-long", f"more than {len(self.memo)} memo entries")
         self.memo[index] = self.top()
 

@@ -36,13 +36,14 @@ def judged(ledger: Ledger) -> Iterator[None]:
     """Judge what a program makes and the bounds know, when the block ends."""
     before, member = len(ledger.natives), ledger.member
     yield
-    for made, offset, place in ledger.natives[before:]:
+    found = list(ledger.natives.items())[before:]
+    for made, (offset, place) in found:
+        del ledger.natives[made]
         ledger.member = place
         if problem := problem_of(_thing(made)):
             message = f"an object of '{made.canonical}' {problem}"
             ledger.find("hostile-native", "unsafe", message, offset=None if offset < 0 else offset)
     ledger.member = member
-    del ledger.natives[before:]
 
 
 def _thing(made: Made) -> Thing:
@@ -51,6 +52,8 @@ def _thing(made: Made) -> Thing:
 
 def _seen(value: Value) -> Any:
     """Return a value as the bounds see it; None for what is not known."""
+    if type(value) in _LITERALS:
+        return value
     match value:
         case Array():
             return _array(value)
@@ -64,9 +67,10 @@ def _seen(value: Value) -> Any:
             return Items(value.items, _seen)
         case Dict():
             return Parts(value.items, _seen, value.rest)
-        case None | bool() | int() | float() | str() | bytes():
-            return value
     return None
+
+
+_LITERALS = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def _array(array: Array) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Callable
 
 from cannery.audits import arrays
@@ -91,17 +92,20 @@ def build(ledger: Ledger, target: Value, state: Value, offset: int) -> Raw | Non
     if target.canonical == _WRAPPER:
         return _wrapped(ledger, state, refuse)
     ledger.refer(state)
-    if problem := _special(target, state):
-        refuse("hostile-state", problem)
-    elif isinstance(target, Partial):
-        _attributes_of_partial(ledger, state, refuse)
-    elif not _is_array(target) and not isinstance(target, DType):
+    if type(target) is DType:
+        problem = arrays.dtype_problem(target, state)
+    elif target.canonical in ARRAYS:
+        problem = arrays.array_problem(target, state)
+    elif type(target) is Partial:
+        problem = _partial_problem(target, state)
+        if problem is None:
+            _attributes_of_partial(ledger, state, refuse)
+    else:
+        problem = None
         _general(ledger, target, state, refuse)
+    if problem:
+        refuse("hostile-state", problem)
     return None
-
-
-def _is_array(target: Made) -> bool:
-    return target.canonical in ARRAYS
 
 
 _DATA = frozenset({"sklearn.utils._metadata_requests.MethodMetadataRequest"})
@@ -116,16 +120,6 @@ ARRAYS = frozenset(
         "numpy.ma.core.MaskedArray",
     }
 )
-
-
-def _special(target: Made, state: Value) -> str | None:
-    if isinstance(target, DType):
-        return arrays.dtype_problem(target, state)
-    if _is_array(target):
-        return arrays.array_problem(target, state)
-    if isinstance(target, Partial):
-        return _partial_problem(target, state)
-    return None
 
 
 def _partial_problem(target: Partial, state: Value) -> str | None:
@@ -181,13 +175,13 @@ def _general(ledger: Ledger, target: Made, state: Value, refuse: _Refuse) -> Non
 
 def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Refuse) -> None:
     """Judge the attributes that an object of class `owner` is given."""
-    for key, value in items.items():
-        if key.startswith("__") and key.endswith("__"):
-            if key in _HARMLESS and (value is None or isinstance(value, str | Opaque)):
-                continue
+    for key in _striking(tuple(items)):
+        value = items[key]
+        if key in METHODS:
+            if not is_data(value):
+                refuse("method-override", f"method '{key}' of an object of '{owner}' is replaced")
+        elif key not in _HARMLESS or not (value is None or isinstance(value, str | Opaque)):
             refuse("dunder-state", f"attribute '{key[:80]}' is set on an object of '{owner}'")
-        elif key in METHODS and not is_data(value):
-            refuse("method-override", f"method '{key}' of an object of '{owner}' is replaced")
     version = items.get(_VERSION)
     if isinstance(version, str) and len(version) < 40:
         ledger.versions.setdefault("scikit-learn", version)
@@ -197,6 +191,12 @@ def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Ref
         refuse("hostile-state", f"'{owner}' would execute code that is no argument parser of scipy")
     if items.get("input") in ("filename", "file") and owner.startswith("sklearn."):
         refuse("hostile-state", f"'{owner}' would open files that its rows name")
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _striking(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of the names of attributes that mean something to Python or to callers."""
+    return tuple(k for k in keys if k in METHODS or (k.startswith("__") and k.endswith("__")))
 
 
 def is_data(value: Value) -> bool:

@@ -13,25 +13,21 @@ Value = Any
 """None, bool, int, float, str and bytes stand for themselves; the classes below for the rest."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Name:
     """A global: what `GLOBAL` or `STACK_GLOBAL` would import."""
 
-    module: str
-    qualname: str
-    offset: int
-    entry: Entry | None
-    """Its row in the tables, None where no table lists it."""
+    __slots__ = ("canonical", "dotted", "entry", "module", "offset", "qualname")
 
-    @property
-    def dotted(self) -> str:
-        """Return the name in the words of the file."""
-        return f"{self.module}.{self.qualname}"
-
-    @property
-    def canonical(self) -> str:
-        """Return the name under which rules know it."""
-        return self.entry.canonical if self.entry else self.dotted
+    def __init__(self, module: str, qualname: str, offset: int, entry: Entry | None) -> None:
+        self.module = module
+        self.qualname = qualname
+        self.offset = offset
+        self.entry = entry
+        """Its row in the tables, None where no table lists it."""
+        self.dotted = f"{module}.{qualname}"
+        """The name in the words of the file."""
+        self.canonical = entry.canonical if entry else self.dotted
+        """The name under which rules know it."""
 
 
 HEAD = 32
@@ -81,7 +77,11 @@ class Tuple:
 
     def __init__(self, items: tuple[Value, ...]) -> None:
         self.items = items
-        self.names = names_in(items)
+        self.names: tuple[Name, ...] = ()
+        for item in items:
+            if type(item) in NAMING:
+                self.names = names_in(items)
+                break
 
 
 class FrozenSet:
@@ -93,16 +93,22 @@ class FrozenSet:
         self.names = names_in(items)
 
 
+NAMING = frozenset({Name, Tuple, FrozenSet})
+"""Immutable values that are a global, or may hold some."""
+
+
 def names_in(items: tuple[Value, ...]) -> tuple[Name, ...]:
     """Return the globals among `items`, each once, those inside immutable items included."""
-    found: dict[str, Name] = {}
+    found: tuple[Name, ...] = ()
     for item in items:
-        if isinstance(item, Name):
-            found.setdefault(item.dotted, item)
-        elif isinstance(item, Tuple | FrozenSet):
-            for name in item.names:
-                found.setdefault(name.dotted, name)
-    return tuple(found.values())
+        if type(item) not in NAMING:
+            continue
+        names = (item,) if type(item) is Name else item.names
+        if not found:
+            found = names
+        elif names and names != found:
+            found = tuple({name.dotted: name for name in (*found, *names)}.values())
+    return found
 
 
 class List:
@@ -149,18 +155,15 @@ class Dict:
 class Made:
     """An object made in the stream; `name` is its class or the function that returned it."""
 
-    __slots__ = ("arguments", "built", "name", "state")
+    __slots__ = ("arguments", "built", "canonical", "name", "state")
 
     def __init__(self, name: Name | None = None, arguments: tuple[Value, ...] = ()) -> None:
         self.name = name
+        self.canonical = name.canonical if name else ""
+        """The name under which rules know what made it, '' where nothing is known."""
         self.arguments = arguments
         self.state: Value = None
         self.built = False
-
-    @property
-    def canonical(self) -> str:
-        """Return the name under which rules know what made it, '' where nothing is known."""
-        return self.name.canonical if self.name else ""
 
     @property
     def listed(self) -> bool:
