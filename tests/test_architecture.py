@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "engines",
         "proofs scoring",
         "deliveries subjects",
-        "comparisons line sweeps",
+        "builds comparisons line sweeps",
         "reports",
         "demo",
         "cli",

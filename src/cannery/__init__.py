@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cannery.builds import BuildOptions as BuildOptions
     from cannery.errors import CanneryError as CanneryError
-    from cannery.line import BuildOptions as BuildOptions
     from cannery.line import PackOptions as PackOptions
     from cannery.line import build as build
     from cannery.line import pack as pack
 
 _HOMES = {
-    "BuildOptions": "cannery.line",
+    "BuildOptions": "cannery.builds",
     "CanneryError": "cannery.errors",
     "PackOptions": "cannery.line",
     "build": "cannery.line",

@@ -75,8 +75,18 @@ def destinations_of(
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goods:
+    """A finished image, as it goes to each kind of destination."""
+
+    image: Image
+    """For an engine and for an archive."""
+    platforms: tuple[Image, ...]
+    """For a registry and for a layout: one for each platform."""
+
+
 def deliver(
-    image: Image,
+    goods: Goods,
     reference: Reference,
     destination: Destination,
     engine: Engine,
@@ -95,18 +105,18 @@ def deliver(
             if target is engine and loaded is not None:
                 engine.tag(loaded, reference)
             else:
-                target.load(image, reference)
+                target.load(goods.image, reference)
             return f"{destination.kind} image {reference}"
         case "archive":
             assert destination.path is not None
-            write_archive(image, destination.path, reference, force=force)
+            write_archive(goods.image, destination.path, reference, force=force)
             return f"archive {destination.path}"
         case "oci":
             assert destination.path is not None
-            write_layout(image, destination.path, reference, force=force)
+            write_layout(goods.platforms, destination.path, reference, force=force)
             return f"OCI layout {destination.path}"
         case "registry":
             from cannery.oci.transfer import push_image  # the one that needs an HTTP client
 
-            pushed = push_image(image, reference, note=work.note)
+            pushed = push_image(goods.platforms, reference, note=work.note)
             return f"registry {pushed.reference}"

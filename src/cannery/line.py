@@ -12,7 +12,7 @@ import contextlib
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,23 +20,25 @@ import msgspec
 
 from cannery.audits.policy import Cleared, Policy, clear
 from cannery.blobs import pretty_json, refuse_foreign
+from cannery.builds import BuildOptions, Built, architectures_of, needed_architectures
 from cannery.cans.manifest import AuditSummary, CanManifest, CanSource, ParitySummary, Runtime
 from cannery.cans.open import MANIFEST, Can, open_can
 from cannery.cans.seal import seal
-from cannery.deliveries import FORMS, deliver, destinations_of
+from cannery.deliveries import Goods, deliver, destinations_of
 from cannery.engines.choose import detect
-from cannery.engines.engine import Mount
+from cannery.engines.engine import Engine, Mount
 from cannery.errors import SchemaError, UsageError
 from cannery.images.compose import compose
 from cannery.images.labels import labels_of
-from cannery.images.lock import DEBIAN, LockRequest, kept_lock
-from cannery.images.plan import Mode, Plan
+from cannery.images.lock import DEBIAN, LockRequest, host_architecture, kept_lock
+from cannery.images.plan import Plan
 from cannery.images.recipe import CAN
 from cannery.images.store import Store
-from cannery.oci.descriptors import Image, Media
-from cannery.oci.references import Reference, parse
+from cannery.images.zstd import in_zstd
+from cannery.oci.descriptors import Image
+from cannery.oci.references import parse
 from cannery.options import option
-from cannery.progress import Progress, quiet, station
+from cannery.progress import Progress, Station, quiet, station
 from cannery.proofs.foundations import foundation_of
 from cannery.proofs.nouns import Proof, require
 from cannery.proofs.prove import ProofOptions, prove
@@ -241,49 +243,6 @@ def parity_text(parity: Parity | ParitySummary, task: str) -> str:
     return f"{parity.rows} rows: {labels}largest difference {parity.maximum:.1e}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOptions:
-    """How an image is built."""
-
-    mode: Mode = field(
-        default="bake",
-        metadata=option("bake the can in, or leave it out and pull it at start from MODEL_URI."),
-    )
-    media: Media = field(
-        default="docker", metadata=option("Media types; Docker's keep the health check.")
-    )
-    to: tuple[str, ...] = field(
-        default=(),
-        metadata=option(f"Where it goes: {FORMS}; may be given more than once.", metavar="DEST"),
-    )
-    can: Path | None = field(
-        default=None, metadata=option("Keep the can in this folder too.", metavar="FOLDER")
-    )
-    engine: str | None = field(
-        default=None,
-        metadata=option("docker, podman or sandbox: where the image is tried.", metavar="NAME"),
-    )
-    base: str = DEBIAN
-    """`debian`, or an image of a registry."""
-    mirror: str | None = None
-    """Address of a Debian mirror; None: as apt is configured."""
-    lock: Path = Path("cannery.lock")
-    """The lock that is used, and written where it is missing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """A proven image, and where it is."""
-
-    manifest: CanManifest
-    can_digest: str
-    image: Image
-    reference: Reference
-    proof: Proof
-    delivered: tuple[str, ...]
-    """Where it is, for people."""
-
-
 def _can_of(
     model: object, folder: Path, sample: object | None, options: PackOptions, progress: Progress
 ) -> Can:
@@ -327,10 +286,12 @@ def build(
         scratch = after.enter_context(tempfile.TemporaryDirectory(prefix="cannery-"))
         folder = options.can or Path(scratch) / "can"
         can = _can_of(model, folder, sample, pack_options, progress)
+        wanted = architectures_of(options.platform)
         request = LockRequest(
             base=options.base,
             runtime=can.manifest.runtime,
             requirements=can.manifest.requirements,
+            architectures=needed_architectures(wanted),
             mirror=options.mirror,
         )
         lock = kept_lock(request, options.lock, store, progress)
@@ -344,32 +305,24 @@ def build(
             labels=labels_of(can.manifest, created=lock.created) if baked else {},
             mirror=options.mirror,
         )
-        image = compose(plan, store, progress)
-        with station("prove", progress) as work:
-            work.note(f"in {engine.name}")
-            loaded = engine.load(image)
-            after.callback(engine.release, loaded)
-            foundation = foundation_of(image, engine)
-            proof = prove(
-                engine,
-                loaded,
-                can.canary(),
-                can.manifest,
-                ProofOptions(
-                    mounts=() if baked else (Mount(source=can.folder, target=f"/{CAN}"),),
-                    whole=store.recall(foundation) is None,
-                    shell=lock.base != DEBIAN,
-                ),
-                digest=can.digest,
-                note=work.note,
-            )
-            require(proof)
-            store.remember(foundation, loaded)
-            work.result(_proved(proof))
+        images = [compose(replace(plan, architecture=a), store, progress) for a in wanted]
+        image = next((i for i in images if i.architecture == host_architecture()), images[0])
+        loaded, proof = None, None
+        if image.architecture == host_architecture():
+            with station("prove", progress) as work:
+                work.note(f"in {engine.name}")
+                loaded = engine.load(image)
+                after.callback(engine.release, loaded)
+                proof = _prove(image, loaded, can, plan, engine, store, work)
+        if options.compression == "zstd":
+            with station("compress", progress) as work:
+                images = [in_zstd(each, store) for each in images]
+                work.result(f"{sum(each.size for each in images) / 1e6:.1f} MB in zstd")
+        goods = Goods(image=image, platforms=tuple(images))
         with station("deliver", progress) as work:
             delivered = tuple(
                 deliver(
-                    image,
+                    goods,
                     reference,
                     destination,
                     engine,
@@ -388,3 +341,28 @@ def build(
             proof=proof,
             delivered=delivered,
         )
+
+
+def _prove(
+    image: Image, loaded: str, can: Can, plan: Plan, engine: Engine, store: Store, work: Station
+) -> Proof:
+    """Start the finished image and try it; raises ProofError when it fails."""
+    foundation = foundation_of(image, engine)
+    baked = plan.mode == "bake"
+    proof = prove(
+        engine,
+        loaded,
+        can.canary(),
+        can.manifest,
+        ProofOptions(
+            mounts=() if baked else (Mount(source=can.folder, target=f"/{CAN}"),),
+            whole=store.recall(foundation) is None,
+            shell=plan.lock.base != DEBIAN,
+        ),
+        digest=can.digest,
+        note=work.note,
+    )
+    require(proof)
+    store.remember(foundation, loaded)
+    work.result(_proved(proof))
+    return proof

@@ -49,6 +49,8 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Address of a Debian mirror."""
     media: Literal["docker", "oci"] | None = None
     mode: Literal["bake", "pull"] | None = None
+    platforms: tuple[Literal["linux/amd64", "linux/arm64"], ...] | None = None
+    compression: Literal["gzip", "zstd"] | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -90,9 +90,9 @@ def _opened(word: str, looking: Looking, take: Take[T]) -> tuple[ImageFacts, T |
     kind, _, rest = word.partition(":")
     if looking.engine is None:
         if kind == "oci" and rest:
-            return _in_layout(Path(rest), take)
+            return _in_layout(Path(rest), looking, take)
         if (Path(word) / MARK).is_file():
-            return _in_layout(Path(word), take)
+            return _in_layout(Path(word), looking, take)
         if kind == "archive" and rest:
             try:
                 with Path(rest).open("rb") as stream:
@@ -105,8 +105,9 @@ def _opened(word: str, looking: Looking, take: Take[T]) -> tuple[ImageFacts, T |
         return _in_archive(stream, word, take)
 
 
-def _in_layout(folder: Path, take: Take[T]) -> tuple[ImageFacts, T | None]:
-    manifest, config = read_documents(folder)
+def _in_layout(folder: Path, looking: Looking, take: Take[T]) -> tuple[ImageFacts, T | None]:
+    architecture = looking.architecture or host_architecture()
+    manifest, config = read_documents(folder, architecture=architecture)
     facts = describe(config, manifest)
     last = decode(manifest, Manifest, "the manifest").layers[-1:]
     if not last or last[0].media_type not in LAYER_TAR.values():

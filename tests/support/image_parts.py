@@ -54,7 +54,7 @@ def make_layer(
         size=len(packed),
         diff_id=digest_bytes(plain),
         unpacked=len(plain),
-        compressed=compressed,
+        compression="gzip" if compressed else "none",
     )
 
 

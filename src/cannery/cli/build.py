@@ -9,11 +9,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from cannery.builds import BuildOptions
 from cannery.cli.main import print_json, talks
 from cannery.cli.options import options_of, picked
 from cannery.cli.pack import model_and_sample, pack_options, sample_option
 from cannery.cli.projects import open_project, policy_option
-from cannery.line import BuildOptions, PackOptions, build
+from cannery.line import PackOptions, build
 from cannery.reports.images import built_document, built_text
 from cannery.reports.text import ticker
 from cannery.settings import ImageSettings
@@ -69,9 +70,14 @@ def command(
         click.echo(built_text(built))
 
 
-def _settled(ctx: click.Context, image: ImageSettings) -> dict[str, str]:
+def _settled(ctx: click.Context, image: ImageSettings) -> dict[str, Any]:
     """Return what the settings say of options that were not given on the command line."""
-    told = {"media": image.media, "mode": image.mode}
+    told = {
+        "media": image.media,
+        "mode": image.mode,
+        "platform": image.platforms,
+        "compression": image.compression,
+    }
     return {
         name: value
         for name, value in told.items()

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from cannery.builds import PlatformName, architectures_of, needed_architectures
 from cannery.cans.manifest import Runtime
 from cannery.cli.main import print_json, talks
 from cannery.cli.projects import open_project, policy_option
@@ -30,6 +31,13 @@ from cannery.reports.text import ticker
     help="A package beyond the runtime's own.",
 )
 @click.option(
+    "--platform",
+    "platforms",
+    type=click.Choice(["linux/amd64", "linux/arm64"]),
+    multiple=True,
+    help="What images are made for [default: as cannery.toml has it, else this machine].",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
@@ -43,21 +51,24 @@ def command(
     ctx: click.Context,
     runtime: Runtime | None,
     requirements: tuple[str, ...],
+    platforms: tuple[PlatformName, ...],
     output: Path,
     policy: Path | None,
     as_json: bool,
 ) -> None:
     """Pin the newest Debian packages and wheels of the image, by hash, and say what changed."""
     project = open_project(policy)
+    image = project.settings.image
     for requirement in requirements:
         if "==" not in requirement:
             raise UsageError(f"'{requirement}' names no version", hint="write NAME==VERSION")
     before = _before(output)
     request = LockRequest(
-        base=project.settings.image.base or DEBIAN,
+        base=image.base or DEBIAN,
         runtime=runtime or (before.runtime if before else "onnx"),
         requirements=requirements or (before.requirements if before and not runtime else ()),
-        mirror=project.settings.image.mirror,
+        architectures=needed_architectures(architectures_of(platforms or image.platforms or ())),
+        mirror=image.mirror,
         refresh=True,
     )
     with ticker(silent=not talks(ctx)) as progress:

@@ -18,6 +18,7 @@ from cannery.images.bases.foreign import base_image, fetch_base
 from cannery.images.bytecode import Compiler, Interpreter, base_interpreter, debian_interpreter
 from cannery.images.config import config_of
 from cannery.images.contents import Contents, Included, included
+from cannery.images.elf import check_machine
 from cannery.images.layers import Recipe, find_layer, make_layer, pack, pieces_of_files
 from cannery.images.lock import fetch, host_architecture
 from cannery.images.packages import DebianPackage, Platform, Wheel
@@ -140,7 +141,7 @@ def _recipes(plan: Plan, platform: Platform, store: Store, stack: ExitStack) -> 
     return [
         *below,
         *(
-            _wheel_recipe(name, wheels, plan.runtime, compiler, store)
+            _wheel_recipe(name, wheels, plan, compiler, store)
             for name, wheels in _groups(platform.wheels)
         ),
         _serving_recipe(compiler),
@@ -185,13 +186,14 @@ def _debian_recipes(
 
 
 def _wheel_recipe(
-    name: str, wheels: list[Wheel], runtime: Runtime, compiler: Compiler, store: Store
+    name: str, wheels: list[Wheel], plan: Plan, compiler: Compiler, store: Store
 ) -> Recipe:
-    cuts = wheel_cuts(runtime)
+    cuts, architecture = wheel_cuts(plan.runtime), plan.architecture
 
     def build() -> Parts:
         trees = {wheel.name: wheel_tree(wheel, store) for wheel in wheels}
         tree, left_out = cut_wheels(merge(trees.values(), f"layer {name}"), cuts)
+        check_machine(tree, architecture, f"layer {name}")
         owners = {path: package for package, files in trees.items() for path in files}
         return Parts(tree=compiler.with_bytecode(tree), owners=owners, left_out=tuple(left_out))
 

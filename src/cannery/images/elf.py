@@ -70,6 +70,17 @@ def _read(data: bytes) -> Elf:
     )
 
 
+def check_machine(tree: Tree, architecture: str, place: str) -> None:
+    """Raise ImageError where compiled code in `tree` is for another machine."""
+    for path, entry in tree.items():
+        elf = read_elf(entry.data) if entry.data else None
+        if elf is not None and elf.machine != architecture:
+            raise ImageError(
+                f"'/{path}' in {place} is compiled for {elf.machine}, not for {architecture}",
+                hint="its package is published wrongly for this platform: choose another version",
+            )
+
+
 def without_debugging(data: bytes) -> bytes:
     """Return an ELF file without what follows its last segment (symbols, debug sections), where that is much.
 

@@ -137,7 +137,7 @@ def pack(name: str, pieces: Iterable[bytes], store: Store, *, compressed: bool =
         size=sink.size,
         diff_id="sha256:" + plain.hash.hexdigest(),
         unpacked=plain.size,
-        compressed=compressed,
+        compression="gzip" if compressed else "none",
     )
 
 
@@ -181,7 +181,7 @@ def find_layer(recipe: Recipe, store: Store) -> tuple[Layer, Contents] | None:
         size=memo.size,
         diff_id=memo.diff_id,
         unpacked=memo.unpacked,
-        compressed=True,
+        compression="gzip",
     )
     return layer, memo.contents
 

@@ -24,7 +24,7 @@ def stream_archive(image: Image, reference: Reference | None, out: BinaryIO) -> 
     """
     documents = {
         "oci-layout": LAYOUT,
-        "index.json": index_of(image, reference),
+        "index.json": index_of((image,), reference),
         "manifest.json": _docker_manifest(image, reference),
         _blob(image.digest): image.manifest,
         _blob(image.id): image.config,

@@ -11,6 +11,7 @@ import msgspec
 from cannery.blobs import digest_bytes
 
 Media = Literal["docker", "oci"]
+Compression = Literal["none", "gzip", "zstd"]
 Architecture = Literal["amd64", "arm64"]
 
 MANIFEST = {
@@ -25,10 +26,14 @@ LAYER_TAR = {
     "docker": "application/vnd.docker.image.rootfs.diff.tar",
     "oci": "application/vnd.oci.image.layer.v1.tar",
 }
-LAYER_GZIP = {
-    "docker": "application/vnd.docker.image.rootfs.diff.tar.gzip",
-    "oci": "application/vnd.oci.image.layer.v1.tar+gzip",
+LAYER_TYPES: dict[tuple[Media, Compression], str] = {
+    ("docker", "none"): LAYER_TAR["docker"],
+    ("docker", "gzip"): "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    ("oci", "none"): LAYER_TAR["oci"],
+    ("oci", "gzip"): "application/vnd.oci.image.layer.v1.tar+gzip",
+    ("oci", "zstd"): "application/vnd.oci.image.layer.v1.tar+zstd",
 }
+"""Docker's own media types know no zstd."""
 INDEX = "application/vnd.oci.image.index.v1+json"
 INDEXES = (INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
 """What an index of several platforms may call itself."""
@@ -59,7 +64,16 @@ class Layer:
     """Digest of the uncompressed tar."""
     unpacked: int
     """Bytes of the uncompressed tar."""
-    compressed: bool
+    compression: Compression
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the bytes that travel are not the plain tar."""
+        return self.compression != "none"
+
+    def media_type(self, media: Media) -> str:
+        """Return how a manifest names this kind of layer."""
+        return LAYER_TYPES[media, self.compression]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +126,7 @@ def manifest_of(config: bytes, layers: tuple[Layer, ...], media: Media) -> bytes
         },
         "layers": [
             {
-                "mediaType": (LAYER_GZIP if layer.compressed else LAYER_TAR)[media],
+                "mediaType": layer.media_type(media),
                 "digest": layer.digest,
                 "size": layer.size,
             }

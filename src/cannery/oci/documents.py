@@ -112,6 +112,14 @@ def decode(data: bytes, kind: type[Document], place: str) -> Document:
     return document
 
 
+def is_index(data: bytes) -> bool:
+    """Tell whether a document is an index of several manifests, by what it says, not by how it was announced."""
+    try:
+        return "manifests" in msgspec.json.decode(data, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return False
+
+
 def _check(manifest: Manifest, place: str) -> None:
     for i, descriptor in enumerate((manifest.config, *manifest.layers)):
         if not _DIGEST.fullmatch(descriptor.digest) or descriptor.size < 0:

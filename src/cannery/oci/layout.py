@@ -8,8 +8,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import shutil
+import sys
+import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -19,10 +21,11 @@ from cannery.blobs import CHUNK, digest_bytes, digest_file, hex_of, refuse_forei
 from cannery.errors import ImageError, SourceError
 from cannery.oci.descriptors import (
     INDEX,
-    LAYER_GZIP,
-    LAYER_TAR,
+    INDEXES,
+    LAYER_TYPES,
     MANIFEST,
     Architecture,
+    Compression,
     Descriptor,
     Image,
     Layer,
@@ -34,18 +37,39 @@ LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 MARK = "oci-layout"
 """The file by which a folder is known for a layout."""
 NAME = "org.opencontainers.image.ref.name"
+_COMPRESSIONS = {kind: compression for (_, compression), kind in LAYER_TYPES.items()}
 OURS = "cannery: "
 """What stands before a layer's name in the history of an image that Cannery composed."""
 
 
-def index_of(image: Image, reference: Reference | None) -> bytes:
-    """Return `index.json` of one image, named in the two ways in which tools look for it."""
-    entry: dict[str, Any] = {
+def entry_of(image: Image) -> dict[str, Any]:
+    """Return what an index says of an image."""
+    platform = {"architecture": image.architecture, "os": "linux"}
+    if image.architecture == "arm64":
+        platform["variant"] = "v8"
+    return {
         "mediaType": MANIFEST[image.media],
         "digest": image.digest,
         "size": len(image.manifest),
-        "platform": {"architecture": image.architecture, "os": "linux"},
+        "platform": platform,
     }
+
+
+def platforms_of(images: Sequence[Image]) -> bytes:
+    """Return the index of one image for several platforms, the same bytes every time.
+
+    It is OCI's whatever the images are: tools look for no other in a layout, and registries take it.
+    """
+    entries = [entry_of(image) for image in images]
+    return msgspec.json.encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
+
+
+def index_of(images: Sequence[Image], reference: Reference | None) -> bytes:
+    """Return `index.json` of an image, named in the two ways in which tools look for it."""
+    entry = entry_of(images[0])
+    if len(images) > 1:
+        data = platforms_of(images)
+        entry = {"mediaType": INDEX, "digest": digest_bytes(data), "size": len(data)}
     if reference is not None and reference.tag:
         # skopeo and podman look for the second name, containerd and newer Docker for the first.
         entry["annotations"] = {"io.containerd.image.name": reference.full, NAME: reference.tag}
@@ -53,42 +77,55 @@ def index_of(image: Image, reference: Reference | None) -> bytes:
 
 
 def write_layout(
-    image: Image, folder: Path, reference: Reference | None = None, *, force: bool = False
+    image: Image | Sequence[Image],
+    folder: Path,
+    reference: Reference | None = None,
+    *,
+    force: bool = False,
 ) -> Path:
     """Write `image` as an OCI layout that appears whole or not at all; raises OutputError.
 
-    With `force` it replaces a layout, and nothing else.
+    Several are one image for several platforms. With `force` it replaces a layout, and nothing else.
     """
     refuse_foreign(folder, MARK, "an OCI layout", force=force)
     with write_folder(folder, force=force) as target:
         blobs = target / "blobs" / "sha256"
         blobs.mkdir(parents=True)
-        (blobs / hex_of(image.digest)).write_bytes(image.manifest)
-        (blobs / hex_of(image.id)).write_bytes(image.config)
-        for layer in image.layers:
+        images = (image,) if isinstance(image, Image) else tuple(image)
+        documents = [d for each in images for d in (each.manifest, each.config)]
+        if len(images) > 1:
+            documents.append(platforms_of(images))
+        for document in documents:
+            (blobs / hex_of(digest_bytes(document))).write_bytes(document)
+        for layer in {x.digest: x for each in images for x in each.layers}.values():
             shutil.copyfile(layer.path, blobs / hex_of(layer.digest))
-        (target / "index.json").write_bytes(index_of(image, reference))
+        (target / "index.json").write_bytes(index_of(images, reference))
         (target / MARK).write_bytes(LAYOUT)
     return folder
 
 
-def read_layout(folder: Path, tag: str | None = None) -> Image:
+def read_layout(folder: Path, tag: str | None = None, architecture: str | None = None) -> Image:
     """Read an OCI layout and check every digest in it, those of the unpacked layers too.
 
-    `tag` chooses among several images. Raises SourceError when the folder is no layout or lacks
+    `tag` chooses among several images, `architecture` among several platforms. Raises SourceError when the folder is no layout or lacks
     the image, ImageError when something in it is damaged.
     """
-    manifest, config = read_documents(folder, tag)
+    manifest, config = read_documents(folder, tag, architecture)
     return image_of(manifest, config, lambda d: blob_path(folder, d.digest))
 
 
-def read_documents(folder: Path, tag: str | None = None) -> tuple[bytes, bytes]:
+def read_documents(
+    folder: Path, tag: str | None = None, architecture: str | None = None
+) -> tuple[bytes, bytes]:
     """Return manifest and config of an image in a layout, checked by digest; its layers are not looked at."""
     if not (folder / MARK).is_file():
         raise SourceError(f"'{folder}' is no OCI layout: it has no file '{MARK}'")
     path = folder / "index.json"
     entry = _choose(decode(_read(path), Index, f"'{path}'"), tag, folder)
     manifest = _blob(folder, entry.digest)
+    if entry.media_type in INDEXES:
+        chosen = choose_platform(manifest, architecture, f"'{folder}'")
+        manifest = _blob(folder, chosen.digest)
     config = _blob(folder, decode(manifest, Manifest, f"blob {entry.digest}").config.digest)
     return manifest, config
 
@@ -128,9 +165,29 @@ def image_of(manifest: bytes, config: bytes, where: Callable[[Descriptor], Path]
     )
 
 
-def open_layer(path: Path, *, compressed: bool) -> IO[bytes]:
-    """Open the uncompressed tar of a layer for reading."""
-    return cast("IO[bytes]", gzip.open(path, "rb")) if compressed else path.open("rb")
+def open_layer(path: Path, compression: Compression) -> IO[bytes]:
+    """Open the uncompressed tar of a layer for reading; raises ImageError for zstd without its library."""
+    if compression == "zstd":
+        return cast("IO[bytes]", zstandard().open(path, "rb"))
+    return cast("IO[bytes]", gzip.open(path, "rb")) if compression == "gzip" else path.open("rb")
+
+
+def damages() -> tuple[type[Exception], ...]:
+    """Return what reading a layer that is missing or damaged may raise."""
+    library = sys.modules.get("zstandard")
+    more = (library.ZstdError,) if library else ()
+    return (OSError, EOFError, tarfile.TarError, zlib.error, *more)
+
+
+def zstandard() -> Any:
+    """Return the library of zstd; raises ImageError where it is not installed."""
+    try:
+        import zstandard as library
+    except ImportError as error:
+        raise ImageError(
+            "layers of zstd need the package 'zstandard'", hint="pip install 'cannery[zstd]'"
+        ) from error
+    return library
 
 
 def _choose(index: Index, tag: str | None, folder: Path) -> Entry:
@@ -144,19 +201,31 @@ def _choose(index: Index, tag: str | None, folder: Path) -> Entry:
     raise SourceError(f"'{folder}' holds {wanted}", hint=f"its tags: {', '.join(names) or 'none'}")
 
 
+def choose_platform(index: bytes, architecture: str | None, place: str) -> Entry:
+    """Return the entry for an architecture (None: the only one); raises ImageError naming what there is."""
+    entries = [e for e in decode(index, Index, place).manifests if e.platform.get("os") == "linux"]
+    names = [str(entry.platform.get("architecture")) for entry in entries]
+    if architecture is None and len(entries) == 1:
+        return entries[0]
+    if architecture not in names:
+        wanted = f"no image for '{architecture}'" if architecture else f"{len(entries)} platforms"
+        raise ImageError(f"{place} has {wanted}", hint=f"it has: {', '.join(names) or 'none'}")
+    return entries[names.index(architecture)]
+
+
 def _layer(path: Path, descriptor: Descriptor, diff_id: str, name: str) -> Layer:
-    if descriptor.media_type not in (*LAYER_GZIP.values(), *LAYER_TAR.values()):
+    compression = _COMPRESSIONS.get(descriptor.media_type)
+    if compression is None:
         raise ImageError(
             f"layers of type '{descriptor.media_type}' can't be read",
-            hint="only gzip and plain layers are",
+            hint="only gzip, zstd and plain layers are",
         )
-    compressed = descriptor.media_type in LAYER_GZIP.values()
     try:
         found = digest_file(path)
         if found != descriptor.digest or path.stat().st_size != descriptor.size:
             raise ImageError(f"the blob {descriptor.digest} is damaged: its bytes are {found}")
-        content, unpacked = _measure(path, compressed=compressed)
-    except (OSError, EOFError, zlib.error) as error:
+        content, unpacked = _measure(path, compression)
+    except damages() as error:
         raise ImageError(f"can't read the layer {descriptor.digest}: {error}") from error
     if content != diff_id:
         raise ImageError(f"layer {descriptor.digest} unpacks to {content}, not {diff_id}")
@@ -167,13 +236,13 @@ def _layer(path: Path, descriptor: Descriptor, diff_id: str, name: str) -> Layer
         size=descriptor.size,
         diff_id=diff_id,
         unpacked=unpacked,
-        compressed=compressed,
+        compression=compression,
     )
 
 
-def _measure(path: Path, *, compressed: bool) -> tuple[str, int]:
+def _measure(path: Path, compression: Compression) -> tuple[str, int]:
     content, size = hashlib.sha256(), 0
-    with open_layer(path, compressed=compressed) as stream:
+    with open_layer(path, compression) as stream:
         while chunk := stream.read(CHUNK):
             content.update(chunk)
             size += len(chunk)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from cannery.blobs import digest_bytes
-from cannery.errors import ImageError, UsageError
+from cannery.errors import UsageError
 from cannery.oci.auth import find_credentials
 from cannery.oci.channel import RegistryOptions
 from cannery.oci.descriptors import (
     CONFIG,
-    INDEXES,
-    LAYER_GZIP,
-    LAYER_TAR,
+    INDEX,
     MANIFEST,
     Descriptor,
     Image,
 )
-from cannery.oci.documents import Index, Manifest, decode
+from cannery.oci.documents import Manifest, decode, is_index
+from cannery.oci.layout import choose_platform, platforms_of
 from cannery.oci.references import Reference
 from cannery.oci.registry import Registry
 
@@ -57,7 +56,7 @@ def open_registry(reference: Reference, options: RegistryOptions | None = None) 
 
 
 def push_image(
-    image: Image,
+    image: Image | Sequence[Image],
     reference: Reference,
     *,
     registry: Registry | None = None,
@@ -65,31 +64,35 @@ def push_image(
 ) -> Pushed:
     """Push `image` under the tag of `reference` (or by its digest alone); the tag comes last.
 
-    Raises UsageError when the reference names no registry or another digest, RegistryError and
-    UnreachableError when the registry fails: then there is no tag.
+    Several are one image for several platforms, behind an index. Raises UsageError when the reference
+    names no registry or another digest, RegistryError and UnreachableError when the registry fails:
+    then there is no tag.
     """
-    if reference.digest not in (None, image.digest):
-        raise UsageError(f"'{reference}' is not the image {image.digest}")
+    images = (image,) if isinstance(image, Image) else tuple(image)
+    document, media_type = images[0].manifest, MANIFEST[images[0].media]
+    if len(images) > 1:
+        document, media_type = platforms_of(images), INDEX
+    digest = digest_bytes(document)
+    if reference.digest not in (None, digest):
+        raise UsageError(f"'{reference}' is not the image {digest}")
     if registry is None:
         with open_registry(reference) as own:
-            return push_image(image, reference, registry=own, note=note)
-    blobs: dict[str, tuple[Descriptor, bytes | Path]] = {
-        layer.digest: (
-            Descriptor(
-                media_type=(LAYER_GZIP if layer.compressed else LAYER_TAR)[image.media],
-                digest=layer.digest,
-                size=layer.size,
-            ),
-            layer.path,
-        )
-        for layer in image.layers
-    }
-    config = Descriptor(media_type=CONFIG[image.media], digest=image.id, size=len(image.config))
-    blobs[config.digest] = (config, image.config)
-    sent = push_blobs(registry, reference.repository, list(blobs.values()), note)
-    target = reference.tag or image.digest
-    registry.push_manifest(reference.repository, target, image.manifest, MANIFEST[image.media])
-    return Pushed(reference=reference.at(image.digest), sent=sent)
+            return push_image(images, reference, registry=own, note=note)
+    blobs = {d.digest: (d, content) for each in images for d, content in _blobs_of(each)}
+    repository = reference.repository
+    sent = push_blobs(registry, repository, list(blobs.values()), note)
+    for each in images if len(images) > 1 else ():
+        registry.push_manifest(repository, each.digest, each.manifest, MANIFEST[each.media])
+    registry.push_manifest(repository, reference.tag or digest, document, media_type)
+    return Pushed(reference=reference.at(digest), sent=sent)
+
+
+def _blobs_of(image: Image) -> Iterator[tuple[Descriptor, bytes | Path]]:
+    for layer in image.layers:
+        kind = layer.media_type(image.media)
+        yield Descriptor(media_type=kind, digest=layer.digest, size=layer.size), layer.path
+    kind = CONFIG[image.media]
+    yield Descriptor(media_type=kind, digest=image.id, size=len(image.config)), image.config
 
 
 def push_blobs(
@@ -136,20 +139,9 @@ def pull_image_manifest(registry: Registry, reference: Reference, architecture: 
 
     Raises ImageError where an index has none for it.
     """
-    data, media_type = registry.manifest(reference.repository, reference.target)
-    if media_type not in INDEXES:
+    data, _ = registry.manifest(reference.repository, reference.target)
+    if not is_index(data):
         return data
-    index = decode(data, Index, f"'{reference}'")
-    for entry in index.manifests:
-        if (
-            entry.platform.get("architecture") == architecture
-            and entry.platform.get("os") == "linux"
-        ):
-            found, _ = registry.manifest(reference.repository, entry.digest)
-            return found
-    offered = sorted(
-        {str(e.platform.get("architecture")) for e in index.manifests} - {"unknown", "None"}
-    )
-    raise ImageError(
-        f"'{reference}' has no image for '{architecture}'", hint=f"it has: {', '.join(offered)}"
-    )
+    entry = choose_platform(data, architecture, f"'{reference}'")
+    found, _ = registry.manifest(reference.repository, entry.digest)
+    return found

@@ -6,12 +6,11 @@ import os
 import shutil
 import stat
 import tarfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 from cannery.errors import ImageError
 from cannery.oci.descriptors import Image, Layer
-from cannery.oci.layout import open_layer
+from cannery.oci.layout import damages, open_layer
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -30,17 +29,17 @@ def unpack(image: Image, root: Path) -> None:
     for layer in image.layers:
         try:
             _apply(layer, root)
-        except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise ImageError(f"layer '{layer.name}' is damaged: {error}") from error
         except OSError as error:
             raise ImageError(f"can't unpack layer '{layer.name}': {error}") from error
+        except damages() as error:
+            raise ImageError(f"layer '{layer.name}' is damaged: {error}") from error
 
 
 def _apply(layer: Layer, root: Path) -> None:
     modes: dict[Path, int] = {}
     added: set[Path] = set()
     with (
-        open_layer(layer.path, compressed=layer.compressed) as stream,
+        open_layer(layer.path, layer.compression) as stream,
         tarfile.open(fileobj=stream, mode="r|") as tar,
     ):
         for member in tar:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from cannery.line import Built
+from cannery.builds import Built
 from cannery.oci.descriptors import Image
 from cannery.reports.text import human_bytes
 
@@ -30,6 +30,8 @@ def built_text(built: Built) -> str:
         f"size     {human_bytes(image.size)}, unpacked {human_bytes(image.unpacked)}",
         *layers_text(image),
     ]
+    if built.proof is None:
+        lines.append(f"proof    not tried: this machine starts no {image.architecture} programs")
     return "\n".join(lines + [f"in       {place}" for place in built.delivered])
 
 

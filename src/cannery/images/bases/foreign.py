@@ -12,12 +12,14 @@ from cannery.images.bases.pythons import find_python
 from cannery.images.packages import BaseImage
 from cannery.images.recipe import TRIPLETS
 from cannery.images.store import Store
-from cannery.oci.descriptors import LAYER_TAR, Architecture, Image, Layer
+from cannery.oci.descriptors import Architecture, Image, Layer
 from cannery.oci.documents import Config, Manifest, Settings, decode
 from cannery.oci.layout import image_of
 from cannery.oci.references import Reference, parse, remote
 from cannery.oci.unpack import unpack
 
+BASE_LAYER = "base layer "
+"""What the name of a layer begins with that came with a base."""
 _EPOCH = "1970-01-01T00:00:00Z"
 """The date of a base that has none."""
 Note = Callable[[str], None]
@@ -110,19 +112,21 @@ def _checked(digest: str, store: Store) -> Image:
     known = store.recall({"base": digest})
     if known is None:
         image = image_of(manifest, config, lambda d: store.path(d.digest))
-        store.remember({"base": digest}, [[x.diff_id, x.unpacked] for x in image.layers])
-        return image
+        known = [[x.diff_id, x.unpacked, x.compression] for x in image.layers]
+        store.remember({"base": digest}, known)
     layers = tuple(
         Layer(
-            name="base",
+            name=f"{BASE_LAYER}{i}",
             path=store.path(d.digest),
             digest=d.digest,
             size=d.size,
             diff_id=diff_id,
             unpacked=unpacked,
-            compressed=d.media_type not in LAYER_TAR.values(),
+            compression=compression,
         )
-        for d, (diff_id, unpacked) in zip(document.layers, known, strict=True)
+        for i, (d, (diff_id, unpacked, compression)) in enumerate(
+            zip(document.layers, known, strict=True), 1
+        )
     )
     return Image(
         config=config,
