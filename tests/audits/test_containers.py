@@ -12,8 +12,9 @@ from pathlib import Path
 import hostile
 import hostile_files
 import numpy as np
+import pickles as p
 import pytest
-from hostile_files import HONEST, evil, tarred, zipped
+from hostile_files import HONEST, checkpoint, evil, tarred, zipped
 from sklearn.linear_model import LogisticRegression
 
 from cannery.audits.audit import audit
@@ -67,6 +68,9 @@ HONEST_FILES = {
     "tar with a comment": lambda: tarred(("model.pkl", MODEL), pax={"comment": "of Git"}),
     "tar.gz": lambda: gzip.compress(tarred(("model.pkl", MODEL))),
     "tar of long names": lambda: tarred(("x" * 120 + "/ü.pkl", MODEL)),
+    "checkpoint": checkpoint,
+    "checkpoint before the zip": lambda: checkpoint(stacked=True),
+    "checkpoint of nothing": lambda: checkpoint(size=(0, 3), stride=(3, 1), offset=6),
     "npz": lambda: _saved(a=np.arange(9.0), b=np.array(["x", "yy"])),
     "npy": lambda: _array(np.zeros((3, 0, 2), order="F")),
     "npy of one number": lambda: _array(np.float32(3)),
@@ -90,6 +94,16 @@ def test_a_finding_in_an_archive_names_its_member(tmp_path: Path, marker: Path) 
     assert found is not None
     assert {f.member for f in found.findings} == {"a/b.tar/c.pkl"}
     assert {n.name for n in found.names} == {"posix.system"}
+
+
+def test_a_network_saved_whole_is_a_review(tmp_path: Path) -> None:
+    """Classes of torch are not listed: every layer is named, with the line that would trust it."""
+    layer = p.made(p.name("torch.nn.modules.linear", "Linear"))
+    found = judged(tmp_path, checkpoint(more=layer))
+    assert found is not None
+    assert [(f.name, f.severity) for f in found.findings] == [
+        ("torch.nn.modules.linear.Linear", "review")
+    ]
 
 
 def test_an_archive_without_a_model_is_unreadable(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pickles as p
@@ -100,22 +101,71 @@ def in_archives() -> Iterator[Case]:
         yield f"zip:protocol-{protocol}", lambda m, n=protocol: zipped(("m", evil(m, n)))
 
 
+def checkpoint(*, stacked: bool = False, **changes: Any) -> bytes:
+    """Return a checkpoint of one tensor of 2 by 3 in torch's zip, or in the form before, with changes."""
+    v: dict[str, Any] = {
+        "kind": "storage", "cls": "FloatStorage", "key": "0", "count": 6, "held": 6, "offset": 0,
+        "size": (2, 3), "stride": (3, 1), "hooks": p.call(p.name("collections", "OrderedDict")),
+        "members": (), "names": ("0",), "more": b"", "tail": b"",
+    }  # fmt: skip
+    v |= changes
+    place = p.pair(
+        p.text(v["kind"]), p.name("torch", v["cls"]), p.text(v["key"]), p.text("cpu"),
+        p.number(v["count"]),
+    )  # fmt: skip
+    shape, steps = (p.pair(*map(p.number, v[key])) for key in ("size", "stride"))
+    arguments = (place + b"Q", p.number(v["offset"]), shape, steps, p.FALSE, v["hooks"])
+    tensor = p.call(p.name("torch._utils", "_rebuild_tensor_v2"), *arguments)
+    program = p.make_pickle(p.listed(tensor, v["more"]), protocol=2)
+    numbers = bytes(4 * v["held"])
+    if stacked:
+        front = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+        front_bytes = b"".join(pickle.dumps(value, 2) for value in front)
+        keys = pickle.dumps(list(v["names"]), 2)
+        return front_bytes + program + keys + struct.pack("<q", v["held"]) + numbers + v["tail"]
+    storages = [(f"archive/data/{name}", numbers) for name in v["names"]]
+    notes = [("archive/version", b"3\n"), ("archive/byteorder", b"little")]
+    return zipped(("archive/data.pkl", program + v["tail"]), *notes, *storages, *v["members"])
+
+
 def torch_files() -> Iterator[Case]:
-    """A payload where torch keeps its pickles, and bytes that its readers see and others don't."""
+    """A payload where torch keeps its pickles, and tensors that lie outside of their storages."""
     yield "torch:zip", lambda m: zipped(("archive/data.pkl", evil(m)), ("archive/version", b"3\n"))
-    yield "torch:constants", lambda m: zipped(("a/data.pkl", HONEST), ("a/constants.pkl", evil(m)))
-    yield "torch:code", lambda m: zipped(("a/data.pkl", HONEST), ("a/code/x.py", b"import os"))
-    yield "torch:two-roots", lambda m: zipped(("a/data.pkl", HONEST), ("b/data.pkl", evil(m)))
-    yield "torch:foreign-id", lambda m: zipped(("a/data.pkl", p.make_pickle(
-        p.pair(p.text("module"), p.name("os", "system")) + b"Q", protocol=2
-    )))  # fmt: skip
+    yield "torch:constants", lambda m: checkpoint(members=[("archive/constants.pkl", evil(m))])
+    yield "torch:code", lambda m: checkpoint(members=[("archive/code/x.py", b"import os")])
+    yield "torch:two-roots", lambda m: checkpoint(members=[("b/data.pkl", evil(m))])
+    yield "torch:stray", lambda m: checkpoint(members=[("archive/extra.bin", evil(m))])
+    yield "torch:note", lambda m: checkpoint(members=[("archive/.data/serialization_id", evil(m))])
+    yield "torch:tail", lambda m: checkpoint(tail=evil(m))
+    payload = p.call(p.name("os", "system"), p.text("true"))
+    for stacked in (False, True):
+        edits: dict[str, dict[str, Any]] = {
+            "payload": {"more": payload},
+            "hooks": {"hooks": p.listed(p.name("os", "system"))},
+            "foreign-id": {"kind": "module"},
+            "class": {"cls": "UntypedStorage"},
+            "key": {"key": "../0", "names": ("../0",)},
+            "offset": {"offset": 1},
+            "negative": {"offset": -1},
+            "stride": {"stride": (3, 2)},
+            "size": {"size": (3, 3)},
+            "shape": {"size": (2, 3, 1)},
+            "count": {"count": 7},
+            "held": {"held": 5},
+            "missing": {"names": ()},
+            "unused": {"names": ("0", "1")},
+            "huge": {"count": 2**31 - 1, "size": (2**31 - 1,), "stride": (1,)},
+        }
+        for name, edit in edits.items():
+            yield f"torch-tensor:{name}", lambda m, s=stacked, e=edit: checkpoint(stacked=s, **e)
     magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
     info = pickle.dumps({"little_endian": True}, 2)
     keys = pickle.dumps([], 2)
     yield "torch:stack", lambda m: magic + info + evil(m, 2) + keys
     yield "torch:stack-info", lambda m: magic + evil(m, 2) + HONEST + keys
     yield "torch:stack-keys", lambda m: magic + info + HONEST + evil(m, 2)
-    yield "torch:stack-tail", lambda m: magic + info + pickle.dumps({}, 2) + keys + evil(m, 2)
+    yield "torch:stack-tail", lambda m: checkpoint(stacked=True, tail=evil(m, 2))
+    yield "torch:stack-cut", lambda m: checkpoint(stacked=True)[:-3]
     yield "torch:load-from-bytes", lambda m: p.make_pickle(
         p.call(p.name("torch.storage", "_load_from_bytes"), p.data(evil(m)))
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from cannery.audits import boosters, members, mlflow, npy, onnx, pickles, skops
+from cannery.audits import boosters, members, mlflow, npy, onnx, pickles, skops, torch
 from cannery.audits.contents import content
 from cannery.audits.findings import Audit
 from cannery.audits.ledger import Ledger
@@ -89,7 +89,9 @@ def _dispatch(format: Format, data: Data, ledger: Ledger) -> None:  # noqa: A002
             npy.audit_npy(data, ledger)
         case "xgboost" | "lightgbm" | "catboost":
             boosters.audit_booster(format, data, ledger)
-        case "archive" | "torch":
+        case "torch":
+            torch.audit_torch(data, ledger, _audit_data)
+        case "archive":
             members.audit_archive(data, ledger, _audit_data)
         case _:
             ledger.find(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cannery.audits import arrays
+from cannery.audits import arrays, tensors
 from cannery.audits.arguments import Call
 from cannery.audits.ledger import Ledger
 from cannery.audits.values import (
@@ -305,6 +305,10 @@ RULES: dict[str, Rule] = {
     "numpy.random._pickle.__generator_ctor": _generator,
     "numpy.random._pickle.__randomstate_ctor": _generator,
     "re._compile": _regex,
+    "torch.Size": tensors.size,
+    "torch._utils._rebuild_parameter": tensors.parameter,
+    "torch._utils._rebuild_tensor_v2": tensors.rebuilt,
+    "torch.device": tensors.device,
 }
 """By canonical name; a listed function without a rule takes any arguments."""
 

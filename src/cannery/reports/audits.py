@@ -20,8 +20,13 @@ TRUST = {
     "joblib": "a pickle with arrays, maybe compressed: a program too; interpreted here, not run",
     "skops": "data, but loading it makes every type that it lists; types reviewed here",
     "onnx": "a graph: no code of its own; operators, shapes and references bounded here",
+    "xgboost": "numbers that the library follows in native code; indices checked here",
+    "torch": "a pickle that asks for tensors: a program too; interpreted here, not run",
+    "numpy": "numbers, or objects that are a pickle; sizes checked here",
+    "archive": "nothing by itself; what is inside is judged one by one",
     "unknown": "nothing that Cannery can read",
 }
+TRUST |= dict.fromkeys(("lightgbm", "catboost"), TRUST["xgboost"])
 """What each format may do when it is opened."""
 
 STYLES = {"safe": "green", "review": "yellow", "unsafe": "red", "unreadable": "magenta"}
