@@ -158,11 +158,12 @@ SKLEARN_SETTERS = (
 """Setters that were read: they assign, cast arrays, or rebuild an interpolation."""
 SKLEARN_CONSTRUCTED = {
     "sklearn._loss._loss": None,
+    "sklearn.impute._iterative": ("_ImputerTriplet",),
     "sklearn.linear_model._sgd_fast": None,
     "sklearn.neighbors._quad_tree": ("_QuadTree",),
     "sklearn.tree._tree": ("Tree",),
 }
-"""Compiled classes that pickles call: all of a module, or these."""
+"""Classes that pickles call with arguments, compiled ones and tuples: all of a module, or these."""
 SKLEARN_PRIVATE = {
     "_cube", "_exp", "_identity", "_kmeans_single_elkan", "_kmeans_single_lloyd", "_logcosh",
     "_passthrough_scorer",

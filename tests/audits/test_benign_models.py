@@ -17,6 +17,8 @@ from audit_sources import AuditBytes
 from carried import VALUES
 from estimators import churn, fitted
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import RandomizedSearchCV
 from sklearn.pipeline import Pipeline
@@ -52,6 +54,15 @@ def test_a_fitted_estimator_is_safe_as_a_pickle(name: str, audit_bytes: AuditByt
         assert (protocol, found.verdict, found.findings) == (protocol, "safe", ())
     assert audit_bytes(cloudpickle.dumps(MODELS[name])).verdict == "safe"
     assert audit_bytes(pickle._dumps(MODELS[name], 4)).verdict == "safe"  # type: ignore[attr-defined]
+
+
+def test_an_imputer_of_rounds_is_safe(audit_bytes: AuditBytes) -> None:
+    """It holds its rounds in named tuples, which a pickle makes with arguments."""
+    holes = np.where(np.random.default_rng(0).random((40, 3)) < 0.2, np.nan, 1.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        imputer = IterativeImputer(max_iter=2).fit(holes)
+    assert audit_bytes(pickle.dumps(imputer)).verdict == "safe"
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

@@ -106,12 +106,24 @@ HONEST = {
         op("Shape", ["x"], ["s"]), op("Reshape", ["x", "s"], ["a"]), op("Expand", ["a", "s1"]),
         constants=(constant("s1", [1, 3]),),
     ),
+    "neighbours": graph(
+        op("TopK", ["x", "k"], ["a", "i"], largest=0), op("Gather", ["t", "i"], ["g"]),
+        op("ReduceSum", ["g", "ax"], ["s"], keepdims=1), op("Squeeze", ["s", "ax"], ["q"]),
+        op("Gather", ["t", "i"]),
+        constants=(constant("k", [2]), constant("t", np.ones((9000, 300)), "f8"), constant("ax", [1])),
+    ),
     "encoder": graph(
         op("Cast", ["x"], ["i"], to=TensorProto.INT64),
         op("OneHotEncoder", ["i"], ["o"], domain=ML, cats_int64s=[1, 2, 3], zeros=1),
         op("Flatten", ["o"], ["y"]),
     ),
 }  # fmt: skip
+
+
+def test_a_loop_of_few_turns_that_keeps_its_shape_is_safe(audit_bytes: AuditBytes) -> None:
+    """The coupling of a support vector machine's probabilities is one."""
+    found = audit_bytes(looping(op("Neg", ["s"], ["a"]), op("Exp", ["a"], ["r"])), "onnx")
+    assert (found.findings, found.verdict) == ((), "safe")
 
 
 @pytest.mark.parametrize("name", HONEST)
@@ -190,7 +202,34 @@ def function() -> bytes:
     return graph(op("Abs", ["x"]), edit=lambda m: m.functions.append(made))
 
 
+def looping(*nodes: onnx.NodeProto, turns: int = 3, result: str = "r", edit: Any = None) -> bytes:
+    """Return a model whose loop takes `x` through these nodes, from the state `s` to `r`."""
+    inner = helper.make_graph(
+        [op("Identity", ["go"], ["on"]), *nodes],
+        "body",
+        [helper.make_tensor_value_info(n, k, None) for n, k in (("i", 7), ("go", 9), ("s", 11))],
+        [helper.make_tensor_value_info(n, k, None) for n, k in (("on", 9), (result, 11))],
+    )
+    if edit is not None:
+        edit(inner)
+    return graph(
+        op("Loop", ["n", "t", "x"], ["y"], body=inner),
+        constants=(constant("n", turns), constant("t", True, "bool")),
+    )
+
+
 HOSTILE: dict[str, bytes] = {
+    "loop of many turns": looping(op("Neg", ["s"], ["r"]), turns=10**6),
+    "loop that grows": looping(op("Concat", ["s", "s"], ["r"], axis=1)),
+    "loop that reaches out": looping(op("Add", ["s", "x"], ["r"])),
+    "loop in a loop": looping(op("Loop", ["i", "go", "s"], ["r"], body=body())),
+    "loop of an unlisted operator": looping(op("ImageDecoder", ["s"], ["r"])),
+    "loop with a default": looping(
+        op("Neg", ["s"], ["r"]), edit=lambda g: g.initializer.append(constant("s", [1.0], "f8"))
+    ),
+    "loop with sparse constants": looping(
+        op("Neg", ["s"], ["r"]), edit=lambda g: g.sparse_initializer.add()
+    ),
     "external absolute": outside("/etc/passwd"),
     "external beside": outside("weights.bin"),
     "external climbing": outside("a/../../../etc/passwd"),

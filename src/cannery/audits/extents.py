@@ -128,16 +128,34 @@ def _moved(call: Call, first: Extent) -> Extent:
             shape = tuple(first.shape[i] for i in order)
     elif call.operator == "Unsqueeze" and first.shape is not None:
         shape = _unsqueezed(call, first.shape)
+    elif call.operator == "Squeeze" and first.shape is not None:
+        shape = _squeezed(call, first.shape)
     # At most as many elements as before, whatever the shape claims.
     return Extent(shape, first.elements, first.values)
 
 
-def _unsqueezed(call: Call, shape: Shape) -> Shape | None:
+def _axes(call: Call) -> list[int] | None:
+    """Return the axes of an attribute or a constant; None where they are neither."""
     axes = call.attributes.get("axes")
-    if not isinstance(axes, list):
-        if len(call.inputs) < 2 or call.input(1).values is None:
-            return None
-        axes = list(call.constants(1))
+    if isinstance(axes, list):
+        return axes
+    if len(call.inputs) < 2 or call.input(1).values is None:
+        return None
+    return list(call.constants(1))
+
+
+def _squeezed(call: Call, shape: Shape) -> Shape | None:
+    axes = _axes(call)
+    if not axes or not shape:
+        return None
+    gone = {axis % len(shape) for axis in axes}
+    return tuple(d for i, d in enumerate(shape) if i not in gone)
+
+
+def _unsqueezed(call: Call, shape: Shape) -> Shape | None:
+    axes = _axes(call)
+    if axes is None:
+        return None
     rank = len(shape) + len(axes)
     if rank > 16:
         return None
@@ -163,12 +181,12 @@ def _broadcast(inputs: tuple[Extent, ...]) -> Extent:
     return of_shape(tuple(shape))
 
 
-def _constant_of_shape(call: Call) -> list[Extent]:
-    return [of_shape(call.constants(0))]
-
-
-def _expand(call: Call) -> list[Extent]:
-    return [_broadcast((call.input(0), of_shape(call.constants(1))))]
+def _highest(call: Call) -> list[Extent]:
+    first, count = call.input(0), call.constants(1)
+    if not first.shape or len(count) != 1:
+        return [Extent(None, first.elements)]
+    axis = call.number("axis", -1) % len(first.shape)
+    return [of_shape((*first.shape[:axis], max(count[0], 0), *first.shape[axis + 1 :]))]
 
 
 def _tile(call: Call) -> list[Extent]:
@@ -340,10 +358,10 @@ _RULES: dict[str, Callable[[Call], list[Extent]]] = {
     "AveragePool": _convolved,
     "Concat": _concat,
     "Constant": lambda call: [call.attributes.get("value", UNKNOWN)],
-    "ConstantOfShape": _constant_of_shape,
+    "ConstantOfShape": lambda call: [of_shape(call.constants(0))],
     "Conv": _convolved,
     "Einsum": lambda call: [Extent(None, math.prod(i.elements for i in call.inputs))],
-    "Expand": _expand,
+    "Expand": lambda call: [_broadcast((call.input(0), of_shape(call.constants(1))))],
     "EyeLike": lambda call: [call.input(0)],
     "FeatureVectorizer": _features,
     "Gather": _gather,
@@ -370,6 +388,7 @@ _RULES: dict[str, Callable[[Call], list[Extent]]] = {
     "Size": lambda call: [of_shape(())],
     "TfIdfVectorizer": _terms,
     "Tile": _tile,
+    "TopK": _highest,
     "TreeEnsemble": _targets,
     "TreeEnsembleClassifier": _classifier,
     "TreeEnsembleRegressor": _targets,

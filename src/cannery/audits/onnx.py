@@ -1,4 +1,4 @@
-"""ONNX files, on bytes and before any session: nothing outside, no loops, no bombs, no wild indices."""
+"""ONNX files, on bytes and before any session: nothing outside, no endless loops, no bombs, no wild indices."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _WIDTHS |= {15: 16, 16: 2}
 """ONNX element type → bytes; 8 is text. Others (float8, int4) are not listed."""
 _KEPT = 64
 """Elements of a constant that are looked at."""
+_TURNS = 256
+"""Turns that a loop may take."""
 _LISTS = ("float", "int32", "int64", "string", "double", "uint64")
 _GRAPHS = (5, 10)
 _SPARSE = (11, 12)
@@ -53,6 +55,8 @@ class _Graph:
         self.known: dict[str, Extent] = {}
         self.made = 0
         """Elements of all large tensors together."""
+        self.within = False
+        """Whether this is the body of a loop."""
 
     def refuse(self, rule: str, message: str) -> None:
         self.ledger.find(rule, "unsafe", message)
@@ -63,12 +67,17 @@ class _Graph:
     def check(self) -> None:
         """Check the header, the constants, then every node in order."""
         self._check_header()
-        graph = self.graph
-        for value in graph.input:
+        for value in self.graph.input:
             self._define(value.name, _declared(value))
+        self._check_content()
+
+    def _check_content(self) -> None:
+        graph = self.graph
+        if graph.sparse_initializer:
+            self.refuse("sparse-tensor", "the graph has sparse constants")
         for tensor in graph.initializer:
-            # An initializer under the name of an input is its default.
-            self.known.pop(tensor.name, None)
+            if not self.within:  # under the name of an input it is its default
+                self.known.pop(tensor.name, None)
             self._define(tensor.name, self._tensor(tensor, f"constant '{tensor.name[:80]}'"))
         for node in graph.node:
             self._check_node(node)
@@ -98,8 +107,6 @@ class _Graph:
             self.refuse("functions", "the file defines operators of its own")
         if model.training_info:
             self.refuse("training", "the file holds training graphs")
-        if self.graph.sparse_initializer:
-            self.refuse("sparse-tensor", "the graph has sparse constants")
 
     def _define(self, name: str, extent: Extent) -> None:
         if not name:
@@ -168,6 +175,8 @@ class _Graph:
         operator = node.op_type
         label = f"{domain or 'ai.onnx'}.{operator}"[:120]
         what = f"node '{(node.name or operator)[:80]}'"
+        if operator == "Loop" and not domain and not self.within and self._check_loop(node, what):
+            return
         attributes = self._attributes(node, what)
         inputs = self._inputs(node, what)
         outputs = list(node.output)
@@ -184,6 +193,34 @@ class _Graph:
         for output in outputs:
             if output and output not in self.known:
                 self.known[output] = UNKNOWN
+
+    def _check_loop(self, node: Any, what: str) -> bool:
+        """Check a loop that can't run for ever, nor grow; return False for any other.
+
+        Its turns are a small constant, its body takes nothing from outside, and every state comes out
+        of a turn in the shape in which it went in.
+        """
+        body = node.attribute[0].g if len(node.attribute) == 1 else None
+        states = list(node.input)[2:]
+        if body is None or node.attribute[0].name != "body" or len(node.output) != len(states):
+            return False
+        if (len(body.input), len(body.output)) != (len(states) + 2, len(states) + 1):
+            return False
+        turns, _, *before = self._inputs(node, what)
+        if turns.values is None or len(turns.values) != 1 or not 0 < turns.values[0] <= _TURNS:
+            return False
+        inner = _Graph(self.model, self.ledger)
+        inner.graph, inner.within = body, True
+        for value, extent in zip(body.input, (of_shape(()), of_shape(()), *before), strict=True):
+            inner._define(value.name, Extent(extent.shape, extent.elements))
+        inner._check_content()
+        self.made += inner.made
+        after = [inner.known.get(value.name, UNKNOWN) for value in body.output[1:]]
+        if any(a.shape is None or a.shape != b.shape for a, b in zip(after, before, strict=True)):
+            self.refuse("loop", f"{what} is a Loop whose states may change their shape")
+        for output, extent in zip(node.output, before, strict=True):
+            self._define(output, extent)
+        return True
 
     def _inputs(self, node: Any, what: str) -> tuple[Extent, ...]:
         found = []

@@ -33,7 +33,7 @@ BROADCAST = _words(
 
 REDUCE = _words(
     """ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
-    ReduceSum ReduceSumSquare ArgMax ArgMin Compress Slice Unique NonZero TopK GlobalAveragePool
+    ReduceSum ReduceSumSquare ArgMax ArgMin Compress Slice Unique NonZero GlobalAveragePool
     GlobalMaxPool GlobalLpPool ReverseSequence ScatterElements ScatterND Split"""
 )
 """Every output has at most the elements of the first input (`NonZero`: times its rank)."""
@@ -43,7 +43,7 @@ MOVE = _words("Flatten Reshape Squeeze Transpose Unsqueeze DepthToSpace SpaceToD
 
 SIZED = _words(
     """Concat Constant ConstantOfShape Conv Einsum Expand EyeLike Gather GatherElements GatherND Gemm
-    AveragePool MaxPool LpPool MatMul MatMulInteger OneHot Pad Range Resize Shape Size Tile TfIdfVectorizer
+    AveragePool MaxPool LpPool MatMul MatMulInteger OneHot Pad Range Resize Shape Size Tile TopK TfIdfVectorizer
     ArrayFeatureExtractor FeatureVectorizer LinearClassifier LinearRegressor OneHotEncoder
     SVMClassifier SVMRegressor TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor
     ZipMap"""

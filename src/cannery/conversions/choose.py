@@ -101,23 +101,30 @@ def convert(
         allow_weak=options.isolation.allow_weak or options.allow_weak_sandbox,
     )
     options.progress("opening the original in a sandbox")
-    table = _table(source, sample)
     with open_original(cleared, environment, isolation) as original:
-        study = _study(original, source, table, options)
-        artifact, parity, notes = _chosen(original, study, source, options)
-        canary = canary_of(
-            study.sample.batch, study.sample.raw, study.signature, tolerance=options.tolerance
-        )
-        return Conversion(
-            artifact=artifact,
-            task=study.description.task,
-            signature=study.signature,
-            canary=canary,
-            parity=parity,
-            description=study.description,
-            sandbox=original.sandbox,
-            notes=(*_drift(source), *_invented(table), *notes),
-        )
+        return convert_opened(original, source, sample=sample, options=options)
+
+
+def convert_opened(
+    original: Original, source: Source, *, sample: pa.Table | None, options: ConvertOptions
+) -> Conversion:
+    """Convert an original that is open; see `convert`."""
+    table = _table(source, sample)
+    study = _study(original, source, table, options)
+    artifact, parity, notes = _chosen(original, study, source, options)
+    canary = canary_of(
+        study.sample.batch, study.sample.raw, study.signature, tolerance=options.tolerance
+    )
+    return Conversion(
+        artifact=artifact,
+        task=study.description.task,
+        signature=study.signature,
+        canary=canary,
+        parity=parity,
+        description=study.description,
+        sandbox=original.sandbox,
+        notes=(*_drift(source), *_invented(table), *notes),
+    )
 
 
 def _table(source: Source, sample: pa.Table | None) -> pa.Table | None:

@@ -97,6 +97,8 @@ def task_of(model: Any) -> Task:
         ):
             if hasattr(model, "predict"):
                 return task
+            if hasattr(model, "transform"):
+                return "transformer"
             raise ConversionError(
                 f"'{type(model).__name__}' labels only the rows it was fitted on: it has no 'predict'"
             )
