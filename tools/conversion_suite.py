@@ -31,7 +31,6 @@ def main() -> None:
             one = found[-1]
             click.echo(
                 f"{one.outcome:8} {one.seconds:6.2f}s {one.maximum:8.1e} {one.name} {one.reason}",
-                flush=True,
             )
     click.echo(dict(Counter(f.outcome for f in found)), err=True)
     if told.page:

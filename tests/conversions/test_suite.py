@@ -9,7 +9,6 @@ from suite_cases import cases
 CASES = {case.name: case for case in cases()}
 EQUAL = (
     "SVC(kernel=poly, probability=True), three classes",
-    "LocalOutlierFactor(novelty=True)",
     "FixedThresholdClassifier(estimator=LogisticRegression(max_iter=500), threshold=0.3), two classes",
     "HistGradientBoostingRegressor(loss=poisson, max_iter=10)",
     "IsolationForest(n_estimators=20)",

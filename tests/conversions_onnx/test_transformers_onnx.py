@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from lightgbm import LGBMClassifier
 from onnx_comparison import as_frame, assert_same, compare, expected, load
 from sklearn.base import clone
 from sklearn.cluster import BisectingKMeans, FeatureAgglomeration, KMeans, MiniBatchKMeans
@@ -21,7 +22,7 @@ from sklearn.decomposition import (
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import RandomForestClassifier, RandomTreesEmbedding
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
-from sklearn.impute import IterativeImputer, KNNImputer
+from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.kernel_approximation import (
     AdditiveChi2Sampler,
     Nystroem,
@@ -33,9 +34,16 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import NeighborhoodComponentsAnalysis
 from sklearn.neural_network import BernoulliRBM
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PowerTransformer, QuantileTransformer, SplineTransformer
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    PowerTransformer,
+    QuantileTransformer,
+    SplineTransformer,
+    StandardScaler,
+)
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
-from sklearn.tree import DecisionTreeRegressor
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from xgboost import XGBClassifier
 
 from cannery.errors import ConversionError
 
@@ -92,6 +100,50 @@ def test_a_tree_behind_a_bent_column_is_exact(bend):
     near[2::3] = np.nextafter(near[2::3], -np.inf)
     for rows in (near, FAR):
         compare(converted(as_frame(rows)), expected(model, rows), 1e-15)
+
+
+CURVED = [
+    FunctionTransformer(np.log1p),
+    make_pipeline(StandardScaler(), FunctionTransformer(np.sqrt)),
+    make_pipeline(FunctionTransformer(np.sqrt), SimpleImputer(), StandardScaler()),
+    make_pipeline(SimpleImputer(), FunctionTransformer(np.log1p), StandardScaler()),
+    PowerTransformer(),
+    QuantileTransformer(n_quantiles=40, output_distribution="normal"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:divide by zero")
+@pytest.mark.parametrize("curve", CURVED, ids=str)
+@pytest.mark.parametrize("kind", ["tree", "xgboost", "lightgbm"])
+def test_trees_behind_a_curve_take_the_same_branch_beside_every_threshold(curve, kind):
+    """Where the curve is not defined, and where a number is missing, they take the same one too."""
+    sign = np.abs if "log" in str(curve) else np.positive  # nobody answers the logarithm of 0
+    holes = np.where(RNG.random(X.shape) < 0.1, np.nan, sign(X) + 0.123)
+    trees = {
+        "tree": DecisionTreeClassifier(max_depth=7),
+        "xgboost": XGBClassifier(n_estimators=5, n_jobs=1),
+        "lightgbm": LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1),
+    }[kind]
+    model = make_pipeline(clone(curve), trees)
+    model.fit(holes, Y)
+    converted = load(model, as_frame(X))
+    rows = np.vstack([_beside_steps(model, holes), sign(FAR) + 0.123, holes])
+    compare(converted(as_frame(rows)), expected(model, rows), 2e-7)
+
+
+def _beside_steps(model, x):
+    """Return rows to both sides of places where the answer steps, found by bisection along a column."""
+    low = x[RNG.integers(0, len(x), 20)]
+    low = np.where(np.isnan(low), 1.0, low)
+    columns = RNG.integers(0, x.shape[1], len(low))
+    high, at = low.copy(), np.arange(len(low))
+    high[at, columns] = low[at, columns] * RNG.choice([0.5, 1.5, 3.0], len(low)) + 0.7
+    first = model.predict_proba(low)[:, 0]
+    for _ in range(55):
+        middle = (low + high) / 2
+        same = model.predict_proba(middle)[:, 0] == first
+        low, high = np.where(same[:, None], middle, low), np.where(same[:, None], high, middle)
+    return np.vstack([low, high])
 
 
 WAYS = [("constant", 1), ("constant", 3), ("linear", 2), ("linear", 3), ("continue", 0)]

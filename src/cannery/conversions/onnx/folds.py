@@ -69,6 +69,18 @@ def ascends(maps: tuple[Map, ...], *, refuses_missing: bool) -> bool:
     return _keeps_missing(maps) if refuses_missing else all(map(is_total, maps))
 
 
+def lowest_defined(maps: tuple[Map, ...]) -> float:
+    """Return the lowest double for which maps that never decrease give a number, not NaN."""
+    low, high = int(_LOWEST), int(_HIGHEST)
+    while low < high:
+        middle = (low + high) // 2
+        if np.isnan(chain(maps, _doubles(np.array([middle])))[0]):
+            low = middle + 1
+        else:
+            high = middle
+    return float(_doubles(np.array([low]))[0])
+
+
 def told_apart(maps: tuple[Map, ...]) -> tuple[float, ...] | None:
     """Return the numbers that the maps tell from all others, where these are few; else None."""
     for step in maps:
@@ -101,7 +113,7 @@ def fold(
         at_missing = _value(maps, np.array([np.nan]), single)
         return Splits(
             modes=np.full(count, LEQ, np.uint8),
-            values=_bisect(maps, thresholds, single),
+            values=last_passing(maps, thresholds, single=single),
             members=((),) * count,
             missing_left=_goes_left(at_missing, thresholds, missing_left)[0],
             swapped=np.zeros(count, bool),
@@ -141,7 +153,7 @@ def _value(maps: tuple[Map, ...], x: Numbers, single: bool) -> Numbers:
         return y.astype(np.float32).astype(np.float64)
 
 
-def _bisect(maps: tuple[Map, ...], thresholds: Numbers, single: bool) -> Numbers:
+def last_passing(maps: tuple[Map, ...], thresholds: Numbers, *, single: bool) -> Numbers:
     """Return the largest double for each threshold that still passes (NaN where none does)."""
     unique, back = np.unique(thresholds, return_inverse=True)
     low = np.full(len(unique), _LOWEST - 1)

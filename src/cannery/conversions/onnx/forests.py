@@ -19,7 +19,7 @@ from onnx import TensorProto
 from cannery.conversions.onnx.builder import ML, Graph
 from cannery.conversions.onnx.columns import Block, Column, materialise
 from cannery.conversions.onnx.folds import LEQ, MEMBER, fold
-from cannery.conversions.onnx.roots import settle
+from cannery.conversions.onnx.roots import rank, settle
 
 _SUM = 1
 Ints = NDArray[np.int64]
@@ -95,11 +95,11 @@ def emit_single_trees(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
     """Add the sum of trees of a library that compares and sums in float32; its wire, float [N, targets].
 
     The sum is rounded after every tree, in the order of the trees. So nothing is folded: the doubles
-    of folded splits would ask for sums in double.
+    of folded splits would ask for sums in double. What can't be computed to the last bit is ranked.
     """
     forest = _stack(trees)
     used = sorted(set(forest.feature[~forest.leaf].tolist())) or [0]
-    chosen = block.numeric().take(used)
+    chosen, split = _ranked(graph, forest, block.numeric().take(used), used)
     wires = {column.wire for column in chosen.columns}
     if len(wires) == 1 and not any(column.maps for column in chosen.columns):
         wire, places = wires.pop(), np.array([column.index for column in chosen.columns])
@@ -110,7 +110,7 @@ def emit_single_trees(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
         wire=graph.node("Cast", [wire], to=TensorProto.FLOAT),
         feature=np.where(forest.leaf, 0, places[np.searchsorted(used, forest.feature) % len(used)]),
         mode=np.full(n, LEQ, np.uint8),
-        split=forest.threshold,
+        split=split,
         missing_left=forest.missing_left,
         swapped=np.zeros(n, bool),
         members={},
@@ -120,6 +120,19 @@ def emit_single_trees(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
         for name, value in _attributes(forest, questions).items()
     }
     return graph.node("TreeEnsemble", [questions.wire], domain=ML, **attributes)
+
+
+def _ranked(
+    graph: Graph, forest: _Forest, chosen: Block, used: Sequence[int]
+) -> tuple[Block, NDArray[np.float64]]:
+    """Return the used columns and the thresholds, ranks in place of those that need it."""
+    split, columns = forest.threshold.copy(), list(chosen.columns)
+    nodes = [np.flatnonzero(~forest.leaf & (forest.feature == i)) for i in used]
+    ranked = rank(graph, columns, [split[at] for at in nodes])
+    for position, (column, places) in ranked.items():
+        columns[position] = column
+        split[nodes[position]] = places
+    return Block(tuple(columns)), split
 
 
 def _stack(trees: Sequence[Tree]) -> _Forest:

@@ -184,6 +184,13 @@ def is_total(step: Map) -> bool:
     return not isinstance(step, Drop)
 
 
+def is_exact(step: Map) -> bool:
+    """Tell whether a graph computes the map to the last bit, by the same few operations."""
+    if isinstance(step, Function):
+        return step.name in ("absolute", "negative", "sqrt", "square")
+    return not isinstance(step, Power | Quantiles)
+
+
 def shape_of(step: Map) -> tuple[Any, ...]:
     """Return a key that is equal for maps which one node can compute side by side."""
     match step:
