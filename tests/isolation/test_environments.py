@@ -4,6 +4,7 @@ import os
 import pickle
 from pathlib import Path
 
+import msgspec
 import pytest
 import xgboost
 from originals import environment_of_tests
@@ -75,12 +76,32 @@ def test_a_booster_asks_for_its_library(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(xgboost.train({}, xgboost.DMatrix([[1.0]], [1.0]), 1)))
     named = audit_with(("xgboost.sklearn.XGBRegressor", "lightgbm.sklearn.LGBMRegressor"))
     wanted = requirements_of(source_with(path=path), named)
-    assert {f"xgboost=={xgboost.__version__}", "lightgbm"} <= set(wanted)
+    assert {f"xgboost-cpu=={xgboost.__version__}", "lightgbm"} <= set(wanted)
     recorded = requirements_of(
         source_with("xgboost-cpu==3.0.2", "lightgbm==4.5.0", path=path), named
     )
     assert {"xgboost-cpu==3.0.2", "lightgbm==4.5.0"} <= set(recorded)
     assert not any(r.startswith("xgboost=") for r in recorded)
+    assert "xgboost==2.1.0" in requirements_of(source_with("xgboost==2.1.0", path=path), named)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "wanted"),
+    [
+        ("xgboost", b'{"learner":{},"version":[3,2,0]}', "xgboost-cpu==3.2.0"),
+        ("xgboost", b'{"learner": {}, "version": [1, 7, 6]}', "xgboost==1.7.6"),
+        ("catboost", b"CBM1 Git info:\n    Branch: tags/v1.2.10\n", "catboost==1.2.10"),
+        ("lightgbm", b"tree\nversion=v4\n", "lightgbm"),
+    ],
+)
+def test_a_booster_file_asks_for_the_version_that_wrote_it(
+    tmp_path: Path, kind: Format, content: bytes, wanted: str
+) -> None:
+    """The libraries write their version into their files, but for LightGBM."""
+    path = tmp_path / "model"
+    path.write_bytes(content)
+    audit = msgspec.structs.replace(audit_with(()), format=kind)
+    assert wanted in requirements_of(source_with(path=path, kind=kind), audit)
 
 
 def test_a_package_that_the_model_names_is_installed_where_it_is_recorded() -> None:

@@ -26,7 +26,7 @@ from cannery.conversions.nouns import Description
 from cannery.errors import ConversionError, IsolationError, UnsafeError
 from cannery.isolation.channel import Channel
 from cannery.isolation.environments import Environment
-from cannery.isolation.messages import Graph, Skops, ToSkops
+from cannery.isolation.messages import Graph, Write, Written
 from cannery.isolation.sandbox import Level
 from cannery.isolation.worker import IsolationOptions, Original, open_original
 from cannery.processes import started
@@ -207,7 +207,7 @@ def test_a_worker_that_babbles_is_not_listened_to(said: bytes, complaint: str) -
     with started([sys.executable, "-c", program], stdin=subprocess.PIPE) as process:
         channel = Channel(process, timeout=20, reply_limit=1 << 20)
         with pytest.raises(IsolationError, match=complaint):
-            channel.ask(ToSkops())
+            channel.ask(Write(runtime="skops"))
 
 
 def test_a_worker_that_never_stops_complaining_is_ended() -> None:
@@ -216,13 +216,13 @@ def test_a_worker_that_never_stops_complaining_is_ended() -> None:
     with started([sys.executable, "-c", program], stdin=subprocess.PIPE) as process:
         channel = Channel(process, timeout=0.5, reply_limit=1 << 20)
         with pytest.raises(IsolationError, match="did not answer within"):
-            channel.ask(ToSkops())
+            channel.ask(Write(runtime="skops"))
 
 
 class Taken:
     """A channel to a worker that the model has taken over: it answers what it likes."""
 
-    def __init__(self, reply: Graph | Skops) -> None:
+    def __init__(self, reply: Graph | Written) -> None:
         self._reply = msgspec.msgpack.encode(reply)
 
     @contextmanager
@@ -272,10 +272,10 @@ def test_a_skops_file_with_foreign_types_is_not_taken_from_a_worker() -> None:
     Foreign.__module__, Foreign.__qualname__ = "os", "system"
     data = skops.io.dumps(Foreign().fit([[1.0], [2.0]]))
     with (
-        Taken(Skops(data=data, trusted=())).original() as original,
+        Taken(Written(data=data, trusted=())).original() as original,
         pytest.raises(IsolationError, match="the worker made a model that is refused"),
     ):
-        original.to_skops()
+        original.write("skops")
 
 
 def test_what_the_worker_prints_is_not_the_answer(tmp_path: Path, environment: Environment) -> None:

@@ -16,7 +16,7 @@ from sklearn.base import clone
 from sklearn.neighbors import BallTree
 
 from cannery.errors import CanError
-from cannery.serving.estimators import skops_scorer
+from cannery.serving.estimators import estimator_scorer
 from cannery.serving.natives import native_problem
 
 
@@ -44,4 +44,4 @@ def test_a_skops_file_that_leads_nowhere_is_not_served() -> None:
     """Where a model is served there is no sandbox around it."""
     data = skops.io.dumps(bent_tree("feature", FAR))
     with pytest.raises(CanError, match="would read memory that is not its own"):
-        skops_scorer(data, SIGNATURE, task="classifier", trusted=("sklearn.tree._tree.Tree",))
+        estimator_scorer(data, SIGNATURE, task="classifier", trusted=("sklearn.tree._tree.Tree",))

@@ -19,7 +19,7 @@ from cannery.blobs import canonical_json
 from cannery.cans.manifest import Feed
 from cannery.cans.seal import seal
 from cannery.errors import CanError, SchemaError
-from cannery.serving.estimators import skops_scorer, table_of
+from cannery.serving.estimators import estimator_scorer, table_of
 from cannery.serving.schema import encode, render
 from cannery.serving.scorer import onnx_scorer, open_scorer
 from cannery.serving.service import open_service
@@ -126,16 +126,16 @@ def test_a_type_that_the_can_does_not_list_is_not_built() -> None:
     data = dumps(DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1]))
     signature = Signature(features=(Feature(name="x0", type="double"),), outputs=OUTPUTS[:1])
     with pytest.raises(CanError, match=r"sklearn\.tree\._tree\.Tree"):
-        skops_scorer(data, signature, task="classifier")
+        estimator_scorer(data, signature, task="classifier")
     trusted = ("sklearn.tree._tree.Tree",)
-    assert skops_scorer(data, signature, task="classifier", trusted=trusted)
+    assert estimator_scorer(data, signature, task="classifier", trusted=trusted)
 
 
 def test_what_is_no_skops_file_is_refused() -> None:
     """A broken file is a can's error and no traceback."""
     signature = Signature(features=FEATURES, outputs=OUTPUTS)
     with pytest.raises(CanError, match="skops can't open"):
-        skops_scorer(io.BytesIO(b"nothing").getvalue(), signature, task="classifier")
+        estimator_scorer(io.BytesIO(b"nothing").getvalue(), signature, task="classifier")
 
 
 def test_an_estimator_gets_the_columns_it_was_trained_on() -> None:

@@ -34,6 +34,9 @@ def card(manifest: CanManifest) -> str:
 def _runtime(manifest: CanManifest) -> str:
     names = {
         "onnx": "ONNX Runtime",
+        "catboost": "CatBoost",
+        "lightgbm": "LightGBM",
+        "xgboost": "XGBoost",
         "skops": "scikit-learn (opened by skops)",
         "pickle": "a pickle",
     }

@@ -9,7 +9,8 @@ import msgspec
 from cannery.blobs import canonical_json, digest_bytes
 from cannery.signatures import Signature
 
-Runtime = Literal["onnx", "skops", "pickle"]
+Runtime = Literal["onnx", "catboost", "lightgbm", "xgboost", "skops", "pickle"]
+"""What opens the model: ONNX Runtime, a booster's own library, skops, or pickle within its boundary."""
 
 
 class Feed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,7 +78,7 @@ class CanManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     source: CanSource
     runtime: Runtime
     model: str
-    """Name of the model file: `model.onnx`, `model.skops`."""
+    """Name of the model file: `model.onnx`, `model.ubj`, `model.skops`."""
     task: Literal["classifier", "regressor", "transformer", "outlier", "cluster", "graph"]
     signature: Signature
     feeds: tuple[Feed, ...] = ()
@@ -85,7 +86,7 @@ class CanManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     trusted: tuple[str, ...] = ()
     """Types that skops may build when it opens the model: audited and reviewed (skops only)."""
     named: bool = False
-    """Whether the estimator must be given a data frame with the features' names (skops only)."""
+    """Whether the estimator must be given a data frame with the features' names (not ONNX)."""
     files: dict[str, File]
     """Every file of the can but `can.json`."""
     parity: ParitySummary | None = None

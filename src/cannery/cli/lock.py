@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
@@ -19,7 +20,7 @@ from cannery.reports.text import ticker
 @click.command("lock")
 @click.option(
     "--runtime",
-    type=click.Choice(["onnx", "skops"]),
+    type=click.Choice(list(get_args(Runtime))),
     help="What runs the model [default: as the lock has it, else onnx].",
 )
 @click.option(

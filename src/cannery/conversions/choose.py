@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from cannery.audits.policy import Cleared
 from cannery.cans.manifest import Runtime
+from cannery.conversions.artifacts import to_artifact
 from cannery.conversions.canaries import canary_of
 from cannery.conversions.graphs import convert_graph
 from cannery.conversions.nouns import Artifact, Conversion, Description, Parity
@@ -28,7 +29,6 @@ from cannery.conversions.probes import (
 )
 from cannery.conversions.samples import batch_of, nulls, pick
 from cannery.conversions.schemas import features_of, outputs_of, probe, with_ranges
-from cannery.conversions.skops import to_skops
 from cannery.errors import (
     CanError,
     CanneryError,
@@ -39,6 +39,7 @@ from cannery.errors import (
 )
 from cannery.isolation.environments import environment_for
 from cannery.isolation.worker import Original, open_original
+from cannery.serving.boosters import LIBRARIES
 from cannery.serving.scorer import onnx_scorer
 from cannery.signatures import Batch, Feature, Raw, Signature
 from cannery.sources.source import Source
@@ -47,7 +48,8 @@ __all__ = ["ConvertOptions", "convert"]
 
 log = logging.getLogger(__name__)
 
-_PREFERRED: tuple[Runtime, ...] = ("onnx", "skops")
+_RUNTIMES: tuple[Runtime, ...] = ("onnx", *LIBRARIES, "skops")
+"""In the order in which they are preferred."""
 _MADE_UP = 200
 """Rows that are made from the schema alone where there is no sample."""
 
@@ -89,10 +91,10 @@ def convert(
             f"'{source.main}' holds {_NO_MODELS[source.format]}, and no model that scores by itself",
             hint="name the model file itself, or export the network to ONNX",
         )
-    if options.runtime not in (None, *_PREFERRED):
+    if options.runtime not in (None, *_RUNTIMES):
         raise UsageError(
             f"the runtime '{options.runtime}' is not made by conversion",
-            hint=f"choose one of: {', '.join(_PREFERRED)}",
+            hint=f"choose one of: {', '.join(_RUNTIMES)}",
         )
     options.progress("preparing an environment with the model's own library versions")
     environment = environment_for(source, cleared.audit)
@@ -239,7 +241,7 @@ def _chosen(
     """Return the most preferred artifact that passes, and why those before it did not."""
     notes: list[str] = []
     differed = False
-    for runtime in _PREFERRED if options.runtime is None else (options.runtime,):
+    for runtime in _candidates(original.description, options):
         options.progress(f"converting to {runtime}")
         try:
             artifact, score = _made(runtime, original, study, source)
@@ -265,6 +267,13 @@ def _chosen(
     raise _none_passed(notes, differed=differed, name=source.origin.given)
 
 
+def _candidates(description: Description, options: ConvertOptions) -> Iterator[Runtime]:
+    """Yield the runtimes to try: the one that is asked for, else all that could hold the model."""
+    for runtime in _RUNTIMES if options.runtime is None else (options.runtime,):
+        if options.runtime or runtime not in LIBRARIES or runtime == description.library:
+            yield runtime
+
+
 def _none_passed(notes: list[str], *, differed: bool, name: str) -> CanneryError:
     reasons = "; ".join(notes)
     if differed:
@@ -280,9 +289,9 @@ def _made(
 ) -> tuple[Artifact, Callable[[Batch], Raw]]:
     """Return the artifact of a runtime and how it is asked."""
     features, tensors = study.signature.features, tuple(study.sample.raw)
-    if runtime == "skops":
-        artifact = to_skops(original)
-        return artifact, lambda batch: original.score_skops(artifact.data, batch, features, tensors)
+    if runtime != "onnx":
+        artifact = to_artifact(original, runtime)
+        return artifact, lambda batch: original.score(artifact, batch, features, tensors)
     data, feeds = original.to_onnx(features, _graph_name(source))
     scorer = onnx_scorer(data, study.signature, feeds, outputs=tensors)
     return Artifact(runtime="onnx", name="model.onnx", data=data, feeds=feeds), scorer.score

@@ -42,8 +42,10 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     """Number of outputs of a regressor or columns of a transformer."""
     output_names: tuple[str, ...] = ()
     """Names of a transformer's columns, where it knows them."""
+    library: Runtime | None = None
+    """The library in whose own file the whole model can be kept: that of a booster."""
     versions: dict[str, str] = {}
-    """Versions of the libraries in the worker: scikit-learn, numpy, scipy, pandas, skops, onnx."""
+    """Versions of the libraries in the worker: scikit-learn, numpy, scipy, pandas, those of boosters, skops, onnx."""
 
 
 class Differences(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +104,7 @@ class Artifact:
     trusted: tuple[str, ...] = ()
     """Types that skops may build when it opens the model (skops only)."""
     named: bool = False
-    """Whether the estimator must be given a data frame with the features' names (skops only)."""
+    """Whether the estimator must be given a data frame with the features' names (not ONNX)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

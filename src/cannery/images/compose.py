@@ -23,7 +23,14 @@ from cannery.images.layers import Recipe, find_layer, make_layer, pack, pieces_o
 from cannery.images.lock import fetch, host_architecture
 from cannery.images.packages import DebianPackage, Platform, Wheel
 from cannery.images.plan import Plan
-from cannery.images.recipe import BASE_PACKAGES, CAN, PYTHON_PACKAGES, python_cuts, wheel_cuts
+from cannery.images.recipe import (
+    BASE_PACKAGES,
+    CAN,
+    LINKED,
+    PYTHON_PACKAGES,
+    python_cuts,
+    wheel_cuts,
+)
 from cannery.images.serving_files import serving_tree
 from cannery.images.store import Store
 from cannery.images.trees import Parts, merge, safe_path
@@ -162,6 +169,7 @@ def _debian_recipes(
     debian = {package.name: package for package in platform.debian}
     base = [_known(debian, name) for name in BASE_PACKAGES]
     python = [_known(debian, name) for name in PYTHON_PACKAGES]
+    linked = [debian[name] for name in LINKED.values() if name in debian]
     cuts = python_cuts(runtime)
 
     def of_python() -> Parts:
@@ -182,7 +190,18 @@ def _debian_recipes(
             packages=included(python),
             build=of_python,
         ),
+        *([_linked_recipe(linked, store)] if linked else ()),
     ]
+
+
+def _linked_recipe(packages: list[DebianPackage], store: Store) -> Recipe:
+    """Return how the layer is made of what the model's libraries link."""
+    return Recipe(
+        name="linked",
+        inputs=[package.sha256 for package in packages],
+        packages=included(packages),
+        build=lambda: python_tree(packages, store, ()),
+    )
 
 
 def _wheel_recipe(

@@ -25,6 +25,7 @@ from cannery.images.recipe import (
     PYTHON_PACKAGES,
     RECIPE,
     SUITE,
+    linked_by,
     recipe_digest,
     requirements_of,
 )
@@ -255,7 +256,8 @@ def _select_debian(
     mirrors = find_mirrors(request.mirror)
     with Downloads() as downloads:
         archive = Archive(mirrors=mirrors, store=store, downloads=downloads, now=now)
-        return archive.select((*BASE_PACKAGES, *PYTHON_PACKAGES), SUITE, architecture)
+        wanted = (*BASE_PACKAGES, *PYTHON_PACKAGES, *linked_by(request.requirements))
+        return archive.select(wanted, SUITE, architecture)
 
 
 def target_of(platform_: Platform, architecture: Architecture) -> Target:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -50,6 +52,8 @@ PYTHON_REASONS = {
     "python3.13-minimal": "the interpreter",
 }
 PYTHON_PACKAGES = tuple(PYTHON_REASONS)
+LINKED = {"lightgbm": "libgomp1"}
+"""Wheel → the Debian package of a library that it links and does not bring."""
 WHEELS = {
     "click": "uvicorn imports it",
     "httptools": "parses HTTP",
@@ -62,6 +66,7 @@ WHEELS = {
 REASONS = {
     "base": "what the operating system needs to run one program",
     "python": "the interpreter and its library",
+    "linked": "what libraries of the model link",
     "numpy": "arrays",
     "onnxruntime": "runs the model",
     "libraries": "the model's own libraries, at the versions of its training",
@@ -74,7 +79,7 @@ REASONS = {
 
 def reason_of(package: str) -> str:
     """Return why a package is in the image."""
-    known = {**BASE, **PYTHON_REASONS, **WHEELS}
+    known = {**BASE, **PYTHON_REASONS, **WHEELS, **{d: f"{w} links it" for w, d in LINKED.items()}}
     return known.get(package, "the model was trained with it, or what was needs it")
 
 
@@ -96,6 +101,12 @@ def requirements_of(runtime: Runtime) -> tuple[str, ...]:
         return SERVER_REQUIREMENTS
     proven = importlib.metadata.version("onnxruntime")
     return (*SERVER_REQUIREMENTS, "numpy>=2,<3", f"onnxruntime=={proven}")
+
+
+def linked_by(requirements: Iterable[str]) -> tuple[str, ...]:
+    """Return the Debian packages that the wheels of these requirements link."""
+    names = {re.split(r"[^a-z0-9-]", requirement)[0] for requirement in requirements}
+    return tuple(package for wheel, package in LINKED.items() if wheel in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from cannery.conversions.nouns import Column, Description, Task
 from cannery.errors import ConversionError
+from cannery.serving.boosters import Library, library_of
 from cannery.serving.estimators import is_text
 
 _LIBRARIES = (
@@ -53,6 +54,7 @@ def describe(model: Any) -> Description:
         probabilities=task in ("classifier", "cluster") and hasattr(model, "predict_proba"),
         outputs=_outputs(model),
         output_names=_output_names(model) if task == "transformer" else (),
+        library=_library(model),
         versions=dict(_versions()),
     )
 
@@ -91,10 +93,9 @@ def task_of(model: Any) -> Task:
         *(("outlier", "is_outlier_detector"), ("cluster", "is_clusterer")),
     )
     for task, test in kinds:
-        found = getattr(base, test, None)
-        if (found is not None and found(model)) or (
-            getattr(model, "_estimator_type", None) in {task, f"{task}er", f"{task}_detector"}
-        ):
+        own = getattr(model, "_estimator_type", None)
+        found = getattr(base, test, None) if own is None and hasattr(model, "get_params") else None
+        if own in {task, f"{task}er", f"{task}_detector"} or (found is not None and found(model)):
             if hasattr(model, "predict"):
                 return task
             if hasattr(model, "transform"):
@@ -123,6 +124,11 @@ def _fitted_names(model: Any) -> list[Any] | None:
     if names is None and getattr(model, "steps", None):
         return _fitted_names(model.steps[0][1])
     return None if names is None else list(names)
+
+
+def _library(model: Any) -> Library | None:
+    """Return the library of a booster that answers by itself, without steps before it."""
+    return None if hasattr(model, "steps") else library_of(model)
 
 
 def _is_catboost(model: Any) -> bool:

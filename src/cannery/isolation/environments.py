@@ -25,6 +25,7 @@ from cannery.caches import cache_folder
 from cannery.errors import IsolationError
 from cannery.indexes import UNUSED, index_environment
 from cannery.processes import Finished, run
+from cannery.serving.boosters import LIBRARIES
 from cannery.sources.source import Source
 
 log = logging.getLogger(__name__)
@@ -52,11 +53,15 @@ _KEPT = frozenset(
 
 So does a package that has the name of a module which the model names: one that the user trusts."""
 
-_BOOSTERS = ("catboost", "lightgbm", "xgboost")
-"""Libraries that are needed where the model names them, whether or not a version is recorded."""
-
 _XGBOOST = re.compile(rb"L\0{7}\x07version\[#L\0{7}\x03i(.)i(.)i(.)", re.DOTALL)
-"""The version in a booster's UBJSON, as a pickle holds it: three small integers."""
+"""The version in a booster's UBJSON, as its files and pickles hold it: three small integers."""
+_WRITTEN = {
+    "catboost": re.compile(rb"Branch: tags/v([0-9]+(?:\.[0-9]+)+)\n"),
+    "xgboost": re.compile(rb'"version": ?\[([0-9]+, ?[0-9]+, ?[0-9]+)\]'),
+}
+"""The version in a booster's file, where it is written as text."""
+_LIGHT = (2, 1, 1)
+"""The first version of XGBoost that comes without code for graphics cards too, as `xgboost-cpu`."""
 
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.!+_-]*")
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
@@ -103,7 +108,10 @@ def requirements_of(source: Source, audit: Audit) -> tuple[str, ...]:
     wanted = dict.fromkeys(_OWN, "") | {name: f"=={version}" for name, version in pins.items()}
     for name in _named(audit):
         if name not in pins and f"{name}-cpu" not in pins:
-            wanted[name] = _written(source.blob.path) if name == "xgboost" else ""
+            version = _written(source.blob.path, name)
+            wanted[name] = f"=={version}" if version else ""
+    if "xgboost" in wanted and _is_light(wanted["xgboost"].removeprefix("==")):
+        wanted["xgboost-cpu"] = wanted.pop("xgboost")
     if "numpy" not in pins and any(r.name.startswith("numpy._core") for r in audit.names):
         wanted["numpy"] = ">=2"
     if source.format == "joblib" and _starts_with(source.blob.path, b"\x04\x22\x4d\x18"):
@@ -112,14 +120,27 @@ def requirements_of(source: Source, audit: Audit) -> tuple[str, ...]:
 
 
 def _named(audit: Audit) -> list[str]:
-    """Return the boosters' libraries of which opening the model resolves a name."""
-    return [b for b in _BOOSTERS if any(r.name.startswith(f"{b}.") for r in audit.names)]
+    """Return the boosters' libraries that opening the model needs."""
+    return [
+        b
+        for b in LIBRARIES
+        if audit.format == b or any(r.name.startswith(f"{b}.") for r in audit.names)
+    ]
 
 
-def _written(path: Path) -> str:
-    """Return the requirement for the version of XGBoost that wrote a booster; empty where it doesn't say."""
-    found = _XGBOOST.search(path.read_bytes())
-    return "==" + ".".join(str(part[0]) for part in found.groups()) if found else ""
+def _written(path: Path, library: str) -> str:
+    """Return the version of the library that wrote a booster; empty where it doesn't say."""
+    data = path.read_bytes()
+    if library == "xgboost" and (found := _XGBOOST.search(data)):
+        return ".".join(str(part[0]) for part in found.groups())
+    known = _WRITTEN[library].search(data) if library in _WRITTEN else None
+    return re.sub(r", ?", ".", known[1].decode()) if known else ""
+
+
+def _is_light(version: str) -> bool:
+    """Whether XGBoost has a package without code for graphics cards: the same library, and a tenth of it."""
+    numbers = [int(n) for n in re.findall(r"\d+", version)[:3]]
+    return not version or tuple(numbers) >= _LIGHT
 
 
 def _starts_with(path: Path, magic: bytes) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cannery.errors import ConversionError
+from cannery.serving.boosters import Library, library_of
 from cannery.signatures import Batch, Feature
 
 Floats = NDArray[np.float64]
@@ -74,8 +75,8 @@ def _splits(model: Any, transforms: Transforms) -> Iterator[Splits]:
         yield _of_tree(model.tree_, transforms)
     elif hasattr(model, "_predictors"):
         yield from _of_histograms(model, transforms)
-    elif type(model).__module__.partition(".")[0] in _SINGLE:
-        yield from _of_booster(model, transforms)
+    elif library := library_of(model):
+        yield from _of_booster(model, library, transforms)
     elif hasattr(model, "best_estimator_"):
         yield from _splits(model.best_estimator_, transforms)
     elif hasattr(model, "calibrated_classifiers_"):
@@ -139,13 +140,8 @@ def _of_histograms(model: Any, transforms: Transforms) -> Iterator[Splits]:
         )
 
 
-_SINGLE = {"catboost": True, "lightgbm": False, "xgboost": True}
-"""Libraries of boosters, and whether they cast to float32 before they compare."""
-
-
-def _of_booster(model: Any, transforms: Transforms) -> Iterator[Splits]:
+def _of_booster(model: Any, library: Library, transforms: Transforms) -> Iterator[Splits]:
     """Yield the splits of a booster; none where the model is not one that converts."""
-    library = type(model).__module__.partition(".")[0]
     reader = importlib.import_module(f"cannery.conversions.onnx.{library}")
     try:
         for column, threshold in reader.numeric_splits(model):
@@ -154,7 +150,7 @@ def _of_booster(model: Any, transforms: Transforms) -> Iterator[Splits]:
                 tree=np.zeros_like(column),
                 column=column,
                 threshold=threshold,
-                single=_SINGLE[library],
+                single=library != "lightgbm",  # which compares doubles
             )
     except ConversionError:
         return

@@ -12,13 +12,22 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from cannery.cans.manifest import Runtime
+from cannery.conversions.natives import serialised
 from cannery.conversions.nouns import Description
 from cannery.errors import CanneryError, ConversionError, IsolationError, UnsafeError
 from cannery.isolation import messages as m
 from cannery.isolation.describing import describe
 from cannery.isolation.hugging import hug
 from cannery.isolation.opening import open_bytes, untrusted_types
-from cannery.serving.estimators import EstimatorScorer, answer_of, is_text, skops_scorer, table_of
+from cannery.serving.boosters import as_estimator
+from cannery.serving.estimators import (
+    EstimatorScorer,
+    answer_of,
+    estimator_scorer,
+    is_text,
+    table_of,
+)
 from cannery.signatures import Batch, Feature, Output, Raw, Signature
 
 
@@ -98,12 +107,20 @@ class Worker:
                 return m.pack_raw(model.answer(m.unpack_rows(request.rows), request.features))
             case m.ToOnnx():
                 return _to_onnx(model.estimator, request)
-            case m.ToSkops():
+            case m.Write(runtime="skops"):
                 return self._to_skops(model)
+            case m.Write():
+                return m.Written(data=serialised(model.estimator))
             case m.Hug():
                 return _hug(model, request)
-            case m.ScoreSkops():
-                scorer = self._reopened(request.data, request.features, request.tensors)
+            case m.Score():
+                scorer = self._reopened(
+                    request.runtime,
+                    request.data,
+                    request.named,
+                    request.features,
+                    request.tensors,
+                )
                 return m.pack_raw(_scored(scorer, m.unpack_rows(request.rows)))
 
     def _open(self, request: m.Open) -> m.Opened:
@@ -111,10 +128,11 @@ class Worker:
         estimator = open_bytes(
             request.data, format=request.format, digest=request.digest, names=self._names
         )
+        estimator = as_estimator(estimator)
         self._model = Model(estimator, describe(estimator))
         return m.Opened(description=self._model.description)
 
-    def _to_skops(self, model: Model) -> m.Skops:
+    def _to_skops(self, model: Model) -> m.Written:
         import skops.io
 
         stream = io.BytesIO()
@@ -127,23 +145,42 @@ class Worker:
         missing = [name for name in trusted if name not in self._names]
         if missing:
             raise ConversionError(f"as skops it would need '{missing[0]}', which was not cleared")
-        return m.Skops(data=data, trusted=trusted)
+        return m.Written(data=data, trusted=trusted)
 
     @functools.lru_cache(maxsize=1)  # noqa: B019 - the worker lives as long as its process
     def _reopened(
-        self, data: bytes, features: tuple[Feature, ...], tensors: tuple[str, ...]
+        self,
+        runtime: Runtime,
+        data: bytes,
+        named: bool,
+        features: tuple[Feature, ...],
+        tensors: tuple[str, ...],
     ) -> EstimatorScorer:
-        """Return the scorer that would serve this skops file; raises ConversionError when it can't."""
+        """Return the scorer that would serve this file; raises CanError when it can't."""
         if self._model is None:
             raise IsolationError("the worker was asked before it was given a model")
         told = self._model.description
-        asked = tuple(Output(name=tensor, type="double", tensor=tensor) for tensor in tensors)
-        return skops_scorer(
+        signature = Signature(
+            features=features,
+            outputs=tuple(
+                Output(
+                    name=tensor,
+                    type="double",
+                    tensor=tensor,
+                    classes=told.classes if tensor == "label" else None,
+                )
+                for tensor in tensors
+            ),
+        )
+        return estimator_scorer(
             data,
-            Signature(features=features, outputs=asked),
+            signature,
+            runtime=runtime,
             task=told.task,
-            trusted=tuple(name for name in untrusted_types(data) if name in self._names),
-            named=told.named,
+            trusted=tuple(n for n in untrusted_types(data) if n in self._names)
+            if runtime == "skops"
+            else (),
+            named=named,
         )
 
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from cannery.cans.manifest import Feed
+from cannery.cans.manifest import Feed, Runtime
 from cannery.conversions.nouns import Description
 from cannery.errors import ConversionError, IsolationError
 from cannery.signatures import Batch, Feature, Raw
@@ -111,7 +111,7 @@ def unpack_rows(message: Rows) -> Batch:
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Open these bytes; answered by Opened."""
 
-    format: Literal["pickle", "joblib", "skops"]
+    format: Literal["pickle", "joblib", "skops", "catboost", "lightgbm", "xgboost"]
     digest: str
     names: tuple[str, ...]
     """Every dotted name that may be resolved."""
@@ -132,8 +132,10 @@ class ToOnnx(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     name: str
 
 
-class ToSkops(msgspec.Struct, frozen=True, tag=True):
-    """Write the original as skops; answered by Skops."""
+class Write(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Write the original as the file of a runtime; answered by Written."""
+
+    runtime: Runtime
 
 
 class Hug(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -145,17 +147,19 @@ class Hug(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     seed: int
 
 
-class ScoreSkops(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Open a skops file anew, as the service will, and ask it; answered by Answer."""
+class Score(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Open the file of a runtime anew, as the service will, and ask it; answered by Answer."""
 
+    runtime: Runtime
     data: bytes
+    named: bool
     rows: Rows
     features: tuple[Feature, ...]
     tensors: tuple[str, ...]
     """The raw outputs to ask for."""
 
 
-Request = Open | Predict | ToOnnx | ToSkops | Hug | ScoreSkops
+Request = Open | Predict | ToOnnx | Write | Hug | Score
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -177,11 +181,11 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     feeds: tuple[Feed, ...]
 
 
-class Skops(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A skops file, and the types in it that skops does not trust by itself."""
+class Written(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The file of a runtime, and the types in it that skops does not trust by itself."""
 
     data: bytes
-    trusted: tuple[str, ...]
+    trusted: tuple[str, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -192,7 +196,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     hint: str | None = None
 
 
-Reply = Opened | Answer | Graph | Skops | Rows | Failed
+Reply = Opened | Answer | Graph | Written | Rows | Failed
 
 
 def pack_raw(raw: Raw) -> Answer:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from cannery.audits.contents import compressor, decompressed
@@ -14,8 +15,9 @@ from cannery.audits.limits import Limits
 from cannery.audits.machine import Machine
 from cannery.audits.opcodes import BrokenProgramError, Data
 from cannery.blobs import digest_bytes
-from cannery.errors import ConversionError, IsolationError, UnsafeError
+from cannery.errors import CanError, ConversionError, IsolationError, UnsafeError
 from cannery.isolation.objects import Objects
+from cannery.serving.boosters import LIBRARIES, Library, open_booster
 from cannery.serving.natives import native_problem
 
 _STALE = "Trying to unpickle estimator"
@@ -38,6 +40,7 @@ def open_bytes(data: bytes, *, format: str, digest: str, names: frozenset[str]) 
         "joblib": _open_joblib,
         "skops": open_skops,
     }
+    openers |= {library: partial(_open_own, library) for library in LIBRARIES}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", message=_STALE)
@@ -79,6 +82,14 @@ def _open_joblib(data: Data, names: frozenset[str]) -> Any:
         return _open_pickle(data, names, arrays=True)
     with decompressed(data, name, _LIMITS) as inside:
         return _open_pickle(inside, names, arrays=True)
+
+
+def _open_own(library: Library, data: bytes, _: frozenset[str]) -> Any:
+    """Open the file of a booster through its own library."""
+    try:
+        return open_booster(data, library)
+    except CanError as error:
+        raise ConversionError(error.message, hint=error.hint) from error
 
 
 def untrusted_types(data: bytes) -> tuple[str, ...]:

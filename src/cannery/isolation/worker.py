@@ -6,14 +6,14 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from cannery.audits.audit import audit_bytes
 from cannery.audits.policy import Cleared, Policy, objections
-from cannery.cans.manifest import Feed
-from cannery.conversions.nouns import Description
+from cannery.cans.manifest import Feed, Runtime
+from cannery.conversions.nouns import Artifact, Description
 from cannery.errors import CanneryError, ConversionError, IsolationError, UnsafeError
 from cannery.isolation import messages as m
 from cannery.isolation.channel import Channel, printable
@@ -73,27 +73,36 @@ class Original:
         self._audited(graph.data, "onnx")
         return graph.data, graph.feeds
 
-    def to_skops(self) -> tuple[bytes, tuple[str, ...]]:
-        """Return a skops file, and the cleared types in it that skops must be told to trust."""
-        skops = _asked(self._channel, m.ToSkops(), m.Skops)
-        self._audited(skops.data, "skops")
-        return skops.data, skops.trusted
+    def write(self, runtime: Runtime) -> tuple[bytes, tuple[str, ...]]:
+        """Return the file of a runtime, and the cleared types in it that skops must be told to trust."""
+        written = _asked(self._channel, m.Write(runtime=runtime), m.Written)
+        self._audited(written.data, runtime)
+        return written.data, written.trusted
 
     def hug(self, batch: Batch, features: tuple[Feature, ...], *, cap: int, seed: int) -> Batch:
         """Return at most `cap` rows beside split thresholds, made from rows of `batch`."""
         request = m.Hug(rows=m.pack_rows(batch), features=features, cap=cap, seed=seed)
         return m.unpack_rows(_asked(self._channel, request, m.Rows))
 
-    def score_skops(
-        self, data: bytes, batch: Batch, features: tuple[Feature, ...], tensors: tuple[str, ...]
+    def score(
+        self,
+        artifact: Artifact,
+        batch: Batch,
+        features: tuple[Feature, ...],
+        tensors: tuple[str, ...],
     ) -> Raw:
-        """Return these raw outputs of the model in a skops file, opened anew by the service's own scorer."""
-        request = m.ScoreSkops(
-            data=data, rows=m.pack_rows(batch), features=features, tensors=tensors
+        """Return these raw outputs of an artifact, opened anew by the service's own scorer."""
+        request = m.Score(
+            runtime=artifact.runtime,
+            data=artifact.data,
+            named=artifact.named,
+            rows=m.pack_rows(batch),
+            features=features,
+            tensors=tensors,
         )
         return m.unpack_raw(_asked(self._channel, request, m.Answer))
 
-    def _audited(self, data: bytes, kind: Literal["onnx", "skops"]) -> None:
+    def _audited(self, data: bytes, kind: Runtime) -> None:
         """Judge what the worker made as if a stranger had: a model that took it over may have made it."""
         standing = objections(audit_bytes(data, kind), self._policy)
         if standing:
@@ -132,14 +141,14 @@ def _level_for(cleared: Cleared, options: IsolationOptions) -> Level:
 def open_original(
     cleared: Cleared, environment: Environment, options: IsolationOptions | None = None
 ) -> Iterator[Original]:
-    """Open a cleared pickle, joblib or skops file in a sandboxed worker; when the block ends, so has the worker.
+    """Open a cleared pickle, skops or booster file in a sandboxed worker; when the block ends, so has the worker.
 
     Raises IsolationError when there is no worker to be had, UnsafeError when opening reaches a name
     that was not cleared, ConversionError when the file holds no fitted model.
     """
     options = options or IsolationOptions()
     source = cleared.source
-    if source.format not in {"pickle", "joblib", "skops"}:
+    if source.format not in ("pickle", "joblib", "skops", "catboost", "lightgbm", "xgboost"):
         raise ConversionError(f"a model of the format '{source.format}' is not opened in a worker")
     level = _level_for(cleared, options)
     log.info("opening '%s' in a worker (%s)", source.main, level.name)

@@ -1,4 +1,4 @@
-"""scikit-learn estimators behind the scorer's protocol: opened by skops, from types that the can lists."""
+"""Estimators behind the scorer's protocol: opened by skops, from types that the can lists, or boosters."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cannery.errors import CanError, ProofError
+from cannery.serving.boosters import open_booster
 from cannery.serving.natives import native_problem
 from cannery.signatures import NULL_STRING, Batch, Raw, Signature
 
@@ -56,15 +57,28 @@ class EstimatorScorer:
             raise ProofError(f"the estimator failed on {len(batch)} rows: {place}") from error
 
 
-def skops_scorer(
+def estimator_scorer(
     data: bytes,
     signature: Signature,
     *,
+    runtime: str = "skops",
     task: str,
     trusted: tuple[str, ...] = (),
     named: bool = False,
 ) -> EstimatorScorer:
-    """Open a skops file with the listed types and no other; raises CanError when it can't be opened."""
+    """Open the file of a runtime; raises CanError when it can't be opened.
+
+    skops makes the types that are listed as `trusted`, and no other that it does not know itself.
+    """
+    if runtime == "skops":
+        estimator = _of_skops(data, trusted)
+    else:
+        classes = next((o.classes for o in signature.outputs if o.tensor == "label"), None)
+        estimator = open_booster(data, runtime, classes)
+    return EstimatorScorer(estimator, signature, task=task, named=named)
+
+
+def _of_skops(data: bytes, trusted: tuple[str, ...]) -> Any:
     try:
         import skops.io
     except ImportError as error:
@@ -81,7 +95,7 @@ def skops_scorer(
         raise CanError(f"skops can't open the model: {brief}") from error
     if problem := native_problem(estimator):
         raise CanError(f"the model would read memory that is not its own: {problem}")
-    return EstimatorScorer(estimator, signature, task=task, named=named)
+    return estimator
 
 
 def table_of(batch: Batch, signature: Signature, *, named: bool, text: bool = False) -> Any:

@@ -91,12 +91,13 @@ def open_scorer(can: Can, *, threads: int = 1) -> Scorer:
     match manifest.runtime:
         case "onnx":
             return onnx_scorer(can.model(), manifest.signature, manifest.feeds, threads=threads)
-        case "skops":
-            from cannery.serving.estimators import skops_scorer  # needs scikit-learn, only here
+        case "skops" | "catboost" | "lightgbm" | "xgboost":
+            from cannery.serving.estimators import estimator_scorer  # no image of ONNX needs it
 
-            return skops_scorer(
+            return estimator_scorer(
                 can.model(),
                 manifest.signature,
+                runtime=manifest.runtime,
                 task=manifest.task,
                 trusted=manifest.trusted,
                 named=manifest.named,
@@ -104,7 +105,7 @@ def open_scorer(can: Can, *, threads: int = 1) -> Scorer:
         case runtime:
             raise CanError(
                 f"the can '{manifest.name}' has runtime '{runtime}', which is not served",
-                hint="pack the model again with the onnx or the skops runtime",
+                hint="pack the model again with another runtime",
             )
 
 

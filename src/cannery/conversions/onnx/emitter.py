@@ -18,7 +18,7 @@ _WRAPPERS = frozenset({"pipeline", "compose", "model_selection", "calibration"})
 """Families that only hand their columns on."""
 _TAKES_SINGLE = _WRAPPERS | {
     *("tree", "ensemble", "feature_selection", "dummy"),
-    *("catboost", "lightgbm", "xgboost"),
+    *("cannery", "catboost", "lightgbm", "xgboost"),
 }
 """Families in which it makes no difference that the original holds its numbers in float32."""
 

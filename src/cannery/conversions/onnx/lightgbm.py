@@ -244,7 +244,14 @@ def _regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
     return Predicted(value=raw)
 
 
+def _booster(emitter: Emitter, estimator: Any, block: Block) -> Classified | Predicted:
+    """Emit a booster that stands without an estimator."""
+    emit = _classifier if hasattr(estimator, "classes_") else _regressor
+    return emit(emitter, estimator, block)
+
+
 TABLE: dict[str, Emit] = {
+    "cannery.serving.boosters.LightgbmBooster": _booster,
     "lightgbm.sklearn.LGBMClassifier": _classifier,
     "lightgbm.sklearn.LGBMRanker": _regressor,
     "lightgbm.sklearn.LGBMRegressor": _regressor,

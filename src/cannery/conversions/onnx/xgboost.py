@@ -51,7 +51,7 @@ def booster_of(estimator: Any) -> Booster:
         raise ConversionError("its objective is a function of its own", hint="--runtime skops")
     try:
         learner = json.loads(bytes(estimator.get_booster().save_raw(raw_format="json")))["learner"]
-        return _read(learner)
+        return _read(learner, stops=getattr(estimator, "stops", True))
     except (KeyError, TypeError) as error:
         raise ConversionError(
             f"this version of XGBoost keeps its model in another form ({error})",
@@ -66,7 +66,8 @@ def numeric_splits(estimator: Any) -> Iterator[tuple[NDArray[np.int64], NDArray[
         yield tree.feature[inner], tree.threshold[inner]
 
 
-def _read(learner: dict[str, Any]) -> Booster:
+def _read(learner: dict[str, Any], *, stops: bool) -> Booster:
+    """Read a booster; `stops`: rounds after the best are left out."""
     gradient, objective = learner["gradient_booster"], str(learner["objective"]["name"])
     if gradient["name"] not in ("gbtree", "dart"):
         raise ConversionError(f"its booster '{gradient['name']}' has no trees")
@@ -75,7 +76,7 @@ def _read(learner: dict[str, Any]) -> Booster:
     model = gradient["gbtree"]["model"] if gradient["name"] == "dart" else gradient["model"]
     parameters = learner["learner_model_param"]
     targets = max(1, int(parameters["num_class"]), int(parameters.get("num_target", 1)))
-    count = _kept(model, learner.get("attributes", {}), targets)
+    count = _kept(model, learner.get("attributes", {}) if stops else {}, targets)
     weights = gradient.get("weight_drop")
     sums = _start(objective, parameters["base_score"], targets)
     started: set[int] = set()
@@ -249,7 +250,14 @@ def _regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
     return Predicted(value=value, columns=booster.targets, flat=booster.targets == 1)
 
 
+def _booster(emitter: Emitter, estimator: Any, block: Block) -> Classified | Predicted:
+    """Emit a booster that stands without an estimator."""
+    emit = _classifier if hasattr(estimator, "classes_") else _regressor
+    return emit(emitter, estimator, block)
+
+
 TABLE: dict[str, Emit] = {
+    "cannery.serving.boosters.XgboostBooster": _booster,
     "xgboost.sklearn.XGBClassifier": _classifier,
     "xgboost.sklearn.XGBRFClassifier": _classifier,
     "xgboost.sklearn.XGBRFRegressor": _regressor,

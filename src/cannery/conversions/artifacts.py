@@ -1,0 +1,43 @@
+"""The runtimes below ONNX: a booster's own file, and the estimator itself as a skops file."""
+
+from __future__ import annotations
+
+from cannery.cans.manifest import Runtime
+from cannery.conversions.nouns import Artifact
+from cannery.errors import ConversionError
+from cannery.isolation.worker import Original
+from cannery.serving.boosters import LIBRARIES
+
+_FILES: dict[Runtime, str] = {
+    "catboost": "model.cbm",
+    "lightgbm": "model.txt",
+    "skops": "model.skops",
+    "xgboost": "model.ubj",
+}
+_BOOSTERS = ("catboost", "lightgbm", "xgboost", "xgboost-cpu")
+_SKOPS = ("scikit-learn", "numpy", "scipy", "joblib", "skops", *_BOOSTERS)
+
+
+def to_artifact(original: Original, runtime: Runtime) -> Artifact:
+    """Return the original as the file of a runtime; raises ConversionError when that can't hold it."""
+    description = original.description
+    if runtime in LIBRARIES and runtime != description.library:
+        raise ConversionError(f"only a booster of {runtime} alone can be kept in its file")
+    data, trusted = original.write(runtime)
+    # The files of these two take columns by their place, which spares the image pandas.
+    named = description.named and runtime not in ("lightgbm", "xgboost")
+    return Artifact(
+        runtime=runtime,
+        name=_FILES[runtime],
+        data=data,
+        requirements=_requirements(description.versions, runtime, named=named),
+        trusted=trusted,
+        named=named,
+    )
+
+
+def _requirements(versions: dict[str, str], runtime: Runtime, *, named: bool) -> tuple[str, ...]:
+    """Return `name==version` of what opens the file again: the versions in the worker."""
+    names = _SKOPS if runtime == "skops" else (runtime, f"{runtime}-cpu", "numpy")
+    wanted = (*names, "pandas") if named else names
+    return tuple(sorted(f"{name}=={versions[name]}" for name in wanted if name in versions))
