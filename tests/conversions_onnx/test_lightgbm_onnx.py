@@ -15,6 +15,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from cannery.conversions.onnx.lightgbm import NEAR_ZERO, numeric_splits
 from cannery.errors import ConversionError
+from cannery.serving.boosters import as_estimator
 
 X, Y = make_classification(500, 6, n_informative=5, n_redundant=0, n_classes=3, random_state=0)
 B = (Y > 0).astype(int)
@@ -175,15 +176,44 @@ def test_named_columns_may_come_in_another_order():
     compare(load(model, frame[frame.columns[::-1]])(frame), expected(model, frame), 1e-14)
 
 
+@pytest.mark.parametrize("objective", ["cross_entropy", "cross_entropy_lambda", "binary"])
+def test_a_regressor_of_shares_is_exact(objective):
+    """The logistic function, or that of a rate, is applied to the sum."""
+    y = B.astype(float) if objective == "binary" else 1 / (1 + np.exp(-YR / 100))
+    _same(_regressor(objective=objective).fit(XR, y), XR)
+
+
+def test_a_classifier_may_be_fitted_by_cross_entropy():
+    """Its sum is not scaled by the parameter of the logistic function."""
+    _same(_classifier(objective="cross_entropy", sigmoid=2.0).fit(X, B), X)
+
+
+@pytest.mark.parametrize(
+    ("objective", "label"),
+    [("binary", B), ("multiclass", Y), ("multiclassova", Y), ("regression", YR), (None, YR)],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_plain_booster_answers_by_its_objective(objective, label):
+    """Labels and shares where it tells classes apart, and its own prediction elsewhere."""
+    options = {"objective": objective or _squared, "verbose": -1, "num_threads": 1}
+    if str(objective).startswith("multi"):
+        options["num_class"] = 3
+    booster = lgb.train(options, lgb.Dataset(HOLES, label), 9)
+    _same(as_estimator(booster), HOLES)
+
+
+def _squared(sums, rows):
+    return sums - rows.get_label(), np.ones_like(sums)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         ({"linear_tree": True}, "linear models"),
         ({"pred_early_stop": True}, "pred_early_stop"),
         ({"objective": lambda y, p: (p - y, np.ones_like(y))}, "function"),
-        ({"objective": "cross_entropy_lambda"}, "cross_entropy_lambda"),
     ],
-    ids=["linear", "stops early", "own objective", "objective"],
+    ids=["linear", "stops early", "own objective"],
 )
 def test_what_would_not_be_exact_is_refused(options, reason):
     """The reason is told."""

@@ -20,8 +20,9 @@ from sklearn.preprocessing import (
 )
 
 from cannery.conversions.onnx.answers import last_below_half
-from cannery.conversions.onnx.xgboost import _logistic, _rounded_to, numeric_splits
+from cannery.conversions.onnx.xgboost import _logistic, _rounded_to, booster_of, numeric_splits
 from cannery.errors import ConversionError
+from cannery.serving.boosters import as_estimator
 
 X, Y = make_classification(500, 6, n_informative=5, n_redundant=0, n_classes=3, random_state=0)
 B = (Y > 0).astype(int)
@@ -29,6 +30,8 @@ XR, YR = make_regression(500, 6, noise=3.0, random_state=0)
 HOLES = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
 ZEROS = np.where(np.random.default_rng(1).random(X.shape) < 0.3, 0.0, X)
 POSITIVE = np.exp(YR / 100)
+BOTH = np.column_stack([YR, 1 - YR])
+VECTORS = "multi_output_tree"
 ALONE = {"n_jobs": 1}
 ODD = np.array([np.nan, 0.0, -0.0, 1e-40, -1e-40, 1e30, -1e30, 1e300, -1e300])
 
@@ -64,10 +67,13 @@ def _same(model, x, tolerance):
         (xgb.XGBClassifier(**ALONE, n_estimators=20, booster="dart", rate_drop=0.3), X, Y),
         (xgb.XGBRFClassifier(**ALONE, n_estimators=30), X, Y),
         (xgb.XGBClassifier(**ALONE, n_estimators=20, missing=0.0), ZEROS, B),
+        (xgb.XGBClassifier(**ALONE, n_estimators=9, objective="binary:hinge"), HOLES, B),
+        (xgb.XGBClassifier(**ALONE, n_estimators=9, objective="reg:logistic"), HOLES, B),
+        (xgb.XGBClassifier(**ALONE, n_estimators=9, multi_strategy=VECTORS), HOLES, Y),
     ],
     ids=[
         *("binary", "stump", "base score", "classes", "softmax", "dart", "dart of classes"),
-        *("forest", "zero is missing"),
+        *("forest", "zero is missing", "hinge", "logistic regression", "vector leaves"),
     ],
 )
 def test_a_classifier_is_exact_at_its_thresholds(model, x, y):
@@ -87,7 +93,8 @@ def test_a_regressor_sums_in_the_same_order(depth):
         (xgb.XGBRegressor(**ALONE, n_estimators=40, booster="dart", rate_drop=0.3), YR + 1000),
         (xgb.XGBRegressor(**ALONE, n_estimators=20, base_score=12.3), YR),
         (xgb.XGBRFRegressor(**ALONE, n_estimators=30), YR),
-        (xgb.XGBRegressor(**ALONE, n_estimators=10), np.column_stack([YR, -YR])),
+        (xgb.XGBRegressor(**ALONE, n_estimators=10), BOTH),
+        (xgb.XGBRegressor(**ALONE, n_estimators=10, multi_strategy=VECTORS), BOTH),
         (
             xgb.XGBRegressor(
                 **ALONE, n_estimators=5, objective="reg:quantileerror", quantile_alpha=[0.1]
@@ -96,14 +103,14 @@ def test_a_regressor_sums_in_the_same_order(depth):
         ),
         (xgb.XGBRegressor(**ALONE, n_estimators=20, objective="reg:absoluteerror"), YR),
     ],
-    ids=["dart", "base score", "forest", "two targets", "quantile", "absolute"],
+    ids=["dart", "base score", "forest", "two targets", "vector leaves", "quantile", "absolute"],
 )
 def test_every_kind_of_regressor_agrees_to_the_last_bit(model, y):
     """What is added, and what it starts from, is rounded as XGBoost rounds it."""
     _same(model.fit(XR, y), XR, 0.0)
 
 
-@pytest.mark.parametrize("objective", ["count:poisson", "reg:gamma", "reg:tweedie"])
+@pytest.mark.parametrize("objective", ["count:poisson", "reg:gamma", "reg:tweedie", "survival:cox"])
 def test_a_logarithmic_link_is_undone(objective):
     """The exponential is rounded to float32."""
     model = xgb.XGBRegressor(**ALONE, n_estimators=30, objective=objective)
@@ -118,6 +125,72 @@ def test_fitting_that_stopped_early_answers_with_the_best_iteration():
     model.fit(X[:300], Y[:300], eval_set=[(X[300:], Y[300:])], verbose=False)
     assert model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
     _same(model, X, 2e-7)
+
+
+@pytest.mark.parametrize(
+    ("kind", "y"),
+    [
+        (xgb.XGBRegressor, YR),
+        (xgb.XGBRegressor, BOTH),
+        (xgb.XGBClassifier, B),
+        (xgb.XGBClassifier, Y),
+    ],
+    ids=["regressor", "two targets", "classifier", "classes"],
+)
+def test_a_linear_booster_adds_in_the_order_of_its_columns(kind, y):
+    """A missing number adds nothing; what is rounded after every column is rounded here."""
+    model = kind(**ALONE, booster="gblinear", n_estimators=9).fit(HOLES, y)
+    assert_same(model, 100 * HOLES, tolerance=2e-7)
+
+
+@pytest.mark.parametrize(
+    ("objective", "label"),
+    [
+        *(("binary:logistic", B), ("binary:hinge", B), ("binary:logitraw", B), ("reg:logistic", B)),
+        *(("multi:softmax", Y), ("multi:softprob", B), ("rank:pairwise", Y)),
+        ("reg:squarederror", BOTH),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_plain_booster_answers_by_its_objective(objective, label):
+    """Labels and shares where it tells classes apart, and its own prediction elsewhere."""
+    options = {"objective": objective, "nthread": 1}
+    if objective.startswith("multi"):
+        options["num_class"] = len(np.unique(label))
+    booster = as_estimator(xgb.train(options, xgb.DMatrix(HOLES, label), 9))
+    assert_same(booster, HOLES, tolerance=2e-7)
+
+
+def test_a_plain_booster_asks_all_its_rounds():
+    """Where fitting stopped early, estimators leave later rounds out, and boosters don't."""
+    rows, held = xgb.DMatrix(X[:300], B[:300]), xgb.DMatrix(X[300:], B[300:])
+    options = {"objective": "binary:logistic", "nthread": 1}
+    stopped = {"evals": [(held, "held")], "early_stopping_rounds": 9, "verbose_eval": False}
+    booster = xgb.train(options, rows, 300, **stopped)
+    assert booster.best_iteration + 1 < booster.num_boosted_rounds()
+    assert_same(as_estimator(booster), X, tolerance=2e-7)
+
+
+def test_the_time_of_survival_is_undone():
+    """The model of accelerated failure answers the exponential of its margin."""
+    rows = xgb.DMatrix(XR)
+    rows.set_float_info("label_lower_bound", POSITIVE)
+    rows.set_float_info("label_upper_bound", POSITIVE + 1)
+    booster = xgb.train({"objective": "survival:aft", "nthread": 1}, rows, 9)
+    assert_same(as_estimator(booster), XR, tolerance=2e-7)
+
+
+def test_the_start_is_rounded_as_the_c_library_does():
+    """The logarithm of this base score is not the nearest float there."""
+    model = xgb.XGBRegressor(
+        **ALONE, n_estimators=3, base_score=1.0130885, objective="count:poisson"
+    )
+    model.fit(XR, POSITIVE)
+    start = booster_of(model).start[0]
+    empty = xgb.train(
+        {"objective": "count:poisson", "base_score": 1.0130885}, xgb.DMatrix(XR, POSITIVE), 0
+    )
+    assert empty.predict(xgb.DMatrix(XR), output_margin=True)[0] == start
 
 
 def test_a_ranker_answers_its_margin():
@@ -196,13 +269,7 @@ def test_the_doubles_that_become_a_float_are_known(value):
 @pytest.mark.parametrize(
     ("model", "y", "reason"),
     [
-        (xgb.XGBRegressor(**ALONE, booster="gblinear", n_estimators=2), YR, "no trees"),
-        (xgb.XGBClassifier(**ALONE, objective="binary:hinge", n_estimators=2), B, "binary:hinge"),
-        (
-            xgb.XGBRegressor(**ALONE, multi_strategy="multi_output_tree", n_estimators=2),
-            np.column_stack([YR, -YR]),
-            "several targets",
-        ),
+        (xgb.XGBClassifier(**ALONE, objective="binary:logitraw", n_estimators=2), B, "logitraw"),
         (
             xgb.XGBRegressor(**ALONE, objective=lambda y, p: (p - y, np.ones_like(y))),
             YR,
@@ -210,7 +277,7 @@ def test_the_doubles_that_become_a_float_are_known(value):
         ),
         (xgb.XGBClassifier(**ALONE, n_estimators=2), np.column_stack([B, 1 - B]), "classes"),
     ],
-    ids=["linear", "hinge", "vector leaves", "own objective", "labels at once"],
+    ids=["raw logits", "own objective", "labels at once"],
 )
 def test_what_would_not_be_exact_is_refused(model, y, reason):
     """The reason is told."""

@@ -102,7 +102,7 @@ class XgboostBooster(_Booster):
                 self._classify(2, classes)
         elif self.objective in ("multi:softprob", "multi:softmax"):
             self._classify(int(learner["learner_model_param"]["num_class"]), classes)
-        if self.objective != "binary:hinge" and hasattr(self, "classes_"):
+        if hasattr(self, "classes_"):
             self.predict_proba = self._probabilities
 
     def get_booster(self) -> Any:

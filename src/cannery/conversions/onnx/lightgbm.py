@@ -36,10 +36,12 @@ NEAR_ZERO = float(np.float32(1e-35))
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
 _ZERO, _NAN = 1, 2
 _IDENTITY = (
+    "none",  # a function of one's own, whose booster answers the sum
     *("regression", "regression_l1", "huber", "fair", "quantile", "mape"),
     *("lambdarank", "rank_xendcg"),
 )
 _LOG = ("poisson", "gamma", "tweedie")
+_LOGIT = ("binary", "cross_entropy")
 _ASKED_OTHERWISE = (
     *("pred_early_stop", "predict_raw_score", "raw_score", "is_predict_raw_score", "pred_leaf"),
     *("predict_rawscore", "predict_leaf_index", "pred_contrib", "predict_contrib", "leaf_index"),
@@ -86,7 +88,7 @@ def booster_of(estimator: Any) -> Booster:
     text = estimator.booster_.model_to_string()
     head, *blocks = text.partition("\nend of trees")[0].split("\nTree=")
     about = _fields(head)
-    objective, *options = about.get("objective", "").split()
+    objective, *options = about.get("objective", "none").split()
     targets = int(about["num_tree_per_iteration"])
     trees = tuple(_tree(_fields(block), i % targets, targets) for i, block in enumerate(blocks))
     return Booster(
@@ -200,7 +202,9 @@ def _whole(graph: Graph, column: Column) -> Column:
 def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
     booster, graph = booster_of(estimator), emitter.graph
     classes, factor = np.asarray(estimator.classes_), float(booster.options.get("sigmoid", 1.0))
-    if booster.objective == "binary" and len(classes) == 2:
+    if booster.objective in _LOGIT and len(classes) == 2:
+        if booster.objective == "cross_entropy":
+            factor = 1.0
         raw = _raw(emitter, booster, block)
         limit = last_below_half(_logistic(factor), np.float64)
         return Classified(
@@ -235,8 +239,12 @@ def _regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
     raw = _raw(emitter, booster, block)
     if booster.objective in _LOG:
         return Predicted(value=graph.node("Exp", [raw]))
-    if booster.objective == "cross_entropy":
-        return Predicted(value=logistic(graph, raw))
+    if booster.objective in _LOGIT:
+        factor = float(booster.options.get("sigmoid", 1.0))
+        return Predicted(value=logistic(graph, graph.node("Mul", [raw, graph.constant(factor)])))
+    if booster.objective == "cross_entropy_lambda":
+        grown = graph.node("Add", [graph.node("Exp", [raw]), graph.constant(1.0)])
+        return Predicted(value=graph.node("Log", [grown]))
     if booster.objective not in _IDENTITY:
         raise emitter.refuse(estimator, f"its objective '{booster.objective}' is not known")
     if "sqrt" in booster.options:

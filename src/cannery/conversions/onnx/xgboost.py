@@ -5,34 +5,38 @@ Read from the JSON model (https://xgboost.readthedocs.io/en/stable/tutorials/sav
 
 from __future__ import annotations
 
+import ctypes
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from cannery.conversions.onnx.answers import both, exceeds, first_highest, last_below_half
+from cannery.conversions.onnx.answers import both, column, exceeds, first_highest, last_below_half
 from cannery.conversions.onnx.builder import Graph
-from cannery.conversions.onnx.columns import Block
+from cannery.conversions.onnx.columns import Block, materialise
 from cannery.conversions.onnx.emitter import Emit, Emitter
 from cannery.conversions.onnx.forests import Tree, emit_single_trees
 from cannery.conversions.onnx.maps import Drop
 from cannery.conversions.onnx.results import Classified, Predicted
 from cannery.errors import ConversionError
+from cannery.serving.boosters import XgboostBooster
 
 Singles = NDArray[np.float32]
 
 _LOGIT = ("binary:logistic", "reg:logistic")
-_LOG = ("count:poisson", "reg:gamma", "reg:tweedie")
+_LOG = ("count:poisson", "reg:gamma", "reg:tweedie", "survival:aft", "survival:cox")
 _IDENTITY = (
     *("reg:absoluteerror", "reg:linear", "reg:pseudohubererror", "reg:quantileerror"),
     *("reg:squarederror", "reg:squaredlogerror"),
     *("rank:map", "rank:ndcg", "rank:pairwise"),
+    *("binary:hinge", "binary:logitraw"),
 )
 _MULTI = ("multi:softmax", "multi:softprob")
+_MOST_WEIGHTS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,9 @@ class Booster:
     trees: tuple[Tree, ...]
     """The start value stands in the leaves of each target's first tree."""
     targets: int
+    weights: Singles | None = None
+    """[columns + 1, targets] of a linear booster, the last row added first; with `start` then."""
+    start: Singles
 
 
 def booster_of(estimator: Any) -> Booster:
@@ -69,30 +76,51 @@ def numeric_splits(estimator: Any) -> Iterator[tuple[NDArray[np.int64], NDArray[
 def _read(learner: dict[str, Any], *, stops: bool) -> Booster:
     """Read a booster; `stops`: rounds after the best are left out."""
     gradient, objective = learner["gradient_booster"], str(learner["objective"]["name"])
-    if gradient["name"] not in ("gbtree", "dart"):
-        raise ConversionError(f"its booster '{gradient['name']}' has no trees")
     if objective not in (*_LOGIT, *_LOG, *_IDENTITY, *_MULTI):
         raise ConversionError(f"its objective '{objective}' is not known")
-    model = gradient["gbtree"]["model"] if gradient["name"] == "dart" else gradient["model"]
     parameters = learner["learner_model_param"]
     targets = max(1, int(parameters["num_class"]), int(parameters.get("num_target", 1)))
+    sums = _start(objective, parameters["base_score"], targets)
+    if gradient["name"] == "gblinear":
+        weights = np.array(gradient["model"]["weights"], np.float32).reshape(-1, targets)
+        return Booster(objective=objective, trees=(), targets=targets, weights=weights, start=sums)
+    trees = tuple(_added(learner, sums, stops=stops))
+    return Booster(objective=objective, trees=trees, targets=targets, start=sums)
+
+
+def _added(learner: dict[str, Any], sums: Singles, *, stops: bool) -> Iterator[Tree]:
+    """Yield the trees, each target's start value in the leaves of its first."""
+    gradient, targets = learner["gradient_booster"], len(sums)
+    model = gradient["gbtree"]["model"] if gradient["name"] == "dart" else gradient["model"]
     count = _kept(model, learner.get("attributes", {}) if stops else {}, targets)
     weights = gradient.get("weight_drop")
-    sums = _start(objective, parameters["base_score"], targets)
     started: set[int] = set()
-    trees: list[Tree] = []
     for index, given in enumerate(model["trees"][:count]):
-        target = int(model["tree_info"][index])
-        leaves = np.array(given["split_conditions"], dtype=np.float32)
+        leaves, answered = _leaves(given, int(model["tree_info"][index]), targets)
         if weights is not None:  # each tree of dart is asked alone, from the start value
-            leaves = np.float32(weights[index]) * (leaves + sums[target] - sums[target])
-        if target not in started:
-            leaves = sums[target] + leaves
-        trees.append(_spread(_tree(given, leaves), target, targets))
-        started.add(target)
+            leaves = np.float32(weights[index]) * (leaves + sums - sums)
+        new = [target for target in answered if target not in started]
+        leaves[:, new] = sums[new] + leaves[:, new]
+        started.update(new)
+        kept = np.isin(np.arange(targets), answered)
+        yield _tree(given, np.where(kept, leaves, np.float32(0)))
     for target in sorted(set(range(targets)) - started):
-        trees.append(_spread(_stump(sums[target]), target, targets))
-    return Booster(objective=objective, trees=tuple(trees), targets=targets)
+        yield _stump(sums, target)
+
+
+def _leaves(given: dict[str, Any], target: int, targets: int) -> tuple[Singles, list[int]]:
+    """Return what each node adds to each target, [nodes, targets], and the targets that the tree answers."""
+    count = len(given["left_children"])
+    if int(given["tree_param"].get("size_leaf_vector", 1)) <= 1:
+        alone = np.zeros((count, targets), np.float32)
+        alone[:, target] = np.array(given["split_conditions"], np.float32)
+        return alone, [target]
+    every = list(range(targets))
+    if "leaf_weights" not in given:  # before 3.1
+        return np.array(given["base_weights"], np.float32).reshape(count, targets), every
+    values = np.array(given["leaf_weights"], np.float32).reshape(-1, targets)
+    leaf = np.array(given["left_children"]) < 0
+    return values[np.where(leaf, given["right_children"], 0)], every
 
 
 def _kept(model: dict[str, Any], attributes: dict[str, Any], targets: int) -> int:
@@ -113,16 +141,24 @@ def _start(objective: str, given: str, targets: int) -> Singles:
     one = np.float32(1.0)
     with np.errstate(all="ignore"):
         if objective in _LOGIT:
-            score = -np.log((one / score - one).astype(np.float64)).astype(np.float32)
+            score = -_log(one / score - one)
         if objective in _LOG:
-            score = np.log(score.astype(np.float64)).astype(np.float32)
+            score = _log(score)
     return np.broadcast_to(score, targets)
+
+
+def _log(values: Singles) -> Singles:
+    """Return logarithms as the C library rounds them, where there is one: XGBoost calls that very function."""
+    try:
+        function = ctypes.CDLL("libm.so.6").logf
+    except OSError:
+        return np.log(values.astype(np.float64)).astype(np.float32)
+    function.argtypes, function.restype = [ctypes.c_float], ctypes.c_float
+    return np.array([function(value) for value in values.tolist()], np.float32)
 
 
 def _tree(given: dict[str, Any], leaves: Singles) -> Tree:
     """Return a tree whose splits `x < t` are `x <= ` the float before t."""
-    if int(given["tree_param"].get("size_leaf_vector", 1)) > 1:
-        raise ConversionError("a leaf of it answers several targets (multi_output_tree)")
     if any(given.get("split_type", ())):
         raise ConversionError(
             "it splits by the categories of a data frame, which rows don't carry",
@@ -134,33 +170,47 @@ def _tree(given: dict[str, Any], leaves: Singles) -> Tree:
         feature=np.where(left < 0, 0, np.array(given["split_indices"], dtype=np.int64)),
         threshold=np.nextafter(limits, np.float32(-np.inf)).astype(np.float64),
         left=left,
-        right=np.array(given["right_children"], dtype=np.int64),
+        right=np.where(left < 0, -1, np.array(given["right_children"], dtype=np.int64)),
         missing_left=np.array(given["default_left"], dtype=bool),
-        values=leaves.astype(np.float64)[:, None],
+        values=leaves.astype(np.float64),
     )
 
 
-def _stump(value: np.float32) -> Tree:
-    none = np.array([-1])
+def _stump(sums: Singles, target: int) -> Tree:
+    none, values = np.array([-1]), np.zeros((1, len(sums)))
+    values[0, target] = sums[target]
     return Tree(
         feature=np.zeros(1, np.int64),
         threshold=np.zeros(1),
         left=none,
         right=none,
         missing_left=np.zeros(1, bool),
-        values=np.array([[float(value)]]),
+        values=values,
     )
-
-
-def _spread(tree: Tree, target: int, targets: int) -> Tree:
-    values = np.zeros((len(tree.feature), targets))
-    values[:, target] = tree.values[:, 0]
-    return replace(tree, values=values)
 
 
 def _margins(emitter: Emitter, estimator: Any, booster: Booster, block: Block) -> str:
     """Return the margins, float [N, targets]."""
-    return emit_single_trees(emitter.graph, _missing(estimator, block), booster.trees)
+    block = _missing(estimator, block)
+    if booster.weights is None:
+        return emit_single_trees(emitter.graph, block, booster.trees)
+    return _line(emitter.graph, booster.weights, booster.start, block)
+
+
+def _line(graph: Graph, weights: Singles, start: Singles, block: Block) -> str:
+    """Return bias + start + the weighted columns, added one after the other; a missing one adds nothing."""
+    if len(weights) > _MOST_WEIGHTS:
+        raise ConversionError(f"its sum over {len(weights) - 1} columns can't be kept in order")
+    if len(weights) != len(block) + 1:
+        raise ConversionError(f"it has {len(weights) - 1} weights, for {len(block)} columns")
+    wire = materialise(graph, block)
+    zero = graph.constant(0.0)
+    filled = graph.node("Where", [graph.node("IsNaN", [wire]), zero, wire])
+    values, total = _singles(graph, filled), graph.constant((weights[-1] + start[0])[None, :])
+    for index, weight in enumerate(weights[:-1]):
+        part = graph.node("Mul", [column(graph, values, index), graph.constant(weight[None, :])])
+        total = graph.node("Add", [total, part])
+    return total
 
 
 def _missing(estimator: Any, block: Block) -> Block:
@@ -193,8 +243,12 @@ def _rounded_to(value: np.float32) -> tuple[float, float]:
 
 def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
     booster, classes = booster_of(estimator), np.asarray(estimator.classes_)
-    graph = emitter.graph
-    if booster.objective == "binary:logistic" and booster.targets == 1 and len(classes) == 2:
+    graph, two = emitter.graph, len(classes) == 2
+    if booster.objective == "binary:hinge" and booster.targets == 1 and two:
+        index = exceeds(graph, _doubles(graph, _margins(emitter, estimator, booster, block)), 0.0)
+        shares = graph.node("Gather", [graph.constant(np.eye(2)), index])
+        return Classified(classes=classes, index=index, probabilities=shares)
+    if booster.objective in _LOGIT and booster.targets == 1 and two:
         scores = _doubles(graph, _margins(emitter, estimator, booster, block))
         limit = last_below_half(_logistic, np.float32)
         return Classified(
@@ -202,7 +256,8 @@ def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
             index=exceeds(graph, scores, limit),
             probabilities=both(graph, scores),
         )
-    if booster.objective not in _MULTI or booster.targets != len(classes) or len(classes) < 3:
+    alone = isinstance(estimator, XgboostBooster)  # an estimator of two classes answers two labels
+    if booster.objective not in _MULTI or booster.targets != len(classes) or (two and not alone):
         raise emitter.refuse(
             estimator, f"it answers {len(classes)} classes by '{booster.objective}'"
         )
@@ -243,6 +298,9 @@ def _regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
     if booster.objective in _MULTI:
         raise emitter.refuse(estimator, f"its objective '{booster.objective}' is a classifier's")
     value = _doubles(graph, _margins(emitter, estimator, booster, block))
+    if booster.objective == "binary:hinge":
+        above = graph.node("Greater", [value, graph.constant(0.0)])
+        value = graph.node("Cast", [above], to=TensorProto.DOUBLE)
     if booster.objective in _LOGIT:
         value = graph.node("Sigmoid", [value])
     if booster.objective in _LOG:
