@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import catboost
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
 from originals import churn_frame
 
+from cannery.cans.manifest import Runtime
 from cannery.cans.open import Can
-from cannery.line import pack
+from cannery.errors import ConversionError
+from cannery.line import PackOptions, pack
 from cannery.serving.schema import render
 from cannery.serving.scorer import open_scorer
 from cannery.signatures import Batch
@@ -58,3 +62,76 @@ def test_catboost_with_categories_runs_as_it_is(churn: pd.DataFrame, tmp_path: P
     assert f"catboost=={catboost.__version__}" in can.manifest.requirements
     labels = [answer["label"] for answer in answers(can, churn)]
     assert labels == model.predict(churn[columns])[:, 0].tolist()
+
+
+def _files(churn: pd.DataFrame, folder: Path) -> dict[str, Any]:
+    """Write a model of each library into its own file; return them by the file's name."""
+    y = (churn["churn"] == "Yes").astype(int)
+    rows = xgboost.DMatrix(churn[NUMBERS], y)
+    booster = xgboost.train({"objective": "binary:logistic", "nthread": 1}, rows, 5)
+    estimator = xgboost.XGBClassifier(n_estimators=5, n_jobs=1).fit(churn[NUMBERS], y)
+    light = lightgbm.LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1).fit(churn[NUMBERS], y)
+    cat = catboost.CatBoostClassifier(**QUIET).fit(churn[NUMBERS], y)
+    booster.save_model(folder / "plain.json")
+    estimator.save_model(folder / "estimator.ubj")
+    light.booster_.save_model(folder / "light.txt")
+    cat.save_model(str(folder / "cat.cbm"))
+    return {
+        "plain.json": booster.predict(rows),
+        "estimator.ubj": estimator.predict_proba(churn[NUMBERS])[:, 1],
+        "light.txt": light.predict_proba(churn[NUMBERS])[:, 1],
+        "cat.cbm": cat.predict_proba(churn[NUMBERS])[:, 1],
+    }
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["onnx", "native"])
+def test_the_file_of_a_library_is_a_model(
+    churn: pd.DataFrame, tmp_path: Path, *, native: bool
+) -> None:
+    """It is audited, opened by its library, and served as ONNX or, where asked, by that library."""
+    libraries: dict[str, Runtime] = {
+        "plain.json": "xgboost",
+        "estimator.ubj": "xgboost",
+        "light.txt": "lightgbm",
+        "cat.cbm": "catboost",
+    }
+    for name, wanted in _files(churn, tmp_path).items():
+        runtime = libraries[name] if native else None
+        can = pack(
+            tmp_path / name,
+            sample=churn[NUMBERS],
+            output=tmp_path / f"{name}.can",
+            options=PackOptions(runtime=runtime),
+        )
+        assert can.manifest.runtime == (runtime or "onnx")
+        assert [f.name for f in can.manifest.signature.features] == NUMBERS
+        got = [answer["probability_1"] for answer in answers(can, churn)]
+        assert np.abs(np.array(got) - wanted).max() < 2e-7
+
+
+def test_a_library_keeps_the_names_of_classes(churn: pd.DataFrame, tmp_path: Path) -> None:
+    """LightGBM's file knows classes by number alone: the can gives them their names back."""
+    model = lightgbm.LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1)
+    model.fit(churn[NUMBERS], churn["contract"])
+    can = pack(
+        model,
+        sample=churn[NUMBERS],
+        output=tmp_path / "can",
+        options=PackOptions(runtime="lightgbm"),
+    )
+    labels = [answer["label"] for answer in answers(can, churn)]
+    assert labels == model.predict(churn[NUMBERS]).tolist()
+    assert not any(r.startswith("pandas") for r in can.manifest.requirements)
+
+
+def test_the_runtime_of_another_library_is_refused(churn: pd.DataFrame, tmp_path: Path) -> None:
+    """A file of CatBoost holds no model of LightGBM."""
+    model = lightgbm.LGBMRegressor(n_estimators=2, n_jobs=1, verbose=-1)
+    model.fit(churn[NUMBERS], churn["tenure"])
+    with pytest.raises(ConversionError, match="only a booster of catboost"):
+        pack(
+            model,
+            sample=churn[NUMBERS],
+            output=tmp_path / "can",
+            options=PackOptions(runtime="catboost"),
+        )

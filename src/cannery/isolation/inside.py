@@ -135,6 +135,8 @@ class Worker:
     def _to_skops(self, model: Model) -> m.Written:
         import skops.io
 
+        if not hasattr(model.estimator, "__sklearn_tags__") and model.description.library:
+            raise ConversionError("skops holds estimators, and this is a plain booster")
         stream = io.BytesIO()
         try:
             skops.io.dump(model.estimator, stream)
