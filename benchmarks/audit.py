@@ -20,6 +20,7 @@ import joblib
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
+from uv import find_uv_bin
 
 ROOT = Path(__file__).parent.parent
 PEERS = {
@@ -98,9 +99,9 @@ def environment(work: Path, peer: str) -> Path:
     python = work / peer / "bin" / "python"
     if not python.exists():
         subprocess.run(
-            ["uv", "venv", "-q", "--python", sys.executable, str(work / peer)], check=True
+            [find_uv_bin(), "venv", "-q", "--python", sys.executable, str(work / peer)], check=True
         )
-        install = ["uv", "pip", "install", "-q", "--python", str(python), *PEERS[peer]]
+        install = [find_uv_bin(), "pip", "install", "-q", "--python", str(python), *PEERS[peer]]
         subprocess.run(install, check=True)
     return python
 

@@ -3,6 +3,7 @@
 CanneryError
 ├── UsageError            an argument, option or setting that can't be meant
 ├── SourceError           a model that can't be found or read
+│   ├── CutShortError     a model file of which the end is missing
 │   └── UnreachableError  a tracking server, registry or mirror that does not answer
 ├── SchemaError           records, a sample or a signature that don't fit
 │   └── MalformedError    a request that is not even JSON (or CSV)
@@ -44,6 +45,10 @@ class UsageError(CanneryError):
 
 class SourceError(CanneryError):
     """A model that can't be found or read."""
+
+
+class CutShortError(SourceError):
+    """A model file of which the end is missing."""
 
 
 class UnreachableError(SourceError):

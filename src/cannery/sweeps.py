@@ -14,19 +14,23 @@ from cannery.audits.contents import compressor
 from cannery.audits.findings import Audit, Finding, Verdict
 from cannery.audits.policy import Policy, objections
 from cannery.cans.open import open_can
-from cannery.errors import CanError, SourceError
+from cannery.errors import CanError, CutShortError, SourceError
 from cannery.sources.directory import CAN, MLMODEL
 from cannery.sources.fetch import fetch
 from cannery.sources.sniff import sniff
-from cannery.sources.source import Source
+from cannery.sources.source import Format, Source
+from cannery.sources.windows import mapped
 
 SUFFIXES = (
-    ".ckpt", ".dill", ".joblib", ".onnx", ".pck", ".pickle", ".pkl", ".pt", ".pth", ".sav", ".skops",
+    ".cbm", ".ckpt", ".dill", ".joblib", ".lgb", ".onnx", ".pck", ".pickle", ".pkl", ".pt", ".pth",
+    ".sav", ".skops", ".ubj", ".xgb",
 )  # fmt: skip
 """Names that promise a model: a file of such a name is audited even where its bytes are no model's."""
 
 _HISTORY = frozenset({".git", ".hg", ".svn"})
 """Folders of version control, whose bytes nobody loads as a model."""
+
+_CONTAINERS: tuple[Format, ...] = ("archive", "numpy")
 
 _HEAD = 1 << 16
 """Bytes of a file that is no model by which it is told whether it attacks."""
@@ -137,9 +141,12 @@ def _is_model(path: Path) -> bool:
     if path.suffix.lower() in SUFFIXES:
         return True
     try:
-        return path.is_file() and bool(sniff(path))
+        kind = sniff(path) if path.is_file() else None
+    except CutShortError:
+        return True
     except SourceError:
         return _attacks(path)
+    return kind is not None and (kind not in _CONTAINERS or _holds_more(path, kind))
 
 
 def _attacks(path: Path) -> bool:
@@ -150,6 +157,17 @@ def _attacks(path: Path) -> bool:
     except OSError:
         return True
     return any(finding.rule == "dangerous-name" for finding in facts.findings)
+
+
+def _holds_more(path: Path, kind: Format) -> bool:
+    """Tell whether an archive or an array holds pickles or more: data and packages are no models."""
+    try:
+        with mapped(path) as data:
+            facts = audit_bytes(data, kind)
+    except OSError:
+        return True
+    hostile = {finding.rule for finding in facts.findings if finding.severity == "unsafe"}
+    return bool(facts.names or hostile - {"code"})
 
 
 def _audited(model: str, policy: Policy) -> Audited:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hostile_files import headed, zipped
 
 from cannery.audits.policy import Policy
 from cannery.errors import SourceError
@@ -16,6 +17,7 @@ from cannery.sweeps import SUFFIXES, Audited, search, sweep
 
 OWN = b"cacme.features\nRatio\n."
 HOSTILE = b"cos\nsystem\n(S'true'\ntR."
+NUMBERS = "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }\n"
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,6 +50,29 @@ def test_a_name_that_promises_a_model_is_audited(tmp_path: Path) -> None:
     judged = {Path(m).name: a.judgement for m, a in _sweep(tmp_path).items()}
     assert judged.pop("d.pkl") == "unsafe"
     assert judged == dict.fromkeys(["a.pkl", "b.joblib", "c.onnx", "e.pkl", "f.pkl"], "unreadable")
+
+
+def test_a_model_that_was_cut_short_is_not_passed_over(tmp_path: Path) -> None:
+    """Half a download is told from files of other kinds, whatever it is called."""
+    whole = pickle.dumps(list(range(1000)), 5)
+    _files(
+        tmp_path, a_bin=whole[:500], b_bin=zipped(("schema.json", b"{}"))[:60], c_bin=b"\x80\x81"
+    )
+    found = _sweep(tmp_path)
+    assert {Path(m).name: a.judgement for m, a in found.items()} == {
+        "a.bin": "unreadable",
+        "b.bin": "unreadable",
+    }
+    assert all("cut short" in a.standing[0].message for a in found.values())
+
+
+def test_archives_and_arrays_of_data_are_not_models(tmp_path: Path) -> None:
+    """A package or a table of numbers is counted; one with a pickle in it is audited."""
+    wheel = zipped(("acme/__init__.py", b"import os"), ("acme.txt", b"text"))
+    files = {"a_whl": wheel, "b_zip": zipped(("m", HOSTILE)), "c_npy": headed(NUMBERS, bytes(16))}
+    _files(tmp_path, **files, d_npy=headed(NUMBERS.replace("<f8", "|O"), HOSTILE))
+    judged = {Path(m).name: a.judgement for m, a in _sweep(tmp_path).items()}
+    assert judged == {"b.zip": "unsafe", "d.npy": "unsafe"}
 
 
 def test_a_program_that_is_no_whole_pickle_is_not_passed_over(tmp_path: Path) -> None:

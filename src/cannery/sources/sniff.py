@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from cannery.errors import SourceError
+from cannery.errors import CutShortError, SourceError
 from cannery.sources.protobuf import onnx_shape
 from cannery.sources.source import Format
 from cannery.sources.windows import Data, Window, mapped
@@ -124,8 +124,8 @@ def _foreign(head: bytes, label: str) -> SourceError:
     return SourceError(f"{label} is no model file (it begins with {start})", hint=_TAKEN)
 
 
-def _truncated(label: str, what: str) -> SourceError:
-    return SourceError(f"{label} is {what} that was cut short", hint="copy or download it again")
+def _truncated(label: str, what: str) -> CutShortError:
+    return CutShortError(f"{label} is {what} that was cut short", hint="copy or download it again")
 
 
 def _is_text(head: bytes) -> bool:
