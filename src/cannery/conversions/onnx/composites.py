@@ -1,13 +1,13 @@
-"""Estimators made of estimators: pipelines, column transformers, searches, targets that are transformed."""
+"""Estimators made of estimators: pipelines, column transformers, searches, and what holds another."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cannery.conversions.onnx.columns import Block, join, materialise, of_wire
+from cannery.conversions.onnx.columns import Block, join
 from cannery.conversions.onnx.emitter import Emit, Emitter
-from cannery.conversions.onnx.maps import FUNCTIONS, Arithmetic, Function
-from cannery.conversions.onnx.results import Predicted, Result
+from cannery.conversions.onnx.maps import Arithmetic
+from cannery.conversions.onnx.results import Result
 
 
 def _is_passthrough(step: Any) -> bool:
@@ -80,48 +80,13 @@ def _search(emitter: Emitter, estimator: Any, block: Block) -> Result:
     return emitter.at("best_estimator_").emit(estimator.best_estimator_, block)
 
 
-def _transformed_target(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
-    predicted = emitter.at("regressor_").regress(estimator.regressor_, block)
-    undo = of_wire(emitter.graph, predicted.value, predicted.columns)
-    undone = _inverse(emitter, estimator, undo)
-    value = materialise(emitter.graph, undone)
-    flat = predicted.columns == 1 and getattr(estimator, "_training_dim", 1) == 1
-    return Predicted(value=value, columns=predicted.columns, flat=flat)
+def _held(attribute: str) -> Emit:
+    """Return what emits an estimator that only hands on to the one it holds there."""
 
+    def emit(emitter: Emitter, estimator: Any, block: Block) -> Result:
+        return emitter.at(attribute).emit(getattr(estimator, attribute), block)
 
-def _inverse(emitter: Emitter, estimator: Any, block: Block) -> Block:
-    """Return the columns after the inverse of the target's transformation."""
-    inner = estimator.transformer_
-    kind = type(inner).__name__
-    if kind == "FunctionTransformer" and type(inner).__module__.startswith("sklearn."):
-        return _inverse_function(emitter, inner, block)
-    if kind == "StandardScaler" and type(inner).__module__.startswith("sklearn."):
-        return _inverse_scaler(inner, block)
-    raise emitter.refuse(
-        estimator,
-        f"the inverse of {kind} is not on the list",
-        "give func and inverse_func of numpy's",
-    )
-
-
-def _inverse_scaler(scaler: Any, block: Block) -> Block:
-    columns = []
-    for i, column in enumerate(block.columns):
-        scale = [Arithmetic("Mul", float(scaler.scale_[i]))] if scaler.with_std else []
-        mean = [Arithmetic("Add", float(scaler.mean_[i]))] if scaler.with_mean else []
-        columns.append(column.then(*scale, *mean))
-    return Block(tuple(columns))
-
-
-def _inverse_function(emitter: Emitter, inner: Any, block: Block) -> Block:
-    if inner.inverse_func is None:
-        return block
-    known = {f: name for name, (f, _, _) in FUNCTIONS.items()}
-    name = known.get(inner.inverse_func)
-    if name is None or inner.inv_kw_args:
-        shown = getattr(inner.inverse_func, "__name__", inner.inverse_func)
-        raise emitter.refuse(inner, f"its inverse function {shown!r} is not on the list")
-    return Block(tuple(c.then(Function(name)) for c in block.columns))
+    return emit
 
 
 _SEARCHES = (
@@ -135,6 +100,8 @@ TABLE: dict[str, Emit] = {
     "sklearn.pipeline.Pipeline": _pipeline,
     "sklearn.pipeline.FeatureUnion": _union,
     "sklearn.compose.ColumnTransformer": _column_transformer,
-    "sklearn.compose.TransformedTargetRegressor": _transformed_target,
+    "sklearn.frozen.FrozenEstimator": _held("estimator"),
+    "sklearn.linear_model.RANSACRegressor": _held("estimator_"),
+    "sklearn.semi_supervised.SelfTrainingClassifier": _held("estimator_"),
     **{f"sklearn.model_selection.{name}": _search for name in _SEARCHES},
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from cannery.conversions.onnx.builder import Graph
@@ -33,6 +35,41 @@ _OUTER = (
     ),
 )
 """Numerators and denominators of algorithm AS241 (M. J. Wichura, Applied Statistics 37, 1988)."""
+_TAIL = (
+    *(
+        -1.7428634733048428e-09,
+        6.223563546061885e-10,
+        8.30317693589323e-09,
+        -5.3466521510044485e-09,
+    ),
+    *(
+        2.0314588159690856e-09,
+        2.677684894688032e-08,
+        -2.0146026394891003e-07,
+        -6.147665088081936e-08,
+    ),
+    *(
+        1.6950491986832922e-06,
+        -9.704734488808305e-07,
+        -1.1407235659687495e-05,
+        2.2382904112880967e-05,
+    ),
+    *(
+        5.163308605504162e-05,
+        -0.00029015377084015535,
+        0.00029371821517467815,
+        0.0017556258336868503,
+    ),
+    *(-0.009746580370510124, 0.028362277412011572, -0.0586933985052154, 0.09230432116179438),
+    *(-0.10880393014617268, 0.0822767384900878, 0.0035854154855512743, -0.14024059858554938),
+    1.2375126308378277,
+)
+"""(1 + 2x) · exp(x²) · erfc(x) as a polynomial of (x - 3.75) / (x + 3.75), fitted at Chebyshev's points."""
+_SERIES = tuple(
+    2.0 / math.sqrt(math.pi) * (-1) ** n / (math.factorial(n) * (2 * n + 1))
+    for n in range(14, -1, -1)
+)
+"""Of erf(x) / x in powers of x²."""
 _LEAST = 1e-10
 """AS241 has a third region below exp(-25), which nobody here asks for."""
 
@@ -73,6 +110,26 @@ def normal_quantile(graph: Graph, wire: str) -> str:
     signed = graph.node("Where", [negative, graph.node("Neg", [outer]), outer])
     near = graph.node("GreaterOrEqual", [inner, graph.constant(0.0)])
     return graph.node("Where", [near, central, signed])
+
+
+def erf(graph: Graph, wire: str) -> str:
+    """Compute the error function: by its series near 0, which keeps all digits of a small x.
+
+    Beyond 0.5 to 2e-15, by M. M. Shepherd and J. G. Laframboise (1981).
+    """
+    square = graph.node("Mul", [wire, wire])
+    near = graph.node("Mul", [polynomial(graph, square, _SERIES), wire])
+    size, one = graph.node("Abs", [wire]), graph.constant(1.0)
+    center = graph.constant(3.75)
+    ratio = graph.node(
+        "Div", [graph.node("Sub", [size, center]), graph.node("Add", [size, center])]
+    )
+    falling = graph.node("Exp", [graph.node("Neg", [graph.node("Mul", [size, size])])])
+    scaled = graph.node("Mul", [falling, polynomial(graph, ratio, _TAIL)])
+    rising = graph.node("Add", [graph.node("Add", [size, size]), one])
+    beyond = graph.node("Sub", [one, graph.node("Div", [scaled, rising])])
+    far = graph.node("Mul", [graph.node("Sign", [wire]), beyond])
+    return graph.node("Where", [_below(graph, size, 0.5), near, far])
 
 
 def _below(graph: Graph, wire: str, limit: float) -> str:

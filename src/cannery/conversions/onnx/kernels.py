@@ -1,4 +1,4 @@
-"""Components of kernels, and the feature maps that stand for kernels."""
+"""Ridge regression and components of kernels, and the feature maps that stand for kernels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block, join, materialise, of_wire
 from cannery.conversions.onnx.emitter import Emit, Emitter
 from cannery.conversions.onnx.pairs import Kernel, dense, similarity
+from cannery.conversions.onnx.results import Predicted
 
 
 def _similarity(emitter: Emitter, estimator: Any, block: Block, points: Any, gamma: Any) -> str:
@@ -23,6 +24,14 @@ def _similarity(emitter: Emitter, estimator: Any, block: Block, points: Any, gam
         degree=3.0 if estimator.degree is None else float(estimator.degree),
     )
     return similarity(emitter.graph, materialise(emitter.graph, block), kept, known)
+
+
+def _kernel_ridge(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
+    made = _similarity(emitter, estimator, block, estimator.X_fit_, estimator.gamma)
+    weights = np.asarray(estimator.dual_coef_, dtype=float)
+    rows = weights.reshape(len(weights), -1)
+    value = emitter.graph.node("MatMul", [made, emitter.graph.constant(rows)])
+    return Predicted(value=value, columns=rows.shape[1], flat=weights.ndim == 1)
 
 
 def _kernel_pca(emitter: Emitter, estimator: Any, block: Block) -> Block:
@@ -122,6 +131,7 @@ def _times(graph: Graph, a: tuple[str, str], b: tuple[str, str]) -> tuple[str, s
 
 
 TABLE: dict[str, Emit] = {
+    "sklearn.kernel_ridge.KernelRidge": _kernel_ridge,
     "sklearn.decomposition.KernelPCA": _kernel_pca,
     "sklearn.kernel_approximation.AdditiveChi2Sampler": _additive,
     "sklearn.kernel_approximation.Nystroem": _nystroem,

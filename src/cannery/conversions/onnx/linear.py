@@ -105,6 +105,18 @@ def _regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
     return Predicted(value=value, columns=len(np.atleast_2d(estimator.coef_)), flat=flat)
 
 
+def _partial_least_squares(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
+    graph, weights = emitter.graph, np.asarray(estimator.coef_, dtype=float)
+    mean = np.asarray(estimator._x_mean, dtype=float).reshape(1, -1)
+    if weights.shape[1] != mean.shape[1] or not hasattr(estimator, "_predict_1d"):
+        raise emitter.refuse(
+            estimator, "before scikit-learn 1.3 it scaled", "fit it with a newer scikit-learn"
+        )
+    away = graph.node("Sub", [materialise(graph, block), graph.constant(mean)])
+    value = product(graph, away, weights, estimator.intercept_)
+    return Predicted(value=value, columns=len(weights), flat=bool(estimator._predict_1d))
+
+
 def _generalised(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
     x = materialise(emitter.graph, block)
     value = product(emitter.graph, x, estimator.coef_, estimator.intercept_)
@@ -175,6 +187,7 @@ _REGRESSORS = (
 TABLE: dict[str, Emit] = {
     **_kinds("linear_model", _REGRESSORS, _regressor),
     **_kinds("svm", "LinearSVR", _regressor),
+    **_kinds("cross_decomposition", "CCA PLSCanonical PLSRegression", _partial_least_squares),
     **_kinds("linear_model", "GammaRegressor PoissonRegressor TweedieRegressor", _generalised),
     **_kinds(
         "linear_model",

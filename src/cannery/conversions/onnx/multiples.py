@@ -132,7 +132,7 @@ def _one_vs_one(emitter: Emitter, estimator: Any, block: Block) -> Classified:
     for i, member in enumerate(estimator.estimators_):
         place = emitter.at(str(i))
         duels.append(graph.node("Neg", [_score(place, member, block)]))
-        if not is_classifier(member) and not _is_constant(member):
+        if is_regressor(member):
             raise emitter.refuse(estimator, "its members are no classifiers")
         lost.append(stand(graph, _member(place, member, block).index))
     second = as_numbers(graph, concat(graph, lost))

@@ -132,7 +132,7 @@ def _check_ties(
             )
 
 
-def _nearest(
+def nearest(
     emitter: Emitter, estimator: Any, block: Block, count: int, answers: Numbers
 ) -> tuple[str, str]:
     """Return distances and positions, [N, count], of the nearest points; `answers` [points, k]."""
@@ -173,7 +173,7 @@ def _k_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified 
     graph = emitter.graph
     codes, classes = _targets(estimator)
     count = int(estimator.n_neighbors)
-    distances, places = _nearest(emitter, estimator, block, count, codes.astype(float))
+    distances, places = nearest(emitter, estimator, block, count, codes.astype(float))
     weights = None
     if estimator.weights == "distance":
         weights = _by_distance(graph, distances)
@@ -208,7 +208,7 @@ def _values(emitter: Emitter, estimator: Any) -> Numbers:
 
 def _k_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
     graph, values = emitter.graph, _values(emitter, estimator)
-    distances, places = _nearest(emitter, estimator, block, int(estimator.n_neighbors), values)
+    distances, places = nearest(emitter, estimator, block, int(estimator.n_neighbors), values)
     chosen = graph.node("Gather", [graph.constant(values), places])
     axis = graph.constant([1])
     if estimator.weights == "distance":
@@ -304,7 +304,7 @@ def _local_outlier(emitter: Emitter, estimator: Any, block: Block) -> Outlying:
     density = np.asarray(estimator._lrd, dtype=np.float64)
     reach = np.asarray(estimator._distances_fit_X_, dtype=np.float64)[:, count - 1]
     answers = np.stack([density, reach], axis=1)
-    near, places = _nearest(emitter, estimator, block, count, answers)
+    near, places = nearest(emitter, estimator, block, count, answers)
     axis = graph.constant([1])
     reached = graph.node("Max", [near, graph.node("Gather", [graph.constant(reach), places])])
     thin = graph.node("Add", [graph.node("ReduceMean", [reached, axis]), graph.constant(1e-10)])

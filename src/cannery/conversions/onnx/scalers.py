@@ -20,6 +20,7 @@ from cannery.conversions.onnx.maps import (
     Is,
     Map,
 )
+from cannery.conversions.onnx.results import Result
 
 
 def _each(block: Block, *rows: Iterable[Map | None]) -> Block:
@@ -154,6 +155,12 @@ def _selected(emitter: Emitter, estimator: Any, block: Block) -> Block:
     return kept.named(None)
 
 
+def _eliminated(emitter: Emitter, estimator: Any, block: Block) -> Result:
+    """Emit what RFE has left: its estimator on the columns that it kept."""
+    kept = _selected(emitter, estimator, block)
+    return emitter.at("estimator_").emit(estimator.estimator_, kept)
+
+
 def _function(emitter: Emitter, estimator: Any, block: Block) -> Block:
     """Apply a function of numpy's, known by identity and never by name alone."""
     if estimator.func is None:
@@ -174,8 +181,6 @@ def _function(emitter: Emitter, estimator: Any, block: Block) -> Block:
 
 _SELECTORS = (
     "GenericUnivariateSelect",
-    "RFE",
-    "RFECV",
     "SelectFdr",
     "SelectFpr",
     "SelectFromModel",
@@ -199,4 +204,6 @@ TABLE: dict[str, Emit] = {
     "sklearn.preprocessing.PowerTransformer": _power,
     "sklearn.preprocessing.QuantileTransformer": _quantiles,
     **{f"sklearn.feature_selection.{name}": _selected for name in _SELECTORS},
+    **{f"sklearn.feature_selection.{name}.transform": _selected for name in ("RFE", "RFECV")},
+    **{f"sklearn.feature_selection.{name}": _eliminated for name in ("RFE", "RFECV")},
 }

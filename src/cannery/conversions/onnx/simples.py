@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
+from cannery.conversions.onnx.answers import flat
 from cannery.conversions.onnx.builder import CODES
 from cannery.conversions.onnx.columns import Block, Column, materialise
 from cannery.conversions.onnx.emitter import Emit, Emitter
 from cannery.conversions.onnx.maps import Clip, Fill
-from cannery.conversions.onnx.results import Classified, Predicted
+from cannery.conversions.onnx.results import Classified, Predicted, Several
 
 
 def zeros(emitter: Emitter, block: Block) -> str:
@@ -31,24 +32,31 @@ def _repeated(emitter: Emitter, block: Block, row: Any) -> str:
     return emitter.graph.node("Add", [zeros(emitter, block), emitter.graph.constant(values)])
 
 
-def _dummy_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
-    graph, strategy = emitter.graph, estimator.strategy
-    if estimator.n_outputs_ != 1 or strategy in ("stratified", "uniform"):
-        raise emitter.refuse(
-            estimator, f"strategy '{strategy}' answers at random or several labels"
-        )
-    count = len(estimator.classes_)
-    chosen = int(np.argmax(estimator.class_prior_))
-    if strategy == "constant":
-        chosen = list(estimator.classes_).index(np.ravel(estimator.constant)[0])
-    row = estimator.class_prior_ if strategy == "prior" else np.eye(count)[chosen]
-    nought = graph.node(
-        "Cast",
-        [graph.node("Squeeze", [zeros(emitter, block), graph.constant([1])])],
-        to=TensorProto.INT64,
-    )
+def _dummy_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified | Several:
+    if estimator.strategy in ("stratified", "uniform"):
+        raise emitter.refuse(estimator, f"strategy '{estimator.strategy}' answers at random")
+    if estimator.n_outputs_ == 1:
+        constant = np.ravel(estimator.constant)[0]
+        told = estimator.classes_, estimator.class_prior_, constant
+        return _always(emitter, estimator, block, told)
+    constants = np.ravel(estimator.constant)
+    constants = np.broadcast_to(constants, len(estimator.classes_))
+    each = zip(estimator.classes_, estimator.class_prior_, constants, strict=True)
+    return Several(parts=tuple(_always(emitter, estimator, block, told) for told in each))
+
+
+def _always(
+    emitter: Emitter, estimator: Any, block: Block, told: tuple[Any, Any, Any]
+) -> Classified:
+    """Return the answer by classes, their prior, and the constant where one is asked for."""
+    (classes, prior, constant), graph = told, emitter.graph
+    chosen = int(np.argmax(prior))
+    if estimator.strategy == "constant":
+        chosen = list(classes).index(constant)
+    row = prior if estimator.strategy == "prior" else np.eye(len(classes))[chosen]
+    nought = graph.node("Cast", [flat(graph, zeros(emitter, block))], to=TensorProto.INT64)
     return Classified(
-        classes=estimator.classes_,
+        classes=classes,
         index=graph.node("Add", [nought, graph.constant(chosen)]),
         probabilities=_repeated(emitter, block, row),
     )

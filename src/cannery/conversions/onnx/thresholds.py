@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
 
 from cannery.conversions.onnx.answers import (
     by_highest,
@@ -16,11 +15,12 @@ from cannery.conversions.onnx.answers import (
     mean,
     pair,
     shares,
+    softmax,
 )
 from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block
 from cannery.conversions.onnx.emitter import Emit, Emitter
-from cannery.conversions.onnx.maps import Clip, as_numbers, emit
+from cannery.conversions.onnx.interpolations import isotonic
 from cannery.conversions.onnx.results import Classified
 
 
@@ -48,27 +48,44 @@ def _member(emitter: Emitter, estimator: Any, member: Any, block: Block) -> str:
     """Return the probabilities [N, classes] of one calibrated classifier."""
     graph = emitter.graph
     inner = getattr(member, "estimator", None) or member.base_estimator
-    if member.method not in ("sigmoid", "isotonic"):
-        raise emitter.refuse(
-            estimator,
-            f"method '{member.method}' makes a row's answer depend on the other rows",
-            "calibrate with method='sigmoid' or 'isotonic'",
-        )
     result = emitter.classify(inner, block)
     scored = hasattr(inner, "decision_function")
     method = "decision_function" if scored else "predict_proba"
     wire = _response(emitter, estimator, inner, result, method)
-    classes = list(member.classes)
+    classes, known = list(member.classes), list(inner.classes_)
+    if member.method == "temperature" and len(known) == len(classes):
+        return _at_most_one(graph, _tempered(graph, member, wire, scored=scored))
+    if member.method not in ("sigmoid", "isotonic"):
+        raise emitter.refuse(estimator, f"its method '{member.method}' is not known here")
     if len(classes) == 2:
         score = wire if scored else column(graph, wire, 1)
         return _at_most_one(graph, pair(graph, _calibrate(emitter, member.calibrators[0], score)))
-    if list(inner.classes_) != classes:
-        raise emitter.refuse(estimator, "a member has not seen every class")
+    if len(known) == 2 or (result.columns or len(known)) != len(known):
+        raise emitter.refuse(estimator, "a member's scores are not one for each class")
     parts = [
         _calibrate(emitter, calibrator, column(graph, wire, k))
         for k, calibrator in enumerate(member.calibrators)
     ]
-    return _at_most_one(graph, shares(graph, concat(graph, parts), len(classes)))
+    made = concat(graph, parts)
+    if known != classes:  # what a member has not seen gets nothing
+        places = np.eye(len(classes))[[classes.index(c) for c in known]]
+        made = graph.node("MatMul", [made, graph.constant(places)])
+    return _at_most_one(graph, shares(graph, made, len(classes)))
+
+
+def _tempered(graph: Graph, member: Any, wire: str, *, scored: bool) -> str:
+    """Return the softmax of the scores over a temperature; of probabilities, their logarithms.
+
+    Scores of several classes that all look like probabilities would be taken for these.
+    """
+    if scored and len(member.classes) == 2:
+        wire = concat(graph, [graph.node("Neg", [wire]), wire])
+    elif not scored:
+        if len(member.classes) == 2:
+            wire = pair(graph, column(graph, wire, 1))
+        wire = graph.node("Log", [graph.node("Add", [wire, graph.constant(1e-12)])])
+    beta = graph.constant(float(member.calibrators[0].beta_))
+    return softmax(graph, graph.node("Mul", [wire, beta]))
 
 
 def _at_most_one(graph: Graph, wire: str) -> str:
@@ -84,26 +101,6 @@ def _calibrate(emitter: Emitter, calibrator: Any, score: str) -> str:
         shifted = graph.node("Add", [scaled, graph.constant(float(calibrator.b_))])
         return graph.node("Sigmoid", [graph.node("Neg", [shifted])])
     return isotonic(emitter, calibrator, score)
-
-
-def isotonic(emitter: Emitter, regression: Any, score: str) -> str:
-    """Interpolate between the knots as numpy does: find the last knot reached, then go on by its slope."""
-    graph = emitter.graph
-    x = np.asarray(regression.X_thresholds_)
-    y = np.asarray(regression.y_thresholds_, dtype=float)
-    if x.dtype != np.float64 or regression.out_of_bounds != "clip":
-        raise emitter.refuse(regression, "its knots are not doubles that clip")
-    if len(x) == 1:
-        x, y = np.array([x[0], x[0] + 1.0]), np.array([y[0], y[0]])
-    slopes = np.append(np.diff(y) / np.diff(x), 0.0)
-    bounds = Clip(float(regression.X_min_), float(regression.X_max_))
-    clipped = emit(graph, score, (bounds,))
-    reached = graph.node("GreaterOrEqual", [clipped, graph.constant(x[1:].reshape(1, -1))])
-    count = graph.node("ReduceSum", [as_numbers(graph, reached), graph.constant([1])])
-    knot = graph.node("Cast", [count], to=TensorProto.INT64)
-    beyond = graph.node("Sub", [clipped, graph.node("Gather", [graph.constant(x), knot])])
-    risen = graph.node("Mul", [graph.node("Gather", [graph.constant(slopes), knot]), beyond])
-    return graph.node("Add", [risen, graph.node("Gather", [graph.constant(y), knot])])
 
 
 def _fixed(emitter: Emitter, estimator: Any, block: Block) -> Classified:

@@ -1,0 +1,66 @@
+"""Lines between knots: isotonic regression, and whatever else is interpolated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cannery.conversions.onnx.builder import Graph
+from cannery.conversions.onnx.columns import Block, materialise
+from cannery.conversions.onnx.emitter import Emit, Emitter
+from cannery.conversions.onnx.maps import Clip, emit
+from cannery.conversions.onnx.results import Predicted
+from cannery.conversions.onnx.searches import count_reached
+
+Numbers = NDArray[np.float64]
+
+
+def interpolate(graph: Graph, wire: str, x: Numbers, y: Numbers) -> str:
+    """Interpolate [N, 1] as numpy does: find the last knot reached, then go on by its slope.
+
+    Outside of the knots the first and the last answer.
+    """
+    if len(x) == 1:
+        x, y = np.array([x[0], x[0] + 1.0]), np.array([y[0], y[0]])
+    slopes = np.append(np.diff(y) / np.diff(x), 0.0)
+    clipped = emit(graph, wire, (Clip(float(x[0]), float(x[-1])),))
+    knot = count_reached(graph, clipped, [x[1:]])
+    beyond = graph.node("Sub", [clipped, graph.node("Gather", [graph.constant(x), knot])])
+    risen = graph.node("Mul", [graph.node("Gather", [graph.constant(slopes), knot]), beyond])
+    return graph.node("Add", [risen, graph.node("Gather", [graph.constant(y), knot])])
+
+
+def isotonic(emitter: Emitter, regression: Any, score: str) -> str:
+    """Return the answer [N, 1] of an isotonic regression to a score [N, 1]."""
+    graph = emitter.graph
+    x = np.asarray(regression.X_thresholds_)
+    y = np.asarray(regression.y_thresholds_, dtype=float)
+    if x.dtype != np.float64:
+        raise emitter.refuse(regression, "its knots are not doubles")
+    made = interpolate(graph, score, x, y)
+    match regression.out_of_bounds:
+        case "clip":
+            return made
+        case "nan" if len(x) == 1:  # a constant, whatever the score
+            return made
+        case "nan":
+            below = graph.node("Less", [score, graph.constant(float(x[0]))])
+            above = graph.node("Greater", [score, graph.constant(float(x[-1]))])
+            outside = graph.node("Or", [below, above])
+            return graph.node("Where", [outside, graph.constant(np.nan), made])
+        case _:
+            raise emitter.refuse(
+                regression,
+                "it refuses numbers outside of its knots, which a graph can't",
+                "fit it with out_of_bounds='clip'",
+            )
+
+
+def _regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
+    score = materialise(emitter.graph, block)
+    return Predicted(value=isotonic(emitter, estimator, score))
+
+
+TABLE: dict[str, Emit] = {"sklearn.isotonic.IsotonicRegression": _regressor}
