@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,7 +29,12 @@ def digest_bytes(data: bytes | memoryview) -> str:
 def digest_file(path: Path) -> str:
     """Return `sha256:<64 hex>` of the file at `path`, read in pieces."""
     with path.open("rb") as stream:
-        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+        return digest_stream(stream)
+
+
+def digest_stream(stream: BufferedReader) -> str:
+    """Return `sha256:<64 hex>` of what is left of an open file, read in pieces."""
+    return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def hex_of(digest: str) -> str:

@@ -6,16 +6,18 @@ import bz2
 import importlib
 import lzma
 import mmap
+import os
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import IO, Any
 
 from cannery.audits.limits import Limits
 from cannery.audits.opcodes import BrokenProgramError, Data
-from cannery.blobs import CHUNK, Blob, digest_file
+from cannery.blobs import CHUNK, Blob, digest_stream
 from cannery.errors import SourceError
+from cannery.sources.windows import release
 
 _LZMA_MEMORY = 1 << 28
 
@@ -24,21 +26,30 @@ _LZMA_MEMORY = 1 << 28
 def content(blob: Blob, limits: Limits) -> Iterator[Data]:
     """Yield the bytes of a file; raises SourceError when it can't be read or is no longer what was hashed.
 
-    A mapped file could still be written to by others: whoever opens it later hashes it again.
+    A large file is mapped, and must be the same file, untouched, when the block ends. Who opens it later
+    hashes what it got.
     """
     if blob.size <= limits.memory:
         yield blob.read()
         return
+    changed = SourceError(f"'{blob.path}' changed while it was being used")
     try:
-        if digest_file(blob.path) != blob.digest:
-            raise SourceError(f"'{blob.path}' changed while it was being used")
-        with (
-            blob.path.open("rb") as stream,
-            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        ):
-            yield mapped
+        with blob.path.open("rb") as stream:
+            before = _touched(stream.fileno())
+            if digest_stream(stream) != blob.digest:
+                raise changed
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                yield mapped
+            if _touched(stream.fileno()) != before:
+                raise changed
     except OSError as error:
         raise SourceError(f"can't read '{blob.path}': {error.strerror}") from error
+
+
+def _touched(descriptor: int) -> tuple[int, ...]:
+    """Return what changes with a file's content; its owner can't set back the second time."""
+    found = os.stat(descriptor)
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 _MAGICS: tuple[tuple[bytes, str], ...] = (
@@ -90,28 +101,32 @@ def decompressed(data: Data, name: str, limits: Limits) -> Iterator[Data]:
 @contextmanager
 def gathered(blocks: Iterable[bytes], limits: Limits) -> Iterator[Data]:
     """Yield blocks as one, in memory when small, else in a temporary file; raises BrokenProgramError for bombs."""
-    with tempfile.TemporaryFile() as file:
-        small = bytearray()
-        size = 0
+    small = bytearray()
+    size = 0
+    with ExitStack() as stack:
+        file: IO[bytes] | None = None
         for block in blocks:
             size += len(block)
             if size > limits.decompressed:
                 raise BrokenProgramError(
                     "bomb", f"it decompresses to more than {limits.decompressed} bytes", unsafe=True
                 )
-            if size > limits.memory:
-                if small:
-                    file.write(small)
-                    small = bytearray()
-                file.write(block)
-            else:
+            if size <= limits.memory:
                 small += block
-        if size <= limits.memory:
+                continue
+            try:
+                file = file or stack.enter_context(tempfile.TemporaryFile())
+                file.write(small + block if small else block)
+            except OSError as error:
+                raise BrokenProgramError(
+                    "exhausted", f"there is no room for what it decompresses to: {error.strerror}"
+                ) from error
+            small = bytearray()
+        if file is None:
             yield bytes(small)
             return
         file.flush()
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            yield mapped
+        yield stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _blocks(decompressor: Any, data: Data) -> Iterator[bytes]:
@@ -123,9 +138,10 @@ def _blocks(decompressor: Any, data: Data) -> Iterator[bytes]:
     while not decompressor.eof:
         if not rest and getattr(decompressor, "needs_input", True):
             rest = data[at : at + CHUNK]
-            at += len(rest)
             if not rest:
                 raise BrokenProgramError("truncated", "the compressed file ends too soon")
+            release(data, at, at + len(rest))
+            at += len(rest)
         try:
             block, rest = step(decompressor, rest)
         except (zlib.error, OSError, EOFError, lzma.LZMAError, RuntimeError, MemoryError) as error:

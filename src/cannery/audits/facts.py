@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from cannery.audits import calls, states
@@ -24,6 +25,19 @@ from cannery.audits.values import (
     describe,
     head_of,
 )
+from cannery.blobs import CHUNK
+from cannery.sources.windows import release
+
+
+def _characters(data: Data, at: int, end: int) -> Iterator[bytes]:
+    """Yield the bytes of a long string in UTF-8 block by block, each with whole characters only."""
+    while at < end:
+        stop = min(at + CHUNK, end)
+        while stop < end and data[stop] & 0xC0 == 0x80 and stop - at > CHUNK - 4:
+            stop -= 1
+        yield data[at:stop]
+        release(data, at, stop)
+        at = stop
 
 
 class Facts:
@@ -44,10 +58,16 @@ class Facts:
     def text(self, data: Data, at: int, end: int, coding: str) -> Value:
         """Return a string, or what is known of a long one."""
         errors = "surrogatepass" if coding == "utf-8" else "strict"
-        value = str(data[at:end], coding, errors)
-        if len(value) <= self.limits.kept:
-            return value
-        return Opaque(str, len(value), head_of(value), Span(data, at, end, coding))
+        if coding != "utf-8" or end - at <= CHUNK:
+            value = str(data[at:end], coding, errors)
+            if len(value) <= self.limits.kept:
+                return value
+            return Opaque(str, len(value), head_of(value), Span(data, at, end, coding))
+        head, size = b"", 0
+        for block in _characters(data, at, end):
+            value = str(block, coding, errors)
+            head, size = head or head_of(value), size + len(value)
+        return Opaque(str, size, head, Span(data, at, end, coding))
 
     def binary(self, data: Data, at: int, end: int) -> Value:
         """Return bytes, or what is known of many."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cannery.audits.listing import Entry
-from cannery.sources.windows import Data
+from cannery.sources.windows import Data, release
 
 Value = Any
 """None, bool, int, float, str and bytes stand for themselves; the classes below for the rest."""
@@ -51,6 +51,8 @@ class Span:
             return
         for at in range(self.start, self.stop, size):
             yield self.data[at : min(at + size, self.stop)]
+            if self.stop - self.start > size:
+                release(self.data, at, min(at + size, self.stop))
 
 
 _ERRORS = "surrogatepass"

@@ -13,6 +13,13 @@ Data = bytes | mmap.mmap
 """What is indexed, sliced and searched, and never executed."""
 
 
+def release(data: Data, start: int, stop: int) -> None:
+    """Let go of the memory in which a part of a mapped file lies; it is read again when it is needed."""
+    if isinstance(data, mmap.mmap):
+        first = start - start % mmap.PAGESIZE
+        data.madvise(mmap.MADV_DONTNEED, first, stop - first)
+
+
 class Window(io.RawIOBase):
     """Data as a stream, for readers that want one."""
 
