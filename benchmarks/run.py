@@ -8,7 +8,7 @@ from pathlib import Path
 
 from measuring import Figure, main, run
 
-SCRIPTS = ("main_job.py",)
+SCRIPTS = ("main_job.py", "serving.py")
 
 
 def measure() -> list[Figure]:

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cannery.serving.messages import Headers, Response, error_response
+from cannery.serving.pages import ASSETS
 
 OPEN = frozenset(
     ("/livez", "/readyz", "/health", "/healthz", "/ping", "/v2/health/live", "/v2/health/ready")
 )
 """Paths that need no token: orchestrators send none."""
+PAGES = frozenset(("/", "/docs", *ASSETS))
+"""Pages that hold nothing of the model and ask for the token themselves."""
 _EXPOSED = "x-request-id, x-model-version, x-model-digest, retry-after"
 _DAY = "86400"
 
@@ -30,6 +33,8 @@ class Gate:
         if method == "OPTIONS" and b"access-control-request-method" in headers:
             return self._preflight(headers)
         if self.token is None or path in self.open:
+            return None
+        if path in PAGES and (path in ASSETS or b"text/html" in headers.get(b"accept", b"")):
             return None
         kind, _, given = headers.get(b"authorization", b"").partition(b" ")
         if kind.lower() == b"bearer" and hmac.compare_digest(given.strip(), self.token.encode()):

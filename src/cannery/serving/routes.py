@@ -13,6 +13,7 @@ from cannery.serving.messages import Request, Response, json_response
 from cannery.serving.metrics import CONTENT_TYPE, Metrics
 from cannery.serving.open_inference import EXTENSION, infer_operation, model_metadata
 from cannery.serving.operations import Operation
+from cannery.serving.pages import assets, page, wants_page
 from cannery.serving.predictions import predict_operation
 from cannery.serving.service import Health, Service
 
@@ -23,7 +24,7 @@ Routes = Mapping[str, Mapping[str, Handler]]
 HEALTH_AGE = 1.0
 """Seconds for which an answer about the canary is given again: a storm of probes costs nothing."""
 
-SEE = ("/health", "/version", "/schema", "/openapi.json", "/metrics")
+SEE = ("/health", "/version", "/schema", "/openapi.json", "/docs", "/metrics")
 """Where a newcomer looks next."""
 
 
@@ -73,8 +74,10 @@ class Desk:
         """Return the metrics."""
         return Response(body=self.metrics.text(), content_type=CONTENT_TYPE)
 
-    def front(self, _request: Request) -> Response:
-        """Say what this is and where to go."""
+    def front(self, request: Request) -> Response:
+        """Say what this is and where to go: a page for people, JSON for programs."""
+        if wants_page(request):
+            return page("index.html")
         manifest = self.service.manifest
         return json_response(
             {
@@ -105,6 +108,8 @@ def routes_of(desk: Desk, aliases: Mapping[str, str]) -> Routes:
         "/openapi.json": _get(partial(_fixed, json_response(openapi(service)))),
         "/metrics": _get(desk.scrape),
         "/": _get(desk.front),
+        "/docs": _get(partial(_fixed_page, "docs.html")),
+        **{path: _get(handler) for path, handler in assets().items()},
         **_kserve(desk),
         **_open_inference(desk),
     }
@@ -166,6 +171,10 @@ def _get(handler: Handler) -> dict[str, Handler]:
 
 def _fixed(response: Response, _request: Request) -> Response:
     return response
+
+
+def _fixed_page(name: str, _request: Request) -> Response:
+    return page(name)
 
 
 def _status(health: Health, yes: str, no: str) -> Response:

@@ -1,0 +1,163 @@
+"""Slow models: what waits is scored together, within limits of number and time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from typing import Any
+
+import httpx
+import pytest
+from churn_cans import RECORD, RECORDS, MakeCan, expected
+
+from cannery.errors import ProofError
+from cannery.serving.http import Application
+from cannery.serving.metrics import Metrics
+from cannery.serving.routes import Desk, routes_of
+from cannery.serving.scoring import ROUND, Scoring, is_quick
+from cannery.serving.service import Service, open_service
+
+
+class Slow:
+    """The scorer of a can that takes its time and counts its calls; `fails` on batches with such a tenure."""
+
+    def __init__(self, service: Service, seconds: float, fails: float | None = None) -> None:
+        self._scorer = service._scorer
+        self._seconds = seconds
+        self._fails = fails
+        self.calls: list[int] = []
+        self.threads: set[str] = set()
+
+    def score(self, batch: Any) -> Any:
+        """Sleep, then answer."""
+        self.calls.append(len(batch))
+        self.threads.add(threading.current_thread().name)
+        time.sleep(self._seconds)
+        if self._fails is not None and self._fails in batch.numbers[:, 0]:
+            raise ProofError("the estimator failed")
+        return self._scorer.score(batch)
+
+
+def slow_app(make_can: MakeCan, slow: float = 0.05, **limits: Any) -> tuple[Application, Slow]:
+    """Return an application whose model is slow."""
+    healthy = open_service(make_can().folder)
+    scorer = Slow(healthy, slow, limits.pop("fails", None))
+    service = Service(healthy.manifest, healthy.digest, healthy.canary, scorer)
+    metrics = Metrics({}, 0.0)
+    desk = Desk(service, metrics)
+    scoring = Scoring(service, metrics, quick=False, **limits)
+    return Application(desk, routes_of(desk, {}), scoring, max_body=1 << 20), scorer
+
+
+def ask_together(
+    app: Application, *records: Any, path: str = "/predict", gap: float = 0.0
+) -> list[httpx.Response]:
+    """Send all at once, or each a `gap` after the last, and return the responses in order."""
+
+    async def send() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+
+            async def ask(index: int, record: Any) -> httpx.Response:
+                await asyncio.sleep(index * gap)
+                return await client.post(path, json=record)
+
+            return await asyncio.gather(*(ask(i, record) for i, record in enumerate(records)))
+
+    return asyncio.run(send())
+
+
+def test_a_model_is_slow_when_its_canary_says_so(make_can: MakeCan) -> None:
+    """A graph of a few operators is quick, the same with a pause is not."""
+    assert is_quick(open_service(make_can().folder))
+    app, _ = slow_app(make_can, 0.002)
+    assert not is_quick(app.desk.service)
+
+
+def test_what_waits_is_scored_together(make_can: MakeCan) -> None:
+    """Thirty requests at once: one call for the first, one for the rest, in one thread."""
+    app, scorer = slow_app(make_can)
+    records = [{**RECORD, "tenure": tenure} for tenure in range(30)]
+    answers = ask_together(app, *records)
+    assert [a.json() for a in answers] == [pytest.approx(expected(r)) for r in records]
+    assert len(scorer.calls) <= 3
+    assert sum(scorer.calls) == 30
+    assert scorer.threads == {"score_0"}
+
+
+def test_every_protocol_waits_in_the_same_line(make_can: MakeCan) -> None:
+    """A list and MLflow's forms are scored with the others."""
+    app, scorer = slow_app(make_can)
+    answers = ask_together(app, {"instances": list(RECORDS)}, path="/invocations")
+    assert answers[0].json() == {"predictions": [pytest.approx(expected(r)) for r in RECORDS]}
+    assert scorer.calls == [2]
+
+
+def test_one_more_than_may_wait_is_told_to_come_again(make_can: MakeCan) -> None:
+    """503 with Retry-After; the others are answered."""
+    app, _ = slow_app(make_can, waiting=2)
+    answers = ask_together(app, *[RECORD] * 6)
+    assert sorted({a.status_code for a in answers}) == [200, 503]
+    (refused, *_) = [a for a in answers if a.status_code == 503]
+    assert refused.headers["retry-after"] == "1"
+    assert "wait already" in refused.json()["error"]["message"]
+
+
+def test_who_waits_too_long_is_told(make_can: MakeCan) -> None:
+    """504 after the deadline; the model is not asked for what nobody waits for."""
+    app, scorer = slow_app(make_can, 0.3, deadline=0.1)
+    answers = ask_together(app, *[RECORD] * 4, gap=0.02)
+    assert {a.status_code for a in answers} == {504}
+    assert sum(scorer.calls) == 1
+
+
+def test_one_bad_record_fails_alone(make_can: MakeCan) -> None:
+    """Where a round fails, each of its requests is tried by itself."""
+    app, _ = slow_app(make_can, 0.01, fails=13.0)
+    records = [{**RECORD, "tenure": tenure} for tenure in (2, 3, 13, 4)]
+    assert [a.status_code for a in ask_together(app, *records)] == [200, 200, 500, 200]
+
+
+def test_a_long_request_takes_turns_with_short_ones(make_can: MakeCan) -> None:
+    """Its rows are scored round by round, others come between, and every answer is whole."""
+    app, scorer = slow_app(make_can, 0.02)
+    long = [{**RECORD, "tenure": n % 60} for n in range(3 * ROUND)]
+    app._budget.limit = 8 << 20
+    app._budget.left = 32 << 20
+    order: list[str] = []
+
+    async def send() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+
+            async def ask(name: str, record: Any, wait: float) -> httpx.Response:
+                await asyncio.sleep(wait)
+                response = await client.post("/predict", content=json.dumps(record))
+                order.append(name)
+                return response
+
+            asking = asyncio.create_task(ask("long", long, 0))
+            while not scorer.calls:
+                await asyncio.sleep(0.001)
+            return [await ask("short", RECORD, 0), await asking]
+
+    short, answer = asyncio.run(send())
+    assert order == ["short", "long"]
+    assert max(scorer.calls) <= ROUND
+    assert short.json() == pytest.approx(expected(RECORD))
+    assert [a["churn_probability"] for a in answer.json()] == pytest.approx(
+        [expected(r)["churn_probability"] for r in long]
+    )
+
+
+def test_bodies_share_one_budget_of_memory(make_can: MakeCan) -> None:
+    """What is over it is told to come again, and what was held is given back."""
+    app, _ = slow_app(make_can, 0.1)
+    app._budget.left = 250
+    answers = ask_together(app, *[RECORD] * 6)
+    statuses = [a.status_code for a in answers]
+    assert set(statuses) == {200, 503}
+    assert app._budget.left == 250
+    assert ask_together(app, RECORD)[0].status_code == 200
