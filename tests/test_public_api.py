@@ -5,7 +5,15 @@ import cannery
 
 def test_the_public_names_are_these() -> None:
     """Nothing is added to or taken from the public API by accident."""
-    assert cannery.__all__ == ["BuildOptions", "CanneryError", "PackOptions", "build", "pack"]
+    assert cannery.__all__ == [
+        "AsyncClient",
+        "BuildOptions",
+        "CanneryError",
+        "Client",
+        "PackOptions",
+        "build",
+        "pack",
+    ]
 
 
 def test_every_public_name_can_be_had() -> None:

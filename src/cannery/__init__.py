@@ -2,6 +2,7 @@
 
     can = cannery.pack(pipeline, sample=frame, output="churn.can")
     built = cannery.build(can, tag="churn-model:v1")
+    cannery.Client("http://churn:8080").predict(rows)
 
 The names are imported when they are first used: this file travels into images, the line does not.
 """
@@ -12,20 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cannery.builds import BuildOptions as BuildOptions
+    from cannery.client import AsyncClient as AsyncClient
+    from cannery.client import Client as Client
     from cannery.errors import CanneryError as CanneryError
     from cannery.line import PackOptions as PackOptions
     from cannery.line import build as build
     from cannery.line import pack as pack
 
 _HOMES = {
+    "AsyncClient": "cannery.client",
     "BuildOptions": "cannery.builds",
     "CanneryError": "cannery.errors",
+    "Client": "cannery.client",
     "PackOptions": "cannery.line",
     "build": "cannery.line",
     "pack": "cannery.line",
 }
 
-__all__ = ["BuildOptions", "CanneryError", "PackOptions", "build", "pack"]
+__all__ = ["AsyncClient", "BuildOptions", "CanneryError", "Client", "PackOptions", "build", "pack"]
 
 
 def __getattr__(name: str) -> Any:

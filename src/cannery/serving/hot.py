@@ -226,7 +226,7 @@ class Turn:
         """Take a request whose body is here; its turn comes when all that arrived with it is read."""
         if not self._asked:
             asked.protocol.loop.call_soon(self._answer)
-        self._app.desk.metrics.in_flight += 1
+        self._app.desk.metrics.tally.in_flight += 1
         asked.typed = self._schema.typed(asked.body)
         self._asked.append(asked)
 
@@ -313,7 +313,7 @@ class Turn:
             self._send(one, data)
             if told:
                 self._tell(one, _OK, identity)
-        self._app.desk.metrics.rows += len(records)
+        self._app.desk.metrics.tally.rows += len(records)
         self._count(plain, _OK)
 
     def _respond(self, one: Asked, response: Response) -> None:
@@ -329,7 +329,7 @@ class Turn:
         self._send(one, b"".join(lines))
         if _access.isEnabledFor(logging.INFO):
             self._tell(one, response.status, identity)
-        self._app.desk.metrics.rows += response.rows
+        self._app.desk.metrics.tally.rows += response.rows
         self._count([one], response.status)
 
     def _tell(self, one: Asked, status: int, identity: bytes) -> None:
@@ -353,7 +353,7 @@ class Turn:
     def _count(self, asked: list[Asked], status: int) -> None:
         metrics = self._app.desk.metrics
         now = perf_counter()
-        metrics.in_flight -= len(asked)
+        metrics.tally.in_flight -= len(asked)
         metrics.observe_all("POST", PATH, status, [now - one.started for one in asked])
 
     def _sweep(self, protocol: HotProtocol) -> None:

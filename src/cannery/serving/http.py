@@ -75,19 +75,19 @@ class Application:
         started = time.perf_counter()
         headers = dict(scope["headers"])
         metrics = self.desk.metrics
-        metrics.in_flight += 1
+        metrics.tally.in_flight += 1
         route, status = "other", 499
         identity = self.identity(headers.get(b"x-request-id"))
         try:
             route, response = await self._respond(scope, headers, receive)
             status = response.status
             await self._send(self.head(response, identity, headers), response.body, status, send)
-            metrics.rows += response.rows
+            metrics.tally.rows += response.rows
         except Gone:
             pass
         finally:
             seconds = time.perf_counter() - started
-            metrics.in_flight -= 1
+            metrics.tally.in_flight -= 1
             method = scope["method"] if route != "other" else "other"
             metrics.observe(method, route, status, seconds)
             if _access.isEnabledFor(logging.INFO):

@@ -56,17 +56,22 @@ def serve(can: Path, settings: Settings) -> int:
 
     configure(settings.log_level, settings.log_format, access=settings.access_log)
     listener = bind(settings.host, settings.port)
-    if settings.workers == 1:
+    count = settings.workers or _fitting(can)
+    if count == 1:
         return run(open_service(can, threads=settings.threads), settings, listener)
+    from cannery.serving.boards import Board
 
-    def work() -> int:
+    board = Board(count)
+
+    def work(slot: int) -> int:
         try:
-            return run(open_service(can, threads=settings.threads), settings, listener)
+            service = open_service(can, threads=settings.threads)
+            return run(service, settings, listener, board=board, slot=slot)
         except CanneryError as error:
             sys.stderr.write(f"error: {error.message}\n")
             return 1 if isinstance(error, RefusedError) else 2
 
-    def start() -> int:
+    def start(slot: int) -> int:
         """Fork a worker; in the child this never returns."""
         if child := os.fork():
             return child
@@ -75,13 +80,21 @@ def serve(can: Path, settings: Settings) -> int:
             for number in SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            status = work()
+            status = work(slot)
         except Exception:  # the child ends here, so that nobody else would tell
             traceback.print_exc()
         finally:
             os._exit(status)
 
-    return supervise(settings.workers, start)
+    return supervise(count, start)
+
+
+def _fitting(can: Path) -> int:
+    """Return how many workers this machine, or this container, has place for."""
+    from cannery.serving.cgroups import workers_for
+
+    size = sum(file.stat().st_size for file in can.glob("*") if file.is_file())
+    return workers_for(size)
 
 
 def _serve(settings: Settings, env: Mapping[str, str]) -> int:

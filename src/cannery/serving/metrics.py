@@ -5,10 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from cannery.errors import Issue, MalformedError, SchemaError
+from cannery.serving.boards import Board
 from cannery.serving.choices import Answer
 from cannery.signatures import Output
 
@@ -19,45 +22,78 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096)
 """Upper bounds of the histogram of rows scored in one call."""
 TENTHS = tuple(n / 10 for n in range(1, 10))
 """Upper bounds of the histogram of probabilities."""
+LABELS = 200
+"""Different labels that are told apart; a model may have any number."""
 _PENDING = 4096
 """Rows of answers that are kept until somebody counts them."""
 
 
-class Histogram:
+class Histogram(msgspec.Struct):
     """Counts by upper bound, and the sum."""
 
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
+    counts: list[int]
+    sum: float = 0.0
 
-    def add(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
+    def add(self, other: Histogram) -> None:
+        """Add another one's counts."""
+        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
+
+
+class Tally(msgspec.Struct):
+    """What was counted; that of several processes can be added."""
+
+    requests: dict[tuple[str, str, int], int] = {}
+    latency: dict[str, Histogram] = {}
+    calls: Histogram = msgspec.field(default_factory=lambda: _empty(ROWS))
+    refusals: dict[str, int] = {}
+    labels: dict[str, dict[str, int]] = {}
+    values: dict[str, Histogram] = {}
+    in_flight: int = 0
+    rows: int = 0
+    canary: bool | None = None
+
+    def add(self, other: Tally) -> None:
+        """Add what another process counted."""
+        _sum(self.requests, other.requests)
+        _sum(self.refusals, other.refusals)
+        for name, counts in other.labels.items():
+            _sum(self.labels.setdefault(name, {}), counts)
+        for mine, theirs in ((self.latency, other.latency), (self.values, other.values)):
+            for name, histogram in theirs.items():
+                mine.setdefault(name, Histogram([0] * len(histogram.counts))).add(histogram)
+        self.calls.add(other.calls)
+        self.in_flight += other.in_flight
+        self.rows += other.rows
+        if other.canary is not None:
+            self.canary = other.canary and self.canary is not False
 
 
 class Metrics:
-    """What one process has done since it started."""
+    """What one process has done since it started, and what its siblings have."""
 
     def __init__(
-        self, info: Mapping[str, str], started: float, outputs: tuple[Output, ...] = ()
+        self,
+        info: Mapping[str, str],
+        started: float,
+        outputs: tuple[Output, ...] = (),
+        *,
+        board: Board | None = None,
+        slot: int = 0,
     ) -> None:
-        """Take the labels of the model, the Unix time of the start, and what the model answers."""
+        """Take the labels of the model, the Unix time of the start, and what the model answers.
+
+        With siblings, `slot` is the place on their board; what a predecessor counted there is counted on.
+        """
         self._info = dict(info)
         self._started = started
         self._outputs = outputs
-        self._requests: Counter[tuple[str, str, int]] = Counter()
-        self._latency: dict[str, Histogram] = {}
-        self._calls = Histogram(ROWS)
-        self._refusals: Counter[str] = Counter()
-        self._labels: dict[str, Counter[str]] = {}
-        self._values: dict[str, Histogram] = {}
+        self._board = board
+        self._slot = slot
+        self.tally = self._of(slot) or Tally()
+        self.tally.in_flight = 0
         self._pending: list[Answer] = []
         self._kept = 0
-        self.in_flight = 0
-        self.rows = 0
-        self.canary: bool | None = None
 
     def observe(self, method: str, path: str, code: int, seconds: float) -> None:
         """Count one finished request; `path` is a route, never what a caller made up."""
@@ -65,16 +101,22 @@ class Metrics:
 
     def observe_all(self, method: str, path: str, code: int, seconds: Sequence[float]) -> None:
         """Count requests that finished together."""
-        self._requests[method, path, code] += len(seconds)
-        latency = self._latency.get(path)
+        requests = self.tally.requests
+        key = (method, path, code)
+        requests[key] = requests.get(key, 0) + len(seconds)
+        latency = self.tally.latency.get(path)
         if latency is None:
-            latency = self._latency[path] = Histogram(BUCKETS)
+            latency = self.tally.latency[path] = _empty(BUCKETS)
+        counts = latency.counts
         for value in seconds:
-            latency.add(value)
+            counts[bisect_left(BUCKETS, value)] += 1
+        latency.sum += sum(seconds)
 
     def scored(self, rows: int, answer: Answer) -> None:
         """Count one call of the model; what it answered is looked at when somebody asks."""
-        self._calls.add(rows)
+        calls = self.tally.calls
+        calls.counts[bisect_left(ROWS, rows)] += 1
+        calls.sum += rows
         self._pending.append(answer)
         self._kept += rows
         if self._kept > _PENDING:
@@ -82,15 +124,31 @@ class Metrics:
 
     def refused(self, error: SchemaError) -> None:
         """Count what was wrong with a request, by kind."""
-        if isinstance(error, MalformedError) or not error.issues:
-            self._refusals["malformed"] += 1
-        for issue in error.issues:
-            self._refusals[kind_of(issue)] += 1
+        kinds = Counter(kind_of(issue) for issue in error.issues)
+        if isinstance(error, MalformedError) or not kinds:
+            kinds["malformed"] += 1
+        _sum(self.tally.refusals, kinds)
+
+    def publish(self) -> None:
+        """Write what was counted where the siblings see it."""
+        if self._board is not None:
+            self._look()
+            self._board.write(self._slot, msgspec.msgpack.encode(self.tally))
 
     def text(self) -> bytes:
-        """Return everything in the exposition format."""
+        """Return everything, that of all siblings together, in the exposition format."""
         self._look()
-        return ("\n".join(self._lines()) + "\n").encode()
+        self.publish()
+        tally = self.tally
+        if self._board is not None:
+            tally = Tally()
+            for slot in range(self._board.slots):
+                tally.add(self._of(slot) or Tally())
+        return ("\n".join(self._lines(tally)) + "\n").encode()
+
+    def _of(self, slot: int) -> Tally | None:
+        data = self._board.read(slot) if self._board is not None else None
+        return msgspec.msgpack.decode(data, type=Tally) if data else None
 
     def _look(self) -> None:
         """Count labels and probabilities of the answers since the last look."""
@@ -101,53 +159,37 @@ class Metrics:
                 continue
             values = np.concatenate(arrays)
             if output.probability:
-                histogram = self._values.setdefault(output.name, Histogram(TENTHS))
+                histogram = self.tally.values.setdefault(output.name, _empty(TENTHS))
                 places = np.searchsorted(TENTHS, values.astype(np.float64))
-                for place, count in enumerate(np.bincount(places, minlength=len(TENTHS) + 1)):
-                    histogram.counts[place] += int(count)
-                histogram.sum += float(values.sum())
-            elif output.classes is not None:
-                labels = self._labels.setdefault(output.name, Counter())
-                labels.update(map(str, values.tolist()))
+                counts = np.bincount(places, minlength=len(TENTHS) + 1).tolist()
+                histogram.add(Histogram(counts, float(values.sum())))
+            elif output.classes is not None and len(output.classes) <= LABELS:
+                labels = self.tally.labels.setdefault(output.name, {})
+                _sum(labels, Counter(map(str, values.tolist())))
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self, tally: Tally) -> Iterator[str]:
         yield from _head("cannery_model_info", "gauge", "The model that is served.")
         yield f"cannery_model_info{_labels(self._info)} 1"
-        if self.canary is not None:
+        if tally.canary is not None:
             yield from _head("cannery_canary_ok", "gauge", "Whether the canary came out right.")
-            yield f"cannery_canary_ok {int(self.canary)}"
+            yield f"cannery_canary_ok {int(tally.canary)}"
         yield from _head("cannery_rows_total", "counter", "Rows answered.")
-        yield f"cannery_rows_total {self.rows}"
+        yield f"cannery_rows_total {tally.rows}"
         yield from _head("http_requests_in_flight", "gauge", "Requests being answered.")
-        yield f"http_requests_in_flight {self.in_flight}"
+        yield f"http_requests_in_flight {tally.in_flight}"
         yield from _head("process_start_time_seconds", "gauge", "Unix time of the start.")
         yield f"process_start_time_seconds {self._started:.3f}"
         yield from _head("http_requests_total", "counter", "Requests answered.")
-        for (method, path, code), count in sorted(self._requests.items()):
+        for (method, path, code), count in sorted(tally.requests.items()):
             labels = _labels({"method": method, "path": path, "code": str(code)})
             yield f"http_requests_total{labels} {count}"
         name = "http_request_duration_seconds"
         yield from _head(name, "histogram", "Seconds from request to answer.")
-        for path, latency in sorted(self._latency.items()):
-            yield from _histogram(name, {"path": path}, latency)
+        for path, latency in sorted(tally.latency.items()):
+            yield from _histogram(name, {"path": path}, BUCKETS, latency)
         yield from _head("cannery_batch_rows", "histogram", "Rows scored in one call.")
-        yield from _histogram("cannery_batch_rows", {}, self._calls)
-        yield from self._about_answers()
-
-    def _about_answers(self) -> Iterator[str]:
-        name = "cannery_validation_errors_total"
-        yield from _head(name, "counter", "What was wrong with requests.")
-        for kind, count in sorted(self._refusals.items()):
-            yield f"{name}{_labels({'kind': kind})} {count}"
-        name = "cannery_predictions_total"
-        yield from _head(name, "counter", "Rows by answered label.")
-        for output, counts in sorted(self._labels.items()):
-            for label, count in sorted(counts.items()):
-                yield f"{name}{_labels({'output': output, 'label': label})} {count}"
-        name = "cannery_prediction_probability"
-        yield from _head(name, "histogram", "Answered probabilities.")
-        for output, histogram in sorted(self._values.items()):
-            yield from _histogram(name, {"output": output}, histogram)
+        yield from _histogram("cannery_batch_rows", {}, ROWS, tally.calls)
+        yield from _about_answers(tally)
 
 
 def kind_of(issue: Issue) -> str:
@@ -165,9 +207,36 @@ def kind_of(issue: Issue) -> str:
     return "type"
 
 
-def _histogram(name: str, labels: Mapping[str, str], histogram: Histogram) -> Iterator[str]:
+def _about_answers(tally: Tally) -> Iterator[str]:
+    name = "cannery_validation_errors_total"
+    yield from _head(name, "counter", "What was wrong with requests.")
+    for kind, count in sorted(tally.refusals.items()):
+        yield f"{name}{_labels({'kind': kind})} {count}"
+    name = "cannery_predictions_total"
+    yield from _head(name, "counter", "Rows by answered label.")
+    for output, counts in sorted(tally.labels.items()):
+        for label, count in sorted(counts.items()):
+            yield f"{name}{_labels({'output': output, 'label': label})} {count}"
+    name = "cannery_prediction_probability"
+    yield from _head(name, "histogram", "Answered probabilities.")
+    for output, histogram in sorted(tally.values.items()):
+        yield from _histogram(name, {"output": output}, TENTHS, histogram)
+
+
+def _empty(bounds: Sequence[float]) -> Histogram:
+    return Histogram([0] * (len(bounds) + 1))
+
+
+def _sum(mine: dict[Any, int], theirs: Mapping[Any, int]) -> None:
+    for key, count in theirs.items():
+        mine[key] = mine.get(key, 0) + count
+
+
+def _histogram(
+    name: str, labels: Mapping[str, str], bounds: Sequence[float], histogram: Histogram
+) -> Iterator[str]:
     total = 0
-    for bound, count in zip((*histogram.bounds, "+Inf"), histogram.counts, strict=True):
+    for bound, count in zip((*bounds, "+Inf"), histogram.counts, strict=True):
         total += count
         yield f"{name}_bucket{_labels({**labels, 'le': str(bound)})} {total}"
     shown = _labels(labels) if labels else ""

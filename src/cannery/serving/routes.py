@@ -53,7 +53,7 @@ class Desk:
         now = self._clock()
         if self._health is None or now - self._health[0] >= HEALTH_AGE:
             self._health = (now, self.service.check())
-            self.metrics.canary = self._health[1].healthy
+            self.metrics.tally.canary = self._health[1].healthy
         return self._health[1]
 
     def healthy(self, _request: Request) -> Response:

@@ -13,6 +13,7 @@ from types import FrameType
 import uvicorn
 
 from cannery.errors import UsageError
+from cannery.serving.boards import Board
 from cannery.serving.hot import HotProtocol
 from cannery.serving.http import Application
 from cannery.serving.metrics import Metrics
@@ -32,11 +33,20 @@ _log = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which tells us of signals and does not raise them again at the end."""
+    """uvicorn's server, which tells us of signals and of seconds, and does not raise signals again at the end."""
 
-    def __init__(self, config: uvicorn.Config, leave: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, leave: Callable[[], None], tick: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._leave = leave
+        self._tick = tick
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do once a second what is to be done."""
+        if counter % 10 == 0:
+            self._tick()
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -74,13 +84,15 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def application(service: Service, settings: Settings) -> Application:
-    """Return the ASGI application of a service."""
+def application(
+    service: Service, settings: Settings, board: Board | None = None, slot: int = 0
+) -> Application:
+    """Return the ASGI application of a service; with siblings, its slot on their board."""
     manifest = service.manifest
     info = {"name": manifest.name, "version": manifest.version, "digest": service.digest}
     info["runtime"] = manifest.runtime
-    metrics = Metrics(info, time.time(), manifest.signature.outputs)
-    metrics.canary = True  # the service was opened, so the canary came out right
+    metrics = Metrics(info, time.time(), manifest.signature.outputs, board=board, slot=slot)
+    metrics.tally.canary = True  # the service was opened, so the canary came out right
     desk = Desk(service, metrics)
     scoring = Scoring(
         service,
@@ -98,9 +110,16 @@ def application(service: Service, settings: Settings) -> Application:
     )
 
 
-def run(service: Service, settings: Settings, listener: socket.socket) -> int:
+def run(
+    service: Service,
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    board: Board | None = None,
+    slot: int = 0,
+) -> int:
     """Serve until a signal comes and what was in flight is answered; return the exit status."""
-    app = application(service, settings)
+    app = application(service, settings, board, slot)
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -127,7 +146,7 @@ def run(service: Service, settings: Settings, listener: socket.socket) -> int:
         raise UsageError(f"TLS_CERT and TLS_KEY are no certificate and its key: {error}") from error
     url = f"{'https' if config.is_ssl else 'http'}://{place}"
     _log.info("serving %s %s (%s) on %s", manifest.name, manifest.version, service.digest, url)
-    server = _Server(config, app.desk.drain)
+    server = _Server(config, app.desk.drain, app.desk.metrics.publish)
     server.run(sockets=[listener])
     app.scoring.close()
     _log.info("stopped")

@@ -31,7 +31,7 @@ class Settings:
     port: int = 8080
     """`PORT`, else `AIP_HTTP_PORT` (Vertex), else `SAGEMAKER_BIND_TO_PORT`; 0 is any free one."""
     workers: int = 1
-    """`WORKERS`: processes."""
+    """`WORKERS`: processes; `auto` (0 here) is as many as the processors and the memory of the container take."""
     threads: int = 1
     """`THREADS`: of ONNX Runtime in each process."""
     max_body: int = 16 << 20
@@ -65,13 +65,14 @@ def settings_of(env: Mapping[str, str]) -> Settings:
         raise UsageError(f"LOG_FORMAT is '{env['LOG_FORMAT']}', not text or json")
     port = next((name for name in PORTS if env.get(name)), PORTS[0])
     aliases = _aliases(env)
+    automatic = env.get("WORKERS", "").strip().lower() == "auto"
     return Settings(
         can=Path(env.get("CANNERY_CAN") or default.can),
         model_uri=env.get("MODEL_URI") or None,
         cache=Path(env.get("CANNERY_CACHE") or default.cache),
         host=env.get("HOST") or default.host,
         port=_whole(env, port, default.port, 0, 65535),
-        workers=_whole(env, "WORKERS", default.workers, 1, 64),
+        workers=0 if automatic else _whole(env, "WORKERS", default.workers, 1, 64),
         threads=_whole(env, "THREADS", default.threads, 1, 256),
         max_body=_whole(env, "MAX_BODY", default.max_body, 1024, 1 << 30),
         queue=_whole(env, "QUEUE", default.queue, 1, 100_000),

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 
 PAUSE = 1.0
@@ -18,12 +18,12 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger(__name__)
 
 
-def supervise(count: int, start: Callable[[], int]) -> int:
+def supervise(count: int, start: Callable[[int], int]) -> int:
     """Keep `count` child processes running until a signal comes; return the exit status.
 
-    `start` forks one and returns its process id. A worker that ends by itself ends the service with its status; one that is killed is replaced.
+    `start` forks one for a slot, from 0 on, and returns its process id. A worker that ends by itself ends the service with its status; one that is killed is replaced.
     """
-    workers: set[int] = set()
+    workers: dict[int, int] = {}
     leaving = False
 
     def leave(number: int, _frame: FrameType | None) -> None:
@@ -36,13 +36,14 @@ def supervise(count: int, start: Callable[[], int]) -> int:
     try:
         while True:
             while len(workers) < count and not leaving:
-                workers.add(_started(start))
+                slot = min(set(range(count)) - set(workers.values()))
+                workers[_started(start, slot)] = slot
             if not workers:
                 return status
             ended, code = os.wait()
             if ended not in workers:
                 continue  # an orphan that was left to process 1
-            workers.discard(ended)
+            del workers[ended]
             if leaving:
                 continue
             if os.WIFEXITED(code):
@@ -57,16 +58,16 @@ def supervise(count: int, start: Callable[[], int]) -> int:
             signal.signal(number, handler)
 
 
-def _started(start: Callable[[], int]) -> int:
+def _started(start: Callable[[int], int], slot: int) -> int:
     """Start a worker with the signals held, so that none is lost between its birth and its name."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        return start()
+        return start(slot)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def _tell(workers: set[int], number: int) -> None:
+def _tell(workers: Iterable[int], number: int) -> None:
     for worker in list(workers):
         try:
             os.kill(worker, number)
