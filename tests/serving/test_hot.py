@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -67,15 +66,29 @@ def said(app: Application, kind: type[Protocol], *pieces: bytes) -> bytes:
                 await writer.drain()
                 await asyncio.sleep(0.005 if len(pieces) > 1 else 0)
             answer = b""
-            with contextlib.suppress(ConnectionResetError, TimeoutError):
-                while block := await asyncio.wait_for(reader.read(1 << 16), 0.05):
-                    answer += block
+            quiet = patience = 0
+            while quiet < 2 and patience < 20:  # what is never whole is never answered
+                try:
+                    block = await asyncio.wait_for(reader.read(1 << 16), 0.02)
+                except (ConnectionResetError, TimeoutError):
+                    busy = any(unanswered(connection) for connection in state.connections)
+                    quiet, patience = (0, patience + 1) if busy else (quiet + 1, patience)
+                    continue
+                if not block:
+                    break
+                answer += block
+                quiet = 0
             writer.close()
             while state.connections or state.tasks:
                 await asyncio.sleep(0.001)
             return re.sub(rb"date: [^\r]*\r\n", b"", answer)
 
     return asyncio.run(talk())
+
+
+def unanswered(connection: Any) -> bool:
+    """Whether a request on a connection still waits for its answer."""
+    return connection.cycle is not None and not connection.cycle.response_complete
 
 
 class Counted(Application):

@@ -60,6 +60,11 @@ def choose(chosen: Mapping[str, Any], signature: Signature, place: str = "") -> 
     return Choice(fields=fields, threshold=threshold) if fields or threshold is not None else ALL
 
 
+def takes_threshold(signature: Signature) -> bool:
+    """Whether the answer is a label of two classes with its probability."""
+    return _found(signature) is not None
+
+
 def _fields(
     value: Any, signature: Signature, place: str, issues: list[Issue]
 ) -> tuple[str, ...] | None:

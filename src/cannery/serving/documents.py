@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from cannery.serving.choices import takes_threshold
 from cannery.serving.issues import WHOLE
 from cannery.serving.service import Service
-from cannery.signatures import Feature, Output, Signature
+from cannery.signatures import NULL_STRING, Feature, Output, Signature
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TYPES = {"double": "number", "long": "integer", "boolean": "boolean", "string": "string"}
@@ -48,7 +49,7 @@ def openapi(service: Service) -> dict[str, Any]:
     manifest = service.manifest
     schemas = {
         "Record": record_schema(manifest.signature),
-        "Answer": answer_schema(manifest.signature),
+        "Answer": _chosen_answer(manifest.signature),
         "Error": _ERROR,
         "Health": _HEALTH,
     }
@@ -93,6 +94,7 @@ def _json(schema: dict[str, Any], examples: dict[str, Any] | None = None) -> dic
 
 
 def _predict(service: Service) -> dict[str, Any]:
+    signature = service.manifest.signature
     records, outputs = service.canary.records, service.canary.outputs
     asked = {"record": records[0], "records": list(records[:2])}
     answered = {"record": outputs[0], "records": list(outputs[:2])}
@@ -100,10 +102,8 @@ def _predict(service: Service) -> dict[str, Any]:
         "summary": "Score a record, or an array of records.",
         "operationId": "predict",
         "parameters": [
-            _chosen("outputs", "Fields of the answer, with commas.", {"type": "string"}),
-            _chosen(
-                "threshold", "From which probability on the label is the second class.", _SHARE
-            ),
+            _chosen("outputs", "Fields of the answer, with commas.", _fields(service)),
+            *([_chosen("threshold", _THRESHOLD, _SHARE)] if takes_threshold(signature) else []),
         ],
         "requestBody": {"required": True, "content": _json(_one_or_many("Record"), asked)},
         "responses": {
@@ -117,23 +117,15 @@ def _predict(service: Service) -> dict[str, Any]:
 
 
 def _invocations() -> dict[str, Any]:
-    form = {
+    form = _one_of("dataframe_records", "instances", "inputs")
+    split = {
         "type": "object",
-        "description": "Exactly one of the four forms of MLflow's scoring protocol.",
-        "properties": {
-            "dataframe_records": {"type": "array", "items": _ref("Record")},
-            "dataframe_split": {
-                "type": "object",
-                "properties": {
-                    "columns": {"type": "array", "items": {"type": "string"}},
-                    "data": {"type": "array", "items": {"type": "array"}},
-                },
-                "required": ["columns", "data"],
-            },
-            "instances": {"type": "array"},
-            "inputs": {"type": ["array", "object"]},
-        },
+        "description": "`columns`, an array of names, and `data`, an array of rows.",
+        "required": ["columns", "data"],
     }
+    form["oneOf"].append(
+        {"properties": {"dataframe_split": split}, "required": ["dataframe_split"]}
+    )
     answers = {"type": "array", "items": _ref("Answer")}
     predictions = {"type": "object", "properties": {"predictions": answers}}
     asked = _asked(
@@ -144,17 +136,33 @@ def _invocations() -> dict[str, Any]:
 
 
 def _chosen(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "query", "description": text, "schema": schema}
+    form = {"style": "form", "explode": False} if schema["type"] == "array" else {}
+    return {"name": name, "in": "query", "description": text, "schema": schema, **form}
+
+
+def _chosen_answer(signature: Signature) -> dict[str, Any]:
+    """Return the JSON Schema of one answer of which the caller may have chosen fields."""
+    whole = answer_schema(signature)
+    return {**{k: v for k, v in whole.items() if k != "required"}, "minProperties": 1}
+
+
+def _fields(service: Service) -> dict[str, Any]:
+    names = [o.name for o in service.manifest.signature.outputs]
+    return {"type": "array", "minItems": 1, "uniqueItems": True, "items": {"enum": names}}
+
+
+def _one_of(*names: str) -> dict[str, Any]:
+    """Return the schema of an object with exactly one of these, an array of records."""
+    rows = {"type": "array", "items": _ref("Record")}
+    forms = [
+        {"properties": {name: rows}, "required": [name], "additionalProperties": False}
+        for name in names
+    ]
+    return {"type": "object", "oneOf": forms}
 
 
 def _score() -> dict[str, Any]:
-    form = {
-        "type": "object",
-        "properties": {
-            "input_data": {"type": ["array", "object"]},
-            "data": {"type": ["array", "object"]},
-        },
-    }
+    form = _one_of("input_data", "data")
     return _asked(
         "Score as Azure Machine Learning does.",
         form,
@@ -163,11 +171,7 @@ def _score() -> dict[str, Any]:
 
 
 def _kserve(name: str) -> dict[str, Any]:
-    form = {
-        "type": "object",
-        "properties": {"instances": {"type": "array"}},
-        "required": ["instances"],
-    }
+    form = _one_of("instances", "inputs")
     answers = {"type": "array", "items": _ref("Answer")}
     predictions = {"type": "object", "properties": {"predictions": answers}}
     return {
@@ -248,7 +252,8 @@ _MEANINGS = {
     "504": "The model had no time for this request.",
 }
 _REFUSALS = ("400", "408", "413", "415", "500", "503", "504")
-_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_THRESHOLD = "From which probability on the label is the second class."
+_SHARE: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
 
 
 def _errors(*codes: str, form: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -287,6 +292,8 @@ def _feature(feature: Feature) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": [kind, "null"] if feature.nullable else kind}
     if feature.type == "long":
         schema |= {"minimum": -WHOLE, "maximum": WHOLE}
+    if feature.type == "string":
+        schema["not"] = {"const": NULL_STRING}
     if feature.categories is not None:
         if feature.unseen:
             schema["examples"] = list(feature.categories)

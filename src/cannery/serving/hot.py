@@ -8,7 +8,6 @@ the same bytes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
@@ -20,7 +19,7 @@ from cannery.serving.http import Application, broken, request_of
 from cannery.serving.messages import JSON, Response
 from cannery.serving.operations import Operation
 from cannery.serving.protocol import Protocol
-from cannery.serving.schema import Typed
+from cannery.serving.schema import Typed, rows_of
 
 PATH = "/predict"
 LONGEST = 4 << 10
@@ -204,7 +203,6 @@ class Turn:
         self._asked: list[Asked] = []
         self._sweeping = False
         self._schema = app.desk.service.schema
-        self._record = _record(app)
         self._dated: list[tuple[bytes, bytes]] | None = None
         self._prefix = b""
         plain = app.head(Response(body=b""), b"", {})
@@ -270,8 +268,7 @@ class Turn:
             for one in plain:
                 self._respond(one, response)
             return True
-        records = list(map(self._record, *(array.tolist() for array in answer.values())))
-        self._write(plain, records)
+        self._write(plain, rows_of(answer))
         return True
 
     def _alone(self, one: Asked) -> None:
@@ -367,14 +364,6 @@ class Turn:
         self._sweeping = bool(protocol.connections)
         if self._sweeping:
             protocol.loop.call_later(SWEEP, self._sweep, protocol)
-
-
-def _record(app: Application) -> Any:
-    """Return the type of one answer: it is made and written faster than a dict."""
-    outputs = app.desk.service.manifest.signature.outputs
-    fields: list[Any] = [(f"f{index}", Any) for index, _ in enumerate(outputs)]
-    names: Mapping[str, str] = {f"f{index}": o.name for index, o in enumerate(outputs)}
-    return msgspec.defstruct("Answer", fields, rename=names, gc=False)
 
 
 def _closing(suffix: bytes) -> bytes:

@@ -12,7 +12,7 @@ from cannery.errors import MalformedError
 from cannery.serving.choices import ALL, Answer, choose
 from cannery.serving.messages import JSON, Request, Response, json_response
 from cannery.serving.operations import Operation, Question
-from cannery.serving.schema import parse, records_of
+from cannery.serving.schema import parse, rows_of
 from cannery.serving.service import Service
 from cannery.signatures import Feature, Signature
 
@@ -58,7 +58,7 @@ def _read(service: Service, forms: tuple[str, ...], key: str | None, request: Re
 
 
 def _write(key: str | None, answer: Answer) -> Response:
-    records = records_of(answer)
+    records = rows_of(answer)
     return json_response({key: records} if key else records, rows=len(records))
 
 
@@ -91,11 +91,11 @@ def _of_document(
 def _records(form: str, value: Any, signature: Signature) -> list[Any]:
     match form:
         case "dataframe_split":
-            return _split(value, form)
+            return _split(value, form, signature)
         case "dataframe_records":
             return _listed(value, form)
         case "input_data" if isinstance(value, dict) and "data" in value:
-            return _split(value, form)
+            return _split(value, form, signature)
         case "inputs" | "input_data" | "data" if isinstance(value, dict):
             return _columns(value)
         case _:
@@ -135,6 +135,7 @@ def records_of_csv(body: bytes, signature: Signature) -> list[Record]:
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(names):
             raise MalformedError(f"row {number} has {len(line)} cells, the header {len(names)}")
+    _meant(names, lines[1:], signature)
     records = [
         {name: _cell(cell, known.get(name)) for name, cell in zip(names, line, strict=True)}
         for line in lines[1:]
@@ -148,7 +149,7 @@ def _listed(value: Any, form: str) -> list[Any]:
     return value
 
 
-def _split(value: Any, form: str) -> list[Any]:
+def _split(value: Any, form: str, signature: Signature) -> list[Any]:
     if not isinstance(value, dict) or not {"columns", "data"} <= value.keys():
         raise MalformedError(f"'{form}' must be an object with 'columns' and 'data'")
     if unknown := value.keys() - {"columns", "data", "index"}:
@@ -157,7 +158,9 @@ def _split(value: Any, form: str) -> list[Any]:
     if not all(isinstance(name, str) for name in names):
         raise MalformedError(f"'{form}.columns' must be an array of names")
     _distinct(names)
-    return [_zipped(names, row, i) for i, row in enumerate(_listed(value["data"], "data"))]
+    rows = _listed(value["data"], "data")
+    _meant(names, rows, signature)
+    return [_zipped(names, row, i) for i, row in enumerate(rows)]
 
 
 def _positional(rows: list[Any], signature: Signature) -> list[Any]:
@@ -184,6 +187,13 @@ def _zipped(names: Sequence[str], row: Any, index: int) -> Record:
     if not isinstance(row, list) or len(row) != len(names):
         raise MalformedError(f"row {index} must be an array of {len(names)} values")
     return dict(zip(names, row, strict=True))
+
+
+def _meant(names: Sequence[str], rows: Sequence[Any], signature: Signature) -> None:
+    """Raise MalformedError for columns of another table; where there are rows, the schema says more."""
+    known = {f.name for f in signature.features}
+    if not rows and not known.intersection(names):
+        raise MalformedError("none of the columns is a field of the model")
 
 
 def _distinct(names: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import difflib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,15 @@ def explain(records: Sequence[Any], signature: Signature, *, single: bool = Fals
 
 def pack(numbers: Sequence[Any], strings: Sequence[Any], signature: Signature) -> Batch:
     """Return the batch of valid rows, given as one sequence of values per row and block."""
-    rows = len(numbers)
+    shape = (len(numbers), len(signature.numbers))
+    try:
+        block = np.fromiter(chain.from_iterable(numbers), np.float64, shape[0] * shape[1])
+    except TypeError:  # a null among them
+        block = np.array(numbers, dtype=np.float64)
+    texts = np.empty(len(strings) * len(signature.strings), dtype=object)
+    texts[:] = list(chain.from_iterable(strings))
     return Batch(
-        numbers=np.array(numbers, dtype=np.float64).reshape(rows, len(signature.numbers)),
-        strings=np.array(strings, dtype=object).reshape(rows, len(signature.strings)),
+        numbers=block.reshape(shape), strings=texts.reshape(len(strings), len(signature.strings))
     )
 
 

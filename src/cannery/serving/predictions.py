@@ -11,7 +11,7 @@ from cannery.serving.choices import ALL, NAMES, Answer, Choice, choose
 from cannery.serving.issues import show
 from cannery.serving.messages import JSON, Request, Response, json_response
 from cannery.serving.operations import Operation, Question
-from cannery.serving.schema import records_of
+from cannery.serving.schema import rows_of
 from cannery.serving.service import Service
 
 
@@ -27,7 +27,7 @@ def predict_operation(service: Service) -> Operation:
 
 
 def _write(single: bool, answer: Answer) -> Response:
-    records = records_of(answer)
+    records = rows_of(answer)
     return json_response(records[0] if single else records, rows=len(records))
 
 
