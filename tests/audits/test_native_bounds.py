@@ -14,6 +14,7 @@ import skops.io
 from audit_sources import AuditBytes
 from bent import BENT, FAR, HONEST, LABELS, ROWS, TOLD, Told
 from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 from skops.io.exceptions import UnsupportedTypeException
 
@@ -45,6 +46,28 @@ def test_what_leads_nowhere_is_unsafe(name: str, audit_bytes: AuditBytes) -> Non
     except (UnsupportedTypeException, NotImplementedError):
         return
     assert rules(audit_bytes(data, "skops")) == {"hostile-native"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("left_child", 1 << 62), ("right_child", 0), ("feature", 4), ("feature", -7)],
+)
+def test_one_bent_tree_of_a_forest_is_found(
+    field: str, value: int, audit_bytes: AuditBytes
+) -> None:
+    """Trees are judged many at a time, and the one that is bent does not hide among its neighbours."""
+    model = RandomForestClassifier(9, random_state=0).fit(ROWS, LABELS)
+    assert audit_bytes(pickle.dumps(model)).verdict == "safe"
+    state = model.estimators_[4].tree_.__getstate__()
+    state["nodes"][field][0] = value
+    model.estimators_[4].tree_.__setstate__(state)
+    for data, kind in ((pickle.dumps(model), "pickle"), (dumped(model), "joblib")):
+        found = audit_bytes(data, kind)
+        assert (found.verdict, len(found.findings), rules(found)) == (
+            "unsafe",
+            1,
+            {"hostile-native"},
+        )
 
 
 @pytest.mark.parametrize("name", TOLD)

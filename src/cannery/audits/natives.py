@@ -27,8 +27,9 @@ from cannery.audits.values import (
     Tuple,
     Value,
 )
-from cannery.bounds.problems import problem_of
+from cannery.bounds.problems import all_sound, problem_of
 from cannery.bounds.things import BLOCK, Items, Numbers, Objects, Parts, Thing
+from cannery.bounds.trees import TREE
 
 
 @contextmanager
@@ -36,9 +37,13 @@ def judged(ledger: Ledger) -> Iterator[None]:
     """Judge what a program makes and the bounds know, when the block ends."""
     before, member = len(ledger.natives), ledger.member
     yield
-    found = list(ledger.natives.items())[before:]
-    for made, (offset, place) in found:
+    found = dict(list(ledger.natives.items())[before:])
+    trees = [made for made in found if made.canonical == TREE]
+    sound = set(trees) if all_sound(map(_thing, trees)) else set()
+    for made, (offset, place) in found.items():
         del ledger.natives[made]
+        if made in sound:
+            continue
         ledger.member = place
         if problem := problem_of(_thing(made)):
             message = f"an object of '{made.canonical}' {problem}"
@@ -90,6 +95,13 @@ def _array(array: Array) -> Any:
 
 
 def _dtype(found: DType) -> np.dtype[Any]:
+    if found.known is None:
+        found.known = _made(found)
+    known: np.dtype[Any] = found.known
+    return known
+
+
+def _made(found: DType) -> np.dtype[Any]:
     if found.fields:
         return np.dtype(
             {

@@ -176,7 +176,7 @@ class Made:
 class DType(Made):
     """A `numpy.dtype`."""
 
-    __slots__ = ("fields", "itemsize", "kind", "order")
+    __slots__ = ("fields", "itemsize", "kind", "known", "order")
 
     def __init__(self, name: Name | None, kind: str, itemsize: int) -> None:
         super().__init__(name)
@@ -186,6 +186,8 @@ class DType(Made):
         """Of its bytes: `<`, `>`, `|` or `=`."""
         self.fields: dict[str, tuple[DType, int]] = {}
         """Name → type and place, of a structure."""
+        self.known: Any = None
+        """What numpy makes of it, once that was asked for."""
 
 
 class Array(Made):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from cannery.bounds import matrices, neighbours, sources, trees, vectors
 from cannery.bounds.things import BrokenThingError, Thing
@@ -44,7 +44,7 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("sklearn.preprocessing._encoders.OneHotEncoder", matrices.categories),
     ("sklearn.svm._classes.", vectors.machine),
     ("sklearn.tree._classes.", trees.holder),
-    ("sklearn.tree._tree.Tree", trees.tree),
+    (trees.TREE, trees.tree),
 )
 """Where the name of a class begins → what must hold for its objects."""
 
@@ -64,12 +64,16 @@ def problem_of(thing: Thing) -> str | None:
         return rule(thing)
     except BrokenThingError as broken:
         return str(broken)
-    except (
-        AttributeError,
-        IndexError,
-        KeyError,
-        OverflowError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except _BROKEN as error:
         return f"is not whole: {type(error).__name__}: {str(error)[:80]}"
+
+
+def all_sound(things: Iterable[Thing]) -> bool:
+    """Return whether these trees of scikit-learn are sound, much faster than one by one."""
+    try:
+        return trees.all_sound(things)
+    except (BrokenThingError, *_BROKEN):
+        return False
+
+
+_BROKEN = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)

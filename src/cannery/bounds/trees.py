@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cannery.bounds.things import (
+    BLOCK,
     BrokenThingError,
     Numbers,
     Objects,
@@ -18,10 +19,9 @@ from cannery.bounds.things import (
     numbers,
     whole,
     width,
-    within,
 )
 
-_TREE = "sklearn.tree._tree.Tree"
+TREE = "sklearn.tree._tree.Tree"
 _NODES = (
     ("left_child", "i"), ("right_child", "i"), ("feature", "i"), ("threshold", "f"), ("impurity", "f"),
     ("n_node_samples", "i"), ("weighted_n_node_samples", "f"),
@@ -33,62 +33,106 @@ _BITSET = 8
 """Words of a set of 256 categories."""
 
 
+class Grown(NamedTuple):
+    """A tree whose parts have the shapes that they should have."""
+
+    nodes: Numbers
+    columns: int
+    deepest: int
+
+
 def tree(thing: Thing) -> str | None:
     """Judge the nodes and values of one tree."""
-    state = attributes(thing)
-    if len(thing.arguments) != 3:
+    return _branches([_grown(thing)])
+
+
+def all_sound(things: Iterable[Thing]) -> bool:
+    """Return whether these trees are all sound, many at a time; raises BrokenThingError."""
+    group: list[Grown] = []
+    size = 0
+    for thing in things:
+        grown = _grown(thing)
+        width = grown.nodes.shape[0] * grown.nodes.dtype.itemsize
+        if group and (size + width > BLOCK or grown.nodes.dtype != group[0].nodes.dtype):
+            if _branches(group):
+                return False
+            group, size = [], 0
+        group.append(grown)
+        size += width
+    return not group or _branches(group) is None
+
+
+def _grown(thing: Thing) -> Grown:
+    state, arguments = attributes(thing), thing.arguments
+    if len(arguments) != 3:
         raise BrokenThingError("was not made as trees are")
-    columns, outputs = integer(thing.arguments[0]), integer(thing.arguments[2])
-    classes = numbers(thing.arguments[1], 1)
-    if (
-        not 0 < outputs < _LARGEST
-        or classes.shape != (outputs,)
-        or not within(classes, 1, _LARGEST)
-    ):
-        return "has another number of outputs than it says"
+    columns, outputs = integer(arguments[0]), integer(arguments[2])
+    classes = numbers(arguments[1], 1)
+    if not 0 < outputs < _LARGEST or classes.shape != (outputs,):
+        raise BrokenThingError("has another number of outputs than it says")
+    counts = whole(classes)
+    if int(counts.min()) < 1 or int(counts.max()) >= _LARGEST:
+        raise BrokenThingError("has another number of outputs than it says")
     nodes, values = numbers(state["nodes"], 1, "V"), numbers(state["values"], 3, "f")
-    fields = nodes.dtype.names or ()
-    kinds = tuple((name, nodes.dtype[name].kind) for name in fields)
-    if kinds not in (_NODES, (*_NODES, _MISSING)):
-        return "has nodes that scikit-learn does not write"
+    if not _written(nodes.dtype):
+        raise BrokenThingError("has nodes that scikit-learn does not write")
     count = nodes.shape[0]
     if count != integer(state["node_count"]) or not count:
-        return "has another number of nodes than it says"
-    if values.shape != (count, outputs, int(whole(classes).max())):
-        return "has values of another shape than its outputs"
-    return _branches(nodes, columns, integer(state["max_depth"]))
+        raise BrokenThingError("has another number of nodes than it says")
+    if values.shape != (count, outputs, int(counts.max())):
+        raise BrokenThingError("has values of another shape than its outputs")
+    return Grown(nodes, columns, integer(state["max_depth"]))
 
 
-def _branches(nodes: Numbers, columns: int, deepest: int) -> str | None:
-    left, right, at = _columns(nodes, "left_child", "right_child", "feature")
+def _written(nodes: np.dtype[Any]) -> bool:
+    names = nodes.names or ()
+    kinds = tuple((name, nodes[name].kind) for name in names)
+    return kinds in (_NODES, (*_NODES, _MISSING))
+
+
+def _branches(group: Sequence[Grown]) -> str | None:
+    """Judge the nodes of trees, which stand one tree behind the other as if they were one."""
+    counts = np.array([grown.nodes.shape[0] for grown in group], dtype=np.int64)
+    ends: NDArray[np.int64] = np.cumsum(counts)
+    first = ends - counts
+    root, end = np.repeat(first, counts), np.repeat(ends, counts)
+    left, right, at = _columns(
+        [grown.nodes for grown in group], "left_child", "right_child", "feature"
+    )
     inner = np.flatnonzero(left != -1)
-    if not _descends(left[inner], right[inner], inner, len(left)):
+    children = np.concatenate((left[inner] + root[inner], right[inner] + root[inner]))
+    parents = np.concatenate((inner, inner))
+    if not bool(np.all((children > parents) & (children < end[parents]))):
         return _ASTRAY
-    if problem := _beyond(at[inner], columns):
-        return problem
-    parents = np.zeros(len(left), dtype=np.int64)
-    parents[left[inner]] = inner
-    parents[right[inner]] = inner
-    if np.bincount(np.concatenate((left[inner], right[inner])), minlength=1).max() > 1:
+    columns = np.repeat([grown.columns for grown in group], counts)[inner]
+    if not bool(np.all((at[inner] >= 0) & (at[inner] < columns))):
+        return f"looks at a column beyond its {group[0].columns}"
+    if len(children) and np.bincount(children).max() > 1:
         return "has nodes that share a child"
-    return None if _depth(parents) <= deepest else "is deeper than it says"
+    above = root.copy()
+    above[children] = parents
+    deep = np.maximum.reduceat(_depths(above, root), first)
+    return None if bool(np.all(deep <= [g.deepest for g in group])) else "is deeper than it says"
 
 
 _ASTRAY = "has a node whose child does not exist, or is no child"
 
 
-def _columns(nodes: Numbers, *fields: str) -> tuple[NDArray[Any], ...]:
-    blocks = [[block[field] for field in fields] for block in nodes.blocks()]
-    return tuple(np.concatenate(column).astype(np.int64) for column in zip(*blocks, strict=True))
+def _columns(trees: Sequence[Numbers], *fields: str) -> tuple[NDArray[Any], ...]:
+    blocks: Iterable[NDArray[Any]] = (block for nodes in trees for block in nodes.blocks())
+    if len(trees) > 1:  # a group, which is as long as a block at most
+        blocks = [np.concatenate(list(blocks))]
+    parts = [[block[field].astype(np.int64) for field in fields] for block in blocks]
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
-def _depth(parents: NDArray[np.int64]) -> int:
-    """Return the length of the longest way up to the root, where every parent stands before its child."""
-    steps = np.minimum(np.arange(len(parents)), 1)
-    while parents.any():
+def _depths(parents: NDArray[np.int64], root: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the length of the way from every node to its root, where every parent stands before its child."""
+    steps: NDArray[np.int64] = (np.arange(len(root)) != root).astype(np.int64)
+    while not np.array_equal(parents, root):
         steps = steps + steps[parents]
         parents = parents[parents]
-    return int(steps.max())
+    return steps
 
 
 def _descends(left: NDArray[Any], right: NDArray[Any], at: NDArray[Any], count: int) -> bool:
@@ -111,7 +155,7 @@ def holder(thing: Thing) -> str | None:
 
 
 def _columns_of(inner: Any) -> int:
-    if not isinstance(inner, Thing) or inner.name != _TREE or not inner.arguments:
+    if not isinstance(inner, Thing) or inner.name != TREE or not inner.arguments:
         raise BrokenThingError("has a tree that is none")
     return integer(inner.arguments[0])
 
@@ -201,7 +245,7 @@ def _histogram(nodes: Numbers) -> tuple[NDArray[Any], ...]:
     fields: tuple[str, ...] = ("is_leaf", "left", "right", "feature_idx")
     if set(nodes.dtype.names or ()) >= {"is_categorical", "bitset_idx"}:
         fields += ("is_categorical", "bitset_idx")
-    leaf, *columns = _columns(nodes, *fields)
+    leaf, *columns = _columns([nodes], *fields)
     at = np.flatnonzero(leaf == 0)
     return at, *(column[at] for column in columns)
 
