@@ -22,6 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "serving",
         "conversions isolation",
         "images",
+        "attestations",
         "engines",
         "proofs scoring",
         "deliveries subjects",

@@ -12,6 +12,7 @@ from cannery.engines.choose import detect
 from cannery.engines.engine import Engine
 from cannery.errors import UsageError
 from cannery.oci.archive import write_archive
+from cannery.oci.artifacts import Attached
 from cannery.oci.descriptors import Image
 from cannery.oci.layout import MARK, write_layout
 from cannery.oci.references import Reference
@@ -83,6 +84,8 @@ class Goods:
     """For an engine and for an archive."""
     platforms: tuple[Image, ...]
     """For a registry and for a layout: one for each platform."""
+    attached: Attached
+    """What is attached to each of these."""
 
 
 def deliver(
@@ -113,10 +116,18 @@ def deliver(
             return f"archive {destination.path}"
         case "oci":
             assert destination.path is not None
-            write_layout(goods.platforms, destination.path, reference, force=force)
+            # skopeo and podman find no image of Docker's types in a layout that holds anything else.
+            alone = goods.platforms[0].media == "docker"
+            write_layout(
+                goods.platforms,
+                destination.path,
+                reference,
+                attached={} if alone else goods.attached,
+                force=force,
+            )
             return f"OCI layout {destination.path}"
         case "registry":
             from cannery.oci.transfer import push_image  # the one that needs an HTTP client
 
-            pushed = push_image(goods.platforms, reference, note=work.note)
+            pushed = push_image(goods.platforms, reference, attached=goods.attached, note=work.note)
             return f"registry {pushed.reference}"

@@ -17,7 +17,9 @@ CanneryError
 └── RefusedError          the answer is "no", not "broken"
     ├── UnsafeError       the audit or the policy says no
     ├── ParityError       converted and original differ
-    └── ProofError        an image or a service is not healthy
+    ├── ProofError        an image or a service is not healthy
+    ├── BudgetError       an image is over one of its budgets
+    └── SignatureError    a key does not vouch for an image
 """
 
 from __future__ import annotations
@@ -124,3 +126,11 @@ class ParityError(RefusedError):
 
 class ProofError(RefusedError):
     """An image or a service is not healthy."""
+
+
+class BudgetError(RefusedError):
+    """An image is over one of its budgets."""
+
+
+class SignatureError(RefusedError):
+    """A key does not vouch for an image."""

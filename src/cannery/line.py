@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from cannery.attestations.statements import attestations_of
 from cannery.audits.policy import Cleared, Policy, clear
 from cannery.blobs import pretty_json, refuse_foreign
 from cannery.builds import BuildOptions, Built, architectures_of, needed_architectures
@@ -35,8 +36,9 @@ from cannery.images.plan import Plan
 from cannery.images.recipe import CAN
 from cannery.images.store import Store
 from cannery.images.zstd import in_zstd
+from cannery.oci.artifacts import Artifact
 from cannery.oci.descriptors import Image
-from cannery.oci.references import parse
+from cannery.oci.references import Reference, parse
 from cannery.options import option
 from cannery.progress import Progress, Station, quiet, station
 from cannery.proofs.foundations import foundation_of
@@ -48,6 +50,10 @@ if TYPE_CHECKING:
     from cannery.conversions.nouns import Conversion, Parity
 
 # What opens models and tables (pyarrow, onnx) is imported where it is used: a can needs none of it.
+
+
+PARITY = "parity.json"
+"""The parity certificate in a can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +181,7 @@ def _seal(cleared: Cleared, conversion: Conversion, folder: Path, options: PackO
         "audit.json": pretty_json(audited),
     }
     if conversion.parity is not None:
-        files["parity.json"] = pretty_json(conversion.parity)
+        files[PARITY] = pretty_json(conversion.parity)
     manifest = manifest_of(cleared, conversion, options)
     return seal(manifest, files, folder, force=options.force)
 
@@ -318,7 +324,8 @@ def build(
             with station("compress", progress) as work:
                 images = [in_zstd(each, store) for each in images]
                 work.result(f"{sum(each.size for each in images) / 1e6:.1f} MB in zstd")
-        goods = Goods(image=image, platforms=tuple(images))
+        attached = {each.digest: _said_of(each, plan, can, reference, proof) for each in images}
+        goods = Goods(image=image, platforms=tuple(images), attached=attached)
         with station("deliver", progress) as work:
             delivered = tuple(
                 deliver(
@@ -341,6 +348,22 @@ def build(
             proof=proof,
             delivered=delivered,
         )
+
+
+def _said_of(
+    image: Image, plan: Plan, can: Can, reference: Reference, proof: Proof | None
+) -> tuple[Artifact, ...]:
+    """Return what is attached to an image; the proof, if this is the platform that was tried."""
+    parity = msgspec.json.decode(can.read(PARITY)) if PARITY in can.manifest.files else None
+    tried = proof is not None and image.architecture == host_architecture()
+    return attestations_of(
+        image,
+        plan.lock,
+        plan.manifest,
+        name=reference.name,
+        parity=parity if plan.mode == "bake" else None,
+        proof=msgspec.to_builtins(proof) if tried else None,
+    )
 
 
 def _prove(

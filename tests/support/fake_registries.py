@@ -26,6 +26,24 @@ class State:
     trouble: Trouble = lambda handler: False
     """Answers (or breaks) a request itself, and says so."""
     host: str = ""
+    keeps_referrers: bool = False
+    """Whether it lists what refers to a digest, as version 1.1 of the specification has it."""
+
+    def referring_to(self, digest: str) -> dict:
+        """Return the index of the manifests whose subject is `digest`."""
+        found = {digest_bytes(m): m for m in self.manifests.values()}
+        entries = [
+            {
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "digest": name,
+                "size": len(data),
+                "artifactType": json.loads(data)["artifactType"],
+                "annotations": json.loads(data)["annotations"],
+            }
+            for name, data in found.items()
+            if json.loads(data).get("subject", {}).get("digest") == digest
+        ]
+        return {"schemaVersion": 2, "manifests": entries}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -68,11 +86,15 @@ class Handler(BaseHTTPRequestHandler):
         elif m := re.fullmatch(r"/v2/(.+)/manifests/(.+)", path):
             if self.command == "PUT":
                 state.manifests[m[2]] = body
-                self.answer(201, Docker_Content_Digest=digest_bytes(body))
+                subject = json.loads(body).get("subject") if state.keeps_referrers else None
+                told = {"OCI_Subject": subject["digest"]} if subject else {}
+                self.answer(201, Docker_Content_Digest=digest_bytes(body), **told)
             else:
                 data = state.manifests.get(m[2])
                 body = json.dumps({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "gone"}]})
                 self.answer(404 if data is None else 200, body.encode() if data is None else data)
+        elif (m := re.fullmatch(r"/v2/(.+)/referrers/(.+)", path)) and state.keeps_referrers:
+            self.answer(200, json.dumps(state.referring_to(m[2])).encode())
         else:
             self.answer(404)
 

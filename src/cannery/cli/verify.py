@@ -12,11 +12,13 @@ from rich.markup import escape
 
 from cannery.cans.open import Can, open_can
 from cannery.cli.main import print_json, talks
+from cannery.cli.sign import read_key
 from cannery.engines.choose import detect
 from cannery.engines.engine import Engine, Mount
 from cannery.errors import CanneryError, UsageError
 from cannery.images.recipe import CAN
 from cannery.oci.layout import read_layout
+from cannery.oci.references import parse
 from cannery.progress import station
 from cannery.proofs.nouns import Proof, require
 from cannery.proofs.prove import ProofOptions, prove
@@ -31,6 +33,11 @@ from cannery.reports.text import ticker
     help="For an image without a can inside: the can to lend it.",
 )
 @click.option("--engine", metavar="NAME", help="docker, podman or sandbox.")
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path),
+    help="Check in its registry, by this public key, who signed it and what is attached; nothing is started.",
+)
 @click.option("--shell", is_flag=True, help="Allow a shell in it, as on somebody else's base.")
 @click.option("--json", "as_json", is_flag=True, help="Print the proof as JSON.")
 @click.pass_context
@@ -39,6 +46,7 @@ def command(
     image: str,
     can: Path | None,
     engine: str | None,
+    key: Path | None,
     shell: bool,
     as_json: bool,
 ) -> None:
@@ -46,6 +54,9 @@ def command(
 
     Exit code 0: everything passed. 1: something did not.
     """
+    if key is not None:
+        _check_signatures(image, key, as_json=as_json)
+        return
     runner = detect(engine)
     with tempfile.TemporaryDirectory(prefix="cannery-") as scratch:
         subject = _subject(image, runner)
@@ -71,6 +82,23 @@ def command(
     else:
         _show(proof)
     require(proof)
+
+
+def _check_signatures(image: str, key: Path, *, as_json: bool) -> None:
+    from cannery.attestations.signatures import read_public_key
+    from cannery.attestations.vouching import require_vouched, verify_image
+    from cannery.oci.transfer import open_registry
+
+    public, reference = read_public_key(read_key(key)), parse(image)
+    with open_registry(reference) as registry:
+        found = verify_image(registry, reference, public)
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+    else:
+        for part in found:
+            words = part.trouble or "signed by this key"
+            click.echo(f"{'✗' if part.trouble else '✓'} {part.what:<50} {words}")
+    require_vouched(found, image)
 
 
 def _subject(image: str, engine: Engine) -> str:

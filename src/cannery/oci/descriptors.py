@@ -46,6 +46,7 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     digest: str
     size: int
     annotations: dict[str, str] = {}
+    artifact_type: str | None = msgspec.field(name="artifactType", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,12 @@ class Image:
     def digest(self) -> str:
         """Digest of the manifest: the image's name in a registry."""
         return digest_bytes(self.manifest)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """Type, digest and size of the manifest."""
+        kind = MANIFEST[self.media]
+        return Descriptor(media_type=kind, digest=self.digest, size=len(self.manifest))
 
     @property
     def id(self) -> str:

@@ -36,6 +36,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     size: int
     annotations: dict[str, str] = {}
     platform: dict[str, Any] = {}
+    artifact_type: str | None = None
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

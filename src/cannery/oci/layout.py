@@ -13,12 +13,14 @@ import tarfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, cast
 
 import msgspec
 
 from cannery.blobs import CHUNK, digest_bytes, digest_file, hex_of, refuse_foreign, write_folder
 from cannery.errors import ImageError, SourceError
+from cannery.oci.artifacts import EMPTY, Attached, artifact_entry
 from cannery.oci.descriptors import (
     INDEX,
     INDEXES,
@@ -64,8 +66,10 @@ def platforms_of(images: Sequence[Image]) -> bytes:
     return msgspec.json.encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
 
 
-def index_of(images: Sequence[Image], reference: Reference | None) -> bytes:
-    """Return `index.json` of an image, named in the two ways in which tools look for it."""
+def index_of(
+    images: Sequence[Image], reference: Reference | None, attached: Sequence[dict[str, Any]] = ()
+) -> bytes:
+    """Return `index.json` of an image, named in the two ways in which tools look for it, and of what is attached."""
     entry = entry_of(images[0])
     if len(images) > 1:
         data = platforms_of(images)
@@ -73,7 +77,8 @@ def index_of(images: Sequence[Image], reference: Reference | None) -> bytes:
     if reference is not None and reference.tag:
         # skopeo and podman look for the second name, containerd and newer Docker for the first.
         entry["annotations"] = {"io.containerd.image.name": reference.full, NAME: reference.tag}
-    return msgspec.json.encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]})
+    entries = [entry, *attached]
+    return msgspec.json.encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
 
 
 def write_layout(
@@ -81,11 +86,12 @@ def write_layout(
     folder: Path,
     reference: Reference | None = None,
     *,
+    attached: Attached = MappingProxyType({}),
     force: bool = False,
 ) -> Path:
     """Write `image` as an OCI layout that appears whole or not at all; raises OutputError.
 
-    Several are one image for several platforms. With `force` it replaces a layout, and nothing else.
+    Several are one image for several platforms; `attached` is what refers to them, by digest. With `force` it replaces a layout, and nothing else.
     """
     refuse_foreign(folder, MARK, "an OCI layout", force=force)
     with write_folder(folder, force=force) as target:
@@ -95,11 +101,15 @@ def write_layout(
         documents = [d for each in images for d in (each.manifest, each.config)]
         if len(images) > 1:
             documents.append(platforms_of(images))
+        tied = [(a, i.descriptor) for i in images for a in attached.get(i.digest, ())]
+        documents += [d for a, to in tied for d in (EMPTY, a.payload, a.manifest(to))]
         for document in documents:
             (blobs / hex_of(digest_bytes(document))).write_bytes(document)
         for layer in {x.digest: x for each in images for x in each.layers}.values():
             shutil.copyfile(layer.path, blobs / hex_of(layer.digest))
-        (target / "index.json").write_bytes(index_of(images, reference))
+        (target / "index.json").write_bytes(
+            index_of(images, reference, [artifact_entry(a, to) for a, to in tied])
+        )
         (target / MARK).write_bytes(LAYOUT)
     return folder
 
@@ -107,8 +117,8 @@ def write_layout(
 def read_layout(folder: Path, tag: str | None = None, architecture: str | None = None) -> Image:
     """Read an OCI layout and check every digest in it, those of the unpacked layers too.
 
-    `tag` chooses among several images, `architecture` among several platforms. Raises SourceError when the folder is no layout or lacks
-    the image, ImageError when something in it is damaged.
+    `tag` chooses among several images, `architecture` among several platforms. Raises SourceError
+    when the folder is no layout or lacks the image, ImageError when something in it is damaged.
     """
     manifest, config = read_documents(folder, tag, architecture)
     return image_of(manifest, config, lambda d: blob_path(folder, d.digest))
@@ -191,13 +201,14 @@ def zstandard() -> Any:
 
 
 def _choose(index: Index, tag: str | None, folder: Path) -> Entry:
-    if tag is None and len(index.manifests) == 1:
-        return index.manifests[0]
+    images = [entry for entry in index.manifests if entry.artifact_type is None]
+    if tag is None and len(images) == 1:
+        return images[0]
     for entry in index.manifests:
         if tag is not None and entry.annotations.get(NAME) == tag:
             return entry
     names = sorted(e.annotations[NAME] for e in index.manifests if NAME in e.annotations)
-    wanted = f"no image '{tag}'" if tag else f"{len(index.manifests)} images; one must be named"
+    wanted = f"no image '{tag}'" if tag else f"{len(images)} images; one must be named"
     raise SourceError(f"'{folder}' holds {wanted}", hint=f"its tags: {', '.join(names) or 'none'}")
 
 

@@ -17,7 +17,7 @@ from cannery.blobs import digest_bytes, write_file
 from cannery.errors import RegistryError
 from cannery.oci.auth import Credentials
 from cannery.oci.channel import Channel, RegistryOptions, Request, TransientError
-from cannery.oci.descriptors import INDEXES, MANIFEST, Descriptor
+from cannery.oci.descriptors import INDEX, INDEXES, MANIFEST, Descriptor
 from cannery.oci.documents import LIMIT
 
 _ACCEPT = ", ".join((*MANIFEST.values(), *INDEXES))
@@ -79,8 +79,8 @@ class Registry:
         # An upload that broke off begins again from its start: its address may be gone.
         return self._channel.retrying(lambda: self._upload(repository, descriptor, content, mount))
 
-    def push_manifest(self, repository: str, target: str, data: bytes, media_type: str) -> str:
-        """Store a manifest under a tag or its digest; return its digest."""
+    def push_manifest(self, repository: str, target: str, data: bytes, media_type: str) -> bool:
+        """Store a manifest under a tag or its digest; tell whether its `subject` will list it among its referrers."""
         request = Request(
             method="PUT",
             address=f"{repository}/manifests/{target}",
@@ -90,12 +90,13 @@ class Registry:
             content=data,
         )
         digest = digest_bytes(data)
-        stored = self._channel.ask(request).headers.get("Docker-Content-Digest", digest)
+        headers = self._channel.ask(request).headers
+        stored = headers.get("Docker-Content-Digest", digest)
         if stored != digest:
             raise RegistryError(
                 f"registry '{self.host}' stored '{repository}:{target}' as {stored}, not {digest}"
             )
-        return digest
+        return "OCI-Subject" in headers
 
     def manifest(self, repository: str, target: str) -> tuple[bytes, str]:
         """Return the bytes and media type of a manifest, checked against its digest."""
@@ -114,6 +115,31 @@ class Registry:
                 f"'{self.host}/{repository}' answered {digest_bytes(answer.body)}, not {expected}"
             )
         return answer.body, answer.headers.get("Content-Type", "").partition(";")[0].strip()
+
+    def find_manifest(self, repository: str, target: str) -> bytes | None:
+        """Return the bytes of a manifest, or None where there is none under that tag or digest."""
+        request = Request(
+            method="HEAD",
+            address=f"{repository}/manifests/{target}",
+            repository=repository,
+            accepted=(200, 404),
+            headers={"Accept": _ACCEPT},
+        )
+        if self._channel.ask(request).status == 404:
+            return None
+        return self.manifest(repository, target)[0]
+
+    def referrers(self, repository: str, digest: str) -> bytes | None:
+        """Return the index of what refers to a digest; None where the registry keeps no such lists."""
+        request = Request(
+            method="GET",
+            address=f"{repository}/referrers/{digest}",
+            repository=repository,
+            accepted=(200, 404),
+            headers={"Accept": INDEX},
+        )
+        answer = self._channel.ask(request)
+        return answer.body if answer.status == 200 else None
 
     def blob(self, repository: str, descriptor: Descriptor) -> bytes:
         """Return a blob of at most 4 MiB, checked by digest."""

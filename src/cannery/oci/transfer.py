@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from cannery.blobs import digest_bytes
 from cannery.errors import UsageError
+from cannery.oci.artifacts import Attached
 from cannery.oci.auth import find_credentials
 from cannery.oci.channel import RegistryOptions
 from cannery.oci.descriptors import (
@@ -21,6 +23,7 @@ from cannery.oci.descriptors import (
 from cannery.oci.documents import Manifest, decode, is_index
 from cannery.oci.layout import choose_platform, platforms_of
 from cannery.oci.references import Reference
+from cannery.oci.referrers import attach
 from cannery.oci.registry import Registry
 
 _UPLOADS = 4
@@ -59,12 +62,13 @@ def push_image(
     image: Image | Sequence[Image],
     reference: Reference,
     *,
+    attached: Attached = MappingProxyType({}),
     registry: Registry | None = None,
     note: Note = silent,
 ) -> Pushed:
     """Push `image` under the tag of `reference` (or by its digest alone); the tag comes last.
 
-    Several are one image for several platforms, behind an index. Raises UsageError when the reference
+    Several are one image for several platforms, behind an index. `attached` is what refers to them. Raises UsageError when the reference
     names no registry or another digest, RegistryError and UnreachableError when the registry fails:
     then there is no tag.
     """
@@ -77,12 +81,15 @@ def push_image(
         raise UsageError(f"'{reference}' is not the image {digest}")
     if registry is None:
         with open_registry(reference) as own:
-            return push_image(images, reference, registry=own, note=note)
+            return push_image(images, reference, attached=attached, registry=own, note=note)
     blobs = {d.digest: (d, content) for each in images for d, content in _blobs_of(each)}
     repository = reference.repository
     sent = push_blobs(registry, repository, list(blobs.values()), note)
     for each in images if len(images) > 1 else ():
         registry.push_manifest(repository, each.digest, each.manifest, MANIFEST[each.media])
+    for each in images:
+        for artifact in attached.get(each.digest, ()):
+            attach(registry, repository, each.descriptor, artifact)
     registry.push_manifest(repository, reference.tag or digest, document, media_type)
     return Pushed(reference=reference.at(digest), sent=sent)
 

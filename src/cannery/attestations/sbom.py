@@ -1,0 +1,145 @@
+"""The bill of materials of an image in CycloneDX: every package by hash, and the model as a component.
+
+https://cyclonedx.org/docs/1.6/json/
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+from urllib.parse import quote
+
+from cannery.blobs import hex_of
+from cannery.cans.manifest import CanManifest
+from cannery.images.lock import Lock
+from cannery.images.packages import DebianPackage, Wheel
+from cannery.oci.descriptors import Architecture, Image
+
+CYCLONEDX = "application/vnd.cyclonedx+json"
+_NAMESPACE = uuid.UUID("8f1b8f0e-5a38-4f0e-9a73-0c5f6b2d9d11")
+
+
+def sbom_of(image: Image, lock: Lock, can: CanManifest | None, version: str) -> dict[str, Any]:
+    """Return the document for an image: the same image, the same bytes; `version` is Cannery's own."""
+    platform = lock.platforms[image.architecture]
+    components = [
+        *(_debian(package, image.architecture, lock.suite) for package in platform.debian),
+        *(_wheel(wheel) for wheel in platform.wheels),
+        _own(version),
+    ]
+    if platform.image is not None:
+        components.insert(0, _base(platform.image.reference, platform.image.digest))
+    if can is not None:
+        components.append(model_component(can))
+    root = f"image@{image.digest}"
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(_NAMESPACE, image.digest)}",
+        "version": 1,
+        "metadata": {
+            "timestamp": lock.created,
+            "tools": {"components": [_own(version)]},
+            "component": {
+                "type": "container",
+                "bom-ref": root,
+                "name": can.name if can else "cannery",
+                "version": can.version if can else image.digest,
+                "hashes": [_sha256(image.digest)],
+            },
+        },
+        "components": components,
+        "dependencies": [
+            {"ref": root, "dependsOn": sorted(c["bom-ref"] for c in components)},
+            *({"ref": c["bom-ref"]} for c in components),
+        ],
+    }
+
+
+def model_component(can: CanManifest) -> dict[str, Any]:
+    """Return a can as a component of the type `machine-learning-model`, with its card."""
+    source = can.source
+    properties = {
+        "dev.cannery.source": source.resolved,
+        "dev.cannery.source.digest": source.digest,
+        "dev.cannery.run": source.run_id,
+        "dev.cannery.runtime": can.runtime,
+        "dev.cannery.audit": can.audit.verdict,
+        "dev.cannery.can.digest": can.digest,
+    }
+    component: dict[str, Any] = {
+        "type": "machine-learning-model",
+        "bom-ref": f"model@{can.digest}",
+        "name": can.name,
+        "version": can.version,
+        "hashes": [_sha256(can.files[can.model].digest)],
+        "properties": [{"name": k, "value": v} for k, v in properties.items() if v],
+        "modelCard": {
+            "modelParameters": {
+                "task": can.task,
+                "inputs": [{"format": f"{f.name}: {f.type}"} for f in can.signature.features],
+                "outputs": [{"format": f"{o.name}: {o.type}"} for o in can.signature.outputs],
+            },
+        },
+    }
+    if source.run_id:
+        dataset = {"type": "dataset", "name": f"data of run {source.run_id}"}
+        component["modelCard"]["modelParameters"]["datasets"] = [dataset]
+    measured = [
+        {"type": name, "value": repr(value)} for name, value in sorted(source.metrics.items())
+    ]
+    if can.parity is not None:
+        worst = {"type": "largest difference from the original", "value": repr(can.parity.maximum)}
+        measured.append(worst)
+    if measured:
+        component["modelCard"]["quantitativeAnalysis"] = {"performanceMetrics": measured}
+    return component
+
+
+def _debian(package: DebianPackage, architecture: Architecture, suite: str) -> dict[str, Any]:
+    purl = (
+        f"pkg:deb/debian/{quote(package.name, safe='')}@{quote(package.version, safe='')}"
+        f"?arch={package.architecture}&distro={suite}"
+    )
+    return _library(package.name, package.version, purl, package.sha256)
+
+
+def _wheel(wheel: Wheel) -> dict[str, Any]:
+    purl = f"pkg:pypi/{wheel.name}@{quote(wheel.version, safe='')}?file_name={quote(wheel.filename, safe='')}"
+    return _library(wheel.name, wheel.version, purl, wheel.sha256)
+
+
+def _library(name: str, version: str, purl: str, sha256: str) -> dict[str, Any]:
+    return {
+        "type": "library",
+        "bom-ref": purl,
+        "name": name,
+        "version": version,
+        "purl": purl,
+        "hashes": [_sha256(sha256)],
+    }
+
+
+def _own(version: str) -> dict[str, Any]:
+    purl = f"pkg:pypi/cannery@{version}"
+    return {
+        "type": "application",
+        "bom-ref": purl,
+        "name": "cannery",
+        "version": version,
+        "purl": purl,
+    }
+
+
+def _base(reference: str, digest: str) -> dict[str, Any]:
+    return {
+        "type": "container",
+        "bom-ref": f"base@{digest}",
+        "name": reference,
+        "version": digest,
+        "hashes": [_sha256(digest)],
+    }
+
+
+def _sha256(digest: str) -> dict[str, str]:
+    return {"alg": "SHA-256", "content": hex_of(digest)}

@@ -1,0 +1,181 @@
+"""Signatures that cosign reads, by its documented format: a small payload that names an image by digest, signed with a key.
+
+https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cannery.blobs import digest_bytes
+from cannery.errors import UsageError
+from cannery.oci.descriptors import MANIFEST, Descriptor
+from cannery.oci.documents import Manifest, decode
+from cannery.oci.registry import Registry
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import (
+        EllipticCurvePrivateKey,
+        EllipticCurvePublicKey,
+    )
+
+PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
+SIGNATURE = "dev.cosignproject.cosign/signature"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_TYPE = "cosign container image signature"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """A payload and who signed it."""
+
+    payload: bytes
+    signature: bytes
+
+
+def payload_of(name: str, digest: str) -> bytes:
+    """Return what is signed: that `name` has an image with this digest."""
+    critical = {
+        "identity": {"docker-reference": name},
+        "image": {"docker-manifest-digest": digest},
+        "type": _TYPE,
+    }
+    return msgspec.json.encode({"critical": critical, "optional": None})
+
+
+def read_private_key(data: bytes, password: str | None = None) -> EllipticCurvePrivateKey:
+    """Read a private key on an elliptic curve from PEM; raises UsageError."""
+    _, serialization, ec = _library()
+    try:
+        key: Any = serialization.load_pem_private_key(data, password.encode() if password else None)
+    except (ValueError, TypeError) as error:
+        hint = "make one: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+        if b"SIGSTORE" in data:
+            hint = "cosign's own encryption is not read here: give it as PKCS#8 in PEM"
+        elif b"ENCRYPTED" in data:
+            hint = "its password is taken from CANNERY_KEY_PASSWORD"
+        raise UsageError(f"the private key can't be read: {error}", hint=hint) from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise UsageError(f"a {type(key).__name__} is no key on an elliptic curve")
+    found: EllipticCurvePrivateKey = key
+    return found
+
+
+def read_public_key(data: bytes) -> EllipticCurvePublicKey:
+    """Read a public key on an elliptic curve from PEM; raises UsageError."""
+    _, serialization, ec = _library()
+    try:
+        key: Any = serialization.load_pem_public_key(data)
+    except ValueError as error:
+        hint = "it is the half to give away: openssl pkey -in KEY -pubout"
+        raise UsageError(f"the public key can't be read: {error}", hint=hint) from error
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise UsageError(f"a {type(key).__name__} is no key on an elliptic curve")
+    found: EllipticCurvePublicKey = key
+    return found
+
+
+def sign(payload: bytes, key: EllipticCurvePrivateKey) -> bytes:
+    """Return the signature (ECDSA over SHA-256, DER)."""
+    hashes, _, ec = _library()
+    return bytes(key.sign(payload, ec.ECDSA(hashes.SHA256())))
+
+
+def trouble_with(signature: Signature, key: EllipticCurvePublicKey, digest: str) -> str | None:
+    """Return why a signature does not vouch for an image by this key, or None when it does."""
+    from cryptography.exceptions import InvalidSignature
+
+    hashes, _, ec = _library()
+    try:
+        key.verify(signature.signature, signature.payload, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return "another key signed it"
+    try:
+        critical = msgspec.json.decode(signature.payload, type=_Payload).critical
+    except msgspec.MsgspecError:
+        return "what was signed is no payload of an image"
+    if critical.type_ != _TYPE or critical.image.digest != digest:
+        return f"it was signed for {critical.image.digest}"
+    return None
+
+
+def attach_signature(
+    registry: Registry, repository: str, digest: str, signature: Signature
+) -> None:
+    """Add a signature to those of an image, under the tag where cosign looks; an equal one is replaced.
+
+    Raises RegistryError, UnreachableError.
+    """
+    known = registry.find_manifest(repository, _tag(digest))
+    layers = list(decode(known, Manifest, "the signatures").layers) if known else []
+    text = base64.b64encode(signature.signature).decode()
+    layer = Descriptor(
+        media_type=PAYLOAD,
+        digest=digest_bytes(signature.payload),
+        size=len(signature.payload),
+        annotations={SIGNATURE: text},
+    )
+    layers = [x for x in layers if x.annotations.get(SIGNATURE) != text] + [layer]
+    rootfs = {"type": "layers", "diff_ids": [x.digest for x in layers]}
+    config = msgspec.json.encode(
+        {"architecture": "", "os": "", "config": {}, "history": [], "rootfs": rootfs}
+    )
+    registry.push_blob(repository, layer, signature.payload)
+    of_config = Descriptor(media_type=_CONFIG, digest=digest_bytes(config), size=len(config))
+    registry.push_blob(repository, of_config, config)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST["oci"],
+        "config": msgspec.to_builtins(of_config),
+        "layers": [msgspec.to_builtins(x) for x in layers],
+    }
+    data = msgspec.json.encode(manifest)
+    registry.push_manifest(repository, _tag(digest), data, MANIFEST["oci"])
+
+
+def signatures_of(registry: Registry, repository: str, digest: str) -> tuple[Signature, ...]:
+    """Return the signatures of an image, unchecked; what has not the form of one is passed over."""
+    known = registry.find_manifest(repository, _tag(digest))
+    found = []
+    for layer in decode(known, Manifest, "the signatures").layers if known else ():
+        try:
+            text = base64.b64decode(layer.annotations.get(SIGNATURE, ""), validate=True)
+        except binascii.Error:
+            continue
+        if layer.media_type == PAYLOAD and text:
+            payload = registry.blob(repository, layer)
+            found.append(Signature(payload=payload, signature=text))
+    return tuple(found)
+
+
+def _tag(digest: str) -> str:
+    return digest.replace(":", "-") + ".sig"
+
+
+def _library() -> tuple[Any, Any, Any]:
+    try:
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+    except ImportError as error:
+        raise UsageError(
+            "signing needs the package 'cryptography'", hint="pip install 'cannery[sign]'"
+        ) from error
+    return hashes, serialization, ec
+
+
+class _Image(msgspec.Struct, frozen=True):
+    digest: str = msgspec.field(name="docker-manifest-digest")
+
+
+class _Critical(msgspec.Struct, frozen=True):
+    image: _Image
+    type_: str = msgspec.field(name="type")
+
+
+class _Payload(msgspec.Struct, frozen=True):
+    critical: _Critical
