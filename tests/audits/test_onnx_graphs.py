@@ -85,6 +85,38 @@ def new_trees(**changes: Any) -> onnx.NodeProto:
     return op("TreeEnsemble", ["x"], domain=ML, **{**attributes, **changes})
 
 
+def machines(**changes: Any) -> onnx.NodeProto:
+    """Return support vector machines for three classes, with changes."""
+    attributes: dict[str, Any] = {
+        "classlabels_ints": [0, 1, 2], "vectors_per_class": [2, 1, 1], "rho": [0.1, 0.2, 0.3],
+        "support_vectors": [0.5] * 12, "coefficients": [1.0] * 8, "kernel_type": "RBF",
+    }  # fmt: skip
+    return op("SVMClassifier", ["x"], ["y", "p"], domain=ML, **{**attributes, **changes})
+
+
+def machine(**changes: Any) -> onnx.NodeProto:
+    """Return a support vector machine for a number, with changes."""
+    attributes = {
+        "n_supports": 2,
+        "coefficients": [1.0] * 2,
+        "support_vectors": [0.5] * 6,
+        "rho": [0.1],
+    }
+    return op("SVMRegressor", ["x"], domain=ML, **{**attributes, **changes})
+
+
+def linear(**changes: Any) -> onnx.NodeProto:
+    """Return a linear classifier, with changes."""
+    attributes = {"coefficients": [1.0] * 6, "intercepts": [0.0] * 2, "classlabels_ints": [0, 1]}
+    return op("LinearClassifier", ["x"], ["y", "p"], domain=ML, **{**attributes, **changes})
+
+
+def line(**changes: Any) -> onnx.NodeProto:
+    """Return a linear regressor, with changes."""
+    attributes = {"coefficients": [1.0] * 6, "intercepts": [0.0] * 2, "targets": 2}
+    return op("LinearRegressor", ["x"], domain=ML, **{**attributes, **changes})
+
+
 HONEST = {
     "identity": graph(op("Identity", ["x"])),
     "scaling": graph(
@@ -111,6 +143,11 @@ HONEST = {
         op("ReduceSum", ["g", "ax"], ["s"], keepdims=1), op("Squeeze", ["s", "ax"], ["q"]),
         op("Gather", ["t", "i"]),
         constants=(constant("k", [2]), constant("t", np.ones((9000, 300)), "f8"), constant("ax", [1])),
+    ),
+    "machines": graph(machines(), machine(), edit=lambda m: m.graph.node[1].output.__setitem__(0, "z")),
+    "lines": graph(linear(), line(), edit=lambda m: m.graph.node[1].output.__setitem__(0, "z")),
+    "a product": graph(
+        op("MatMul", ["x", "m"]), constants=(constant("m", np.ones((3, 9000)), "f8"),)
     ),
     "encoder": graph(
         op("Cast", ["x"], ["i"], to=TensorProto.INT64),
@@ -218,7 +255,51 @@ def looping(*nodes: onnx.NodeProto, turns: int = 3, result: str = "r", edit: Any
     )
 
 
+WEIGHTS: dict[str, bytes] = {
+    "machines of fewer factors": graph(machines(coefficients=[1.0] * 7)),
+    "machines of fewer numbers": graph(machines(support_vectors=[0.5] * 11)),
+    "machines of other columns": graph(machines(support_vectors=[0.5] * 8)),
+    "machines of fewer labels": graph(machines(classlabels_ints=[0, 1])),
+    "machines of fewer offsets": graph(machines(rho=[0.1])),
+    "machines of fewer probabilities": graph(machines(prob_a=[0.1], prob_b=[0.1])),
+    "machines of vectors below none": graph(machines(vectors_per_class=[2, 3, -1])),
+    "machine of fewer factors": graph(machine(coefficients=[1.0])),
+    "machine of more vectors": graph(machine(n_supports=1 << 40)),
+    "machine of vectors below none": graph(machine(n_supports=-1)),
+    "machine of more offsets": graph(machine(rho=[0.1, 0.2])),
+    "classifier of fewer factors": graph(linear(coefficients=[1.0] * 5)),
+    "classifier of fewer labels": graph(linear(classlabels_ints=[0])),
+    "classifier of more intercepts": graph(linear(intercepts=[0.0] * 3)),
+    "regressor of fewer factors": graph(line(coefficients=[1.0] * 3)),
+    "regressor of more targets": graph(line(targets=1 << 40)),
+    "regressor of fewer intercepts": graph(line(intercepts=[0.0])),
+}
+
+
+def products(count: int) -> bytes:
+    """Return a model of small tensors that are multiplied so many times."""
+    nodes = [op("MatMul", ["m", "m"], [f"a{i}"]) for i in range(count)]
+    return graph(
+        *nodes, op("Identity", ["a0"]), constants=(constant("m", np.ones((900, 900)), "f8"),)
+    )
+
+
+def twofold(model: onnx.ModelProto) -> None:
+    """Let a constant have its items twice, as bytes and as a list."""
+    model.graph.initializer[0].double_data.append(7.0)
+
+
 HOSTILE: dict[str, bytes] = {
+    **WEIGHTS,
+    "products without end": products(120),
+    "products in a loop": looping(
+        *(op("MatMul", ["w", "w"], [f"w{i}"]) for i in range(9)), op("Neg", ["s"], ["r"]), turns=256,
+        edit=lambda g: g.initializer.append(constant("w", np.ones((900, 900)), "f8")),
+    ),
+    "constant given twice": graph(
+        op("Add", ["x", "c"]), constants=(constant("c", [1.0], "f8"),), edit=twofold
+    ),
+    "loop of one input": graph(op("Loop", ["n"], ["y"], body=body())),
     "loop of many turns": looping(op("Neg", ["s"], ["r"]), turns=10**6),
     "loop that grows": looping(op("Concat", ["s", "s"], ["r"], axis=1)),
     "loop that reaches out": looping(op("Add", ["s", "x"], ["r"])),

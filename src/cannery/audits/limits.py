@@ -33,3 +33,5 @@ class Limits:
     """Bytes of an ONNX file."""
     elements: int = 1 << 24
     """Elements that one row, or a constant, may make of a tensor."""
+    multiplications: int = 1 << 36
+    """Multiplications that a graph may take for one row: about ten seconds of one core."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from cannery.audits.effort import multiplications
 from cannery.audits.ensembles import ensemble_problem
 from cannery.audits.extents import UNKNOWN, Call, Extent, UnboundedError, extents, of_shape
 from cannery.audits.ledger import Ledger, remedy_for
 from cannery.audits.opcodes import Data
 from cannery.audits.operators import HIGHEST_IR, HIGHEST_OPSET, LOOPS, LOWEST_IR, is_listed
+from cannery.audits.weights import weights_problem
 
 _WIDTHS = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 8: 0, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 14: 8}
 _WIDTHS |= {15: 16, 16: 2}
@@ -55,6 +57,8 @@ class _Graph:
         self.known: dict[str, Extent] = {}
         self.made = 0
         """Elements of all large tensors together."""
+        self.effort = 0
+        """Multiplications for one row."""
         self.within = False
         """Whether this is the body of a loop."""
 
@@ -132,9 +136,9 @@ class _Graph:
         if tensor.HasField("raw_data") and width:
             held, expected = len(tensor.raw_data), count * width
         else:
-            held = sum(len(getattr(tensor, f"{kind}_data")) for kind in _LISTS)
+            held = _lists(tensor)
             expected = count * (2 if tensor.data_type in (14, 15) else 1)
-        if held != expected:
+        if held != expected or (tensor.HasField("raw_data") and _lists(tensor)):
             self.refuse("hostile-tensor", f"{what} says it has {expected} items and has {held}")
             return UNKNOWN
         return of_shape(shape, self._values(tensor, count))
@@ -186,8 +190,7 @@ class _Graph:
             self.review("unknown-operator", f"{what} uses operator '{label}'", label)
         else:
             call = Call(operator, inputs, _constant(attributes), len(outputs))
-            if operator.startswith("TreeEnsemble"):
-                self._check_trees(operator, attributes, inputs, what)
+            self._check_indices(operator, attributes, inputs, what)
             for output, extent in zip(outputs, self._extents(call, what, label), strict=False):
                 self._define(output, extent)
         for output in outputs:
@@ -206,6 +209,8 @@ class _Graph:
             return False
         if (len(body.input), len(body.output)) != (len(states) + 2, len(states) + 1):
             return False
+        if len(node.input) < 2:
+            return False
         turns, _, *before = self._inputs(node, what)
         if turns.values is None or len(turns.values) != 1 or not 0 < turns.values[0] <= _TURNS:
             return False
@@ -214,7 +219,8 @@ class _Graph:
         for value, extent in zip(body.input, (of_shape(()), of_shape(()), *before), strict=True):
             inner._define(value.name, Extent(extent.shape, extent.elements))
         inner._check_content()
-        self.made += inner.made
+        self.made += inner.made * int(turns.values[0])
+        self._take_time(inner.effort * int(turns.values[0]))
         after = [inner.known.get(value.name, UNKNOWN) for value in body.output[1:]]
         if any(a.shape is None or a.shape != b.shape for a, b in zip(after, before, strict=True)):
             self.refuse("loop", f"{what} is a Loop whose states may change their shape")
@@ -230,13 +236,22 @@ class _Graph:
             found.append(self.known.get(name, of_shape(())))
         return tuple(found)
 
-    def _check_trees(
+    def _check_indices(
         self, operator: str, attributes: dict[str, Any], inputs: tuple[Extent, ...], what: str
     ) -> None:
         shape = inputs[0].shape if inputs else None
         width = shape[1] if shape is not None and len(shape) == 2 else None
-        if problem := ensemble_problem(operator, attributes, width):
-            self.refuse("hostile-trees", f"{what}: {problem}")
+        if operator.startswith("TreeEnsemble"):
+            if problem := ensemble_problem(operator, attributes, width):
+                self.refuse("hostile-trees", f"{what}: {problem}")
+        elif problem := weights_problem(operator, attributes, width):
+            self.refuse("hostile-tensor", f"{what}: {problem}")
+
+    def _take_time(self, multiplications: int) -> None:
+        before, limit = self.effort, self.ledger.limits.multiplications
+        self.effort += multiplications
+        if before <= limit < self.effort:
+            self.refuse("slow-graph", f"one row takes more than {limit:.3g} multiplications")
 
     def _extents(self, call: Call, what: str, label: str) -> list[Extent]:
         limit = self.ledger.limits.elements
@@ -245,6 +260,8 @@ class _Graph:
         except (UnboundedError, ArithmeticError, TypeError, IndexError, ValueError) as error:
             self.review("unbounded-size", f"how much {what} makes is not known: {error}", label)
             return [UNKNOWN] * call.outputs
+        if found:
+            self._take_time(multiplications(call, found[0]))
         largest = max((extent.elements for extent in found), default=0)
         exact = all(each.shape is not None for each in (*call.inputs, *found))
         if largest > limit and (exact or all(i.elements <= limit // 64 for i in call.inputs)):
@@ -258,6 +275,11 @@ class _Graph:
             self.refuse("tensor-bomb", "the nodes of the graph together make too many elements")
             self.made = 0
         return [Extent(e.shape, min(e.elements, limit), e.values) for e in found]
+
+
+def _lists(tensor: Any) -> int:
+    """Return how many items a constant has in lists of numbers or texts."""
+    return sum(len(getattr(tensor, f"{kind}_data")) for kind in _LISTS)
 
 
 def _declared(value: Any) -> Extent:

@@ -82,7 +82,10 @@ FAMILIES = (
         title="More than a machine can hold",
         why="The file would take memory or time without end where it is opened.",
         remedy=_REFUSE,
-        rules=("bomb", "exhausted", "loop", "tensor-bomb", "too-many-findings", "unbounded-size"),
+        rules=(
+            "bomb", "exhausted", "loop", "slow-graph", "tensor-bomb", "too-many-findings",
+            "unbounded-size",
+        ),
     ),
     Family(
         title="Numbers that native code would follow out of bounds",
