@@ -203,6 +203,9 @@ def broken_zips() -> Iterator[Case]:
         lambda m: zipped(("model.pkl", evil(m))).replace(b"model.pkl", b"model.txt", 1),
     )
     yield "zip-flags", lambda m: edited(zipped(("model.pkl", evil(m))), 6, "<H", 1)
+    yield "zip-flags", lambda m: edited(
+        edited(zipped(("model.pkl", evil(m))), 6, "<H", 1), -22 - 55 + 8, "<H", 1
+    )  # fmt: skip
     yield "zip-method", lambda m: edited(zipped(("model.pkl", evil(m))), 8, "<H", 8)
     yield "zip-size", lambda m: edited(zipped(("model.pkl", evil(m))), 22, "<I", 3)
     yield "zip-count", lambda m: edited(zipped(("a", HONEST), ("b", evil(m))), -12, "<H", 1)

@@ -24,6 +24,11 @@ _OTHER_NAME = 0x7075
 """Extra fields: sizes past 4 GB, and a name that some readers prefer."""
 _FAR_END = 56 + 20
 """Bytes of the end of an archive past 4 GB, and of what locates it."""
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, OverflowError, RuntimeError,
+    ValueError,
+)  # fmt: skip
+"""What zipfile raises on damaged archives (RuntimeError: encrypted, or a method that it lacks)."""
 
 
 class BadArchiveError(Exception):
@@ -38,7 +43,7 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(io.BufferedReader(Window(data)))
             infos = self._zip.infolist()
-        except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError) as error:
+        except _BROKEN as error:
             raise BadArchiveError(f"not a zip archive: {error}") from error
         if len(infos) > ledger.limits.members:
             raise BadArchiveError(f"{len(infos)} members; at most {ledger.limits.members} are read")
@@ -78,7 +83,7 @@ class Archive:
             with self._zip.open(info) as stream:
                 while block := stream.read(CHUNK):
                     yield block
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        except _BROKEN as error:
             raise BadArchiveError(f"member '{info.filename[:80]}' is broken: {error}") from error
 
     def _refuse(self, rule: str, message: str) -> None:

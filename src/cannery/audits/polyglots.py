@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 
 from cannery.audits.facts import Facts
@@ -50,5 +51,5 @@ def _ends_as_zip(data: Data) -> bool:
     try:
         with zipfile.ZipFile(io.BufferedReader(Window(data))) as archive:
             return bool(archive.namelist())
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+    except (zipfile.BadZipFile, struct.error, OverflowError, RuntimeError, ValueError):
         return False

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -142,7 +143,7 @@ def _zip(data: Data, label: str) -> Format:
     try:
         with zipfile.ZipFile(Window(data)) as archive:
             names = set(archive.namelist())
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, struct.error, OverflowError, RuntimeError, ValueError) as error:
         raise _truncated(label, "a zip archive (skops?)") from error
     if "schema.json" in names:
         return "skops"

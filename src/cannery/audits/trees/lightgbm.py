@@ -5,6 +5,7 @@ https://github.com/microsoft/LightGBM/blob/master/src/boosting/gbdt_model_text.c
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -71,7 +72,7 @@ def _blocks(text: bytes, start: int, header: Fields) -> list[bytes]:
         raise BadModelError("the model has no end: was it cut short?")
     if b"tree_sizes" not in header:  # the first versions
         marks = [found.start() for found in re.finditer(rb"^Tree=", text[:end], re.MULTILINE)]
-        return [text[a:b] for a, b in zip(marks, [*marks[1:], end], strict=True)]
+        return [text[a:b] for a, b in itertools.pairwise([*marks, end])]
     sizes = _list(header, b"tree_sizes", "the sizes of trees")
     if not len(sizes):
         return []
