@@ -16,7 +16,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import OneClassSVM
@@ -154,6 +154,18 @@ def test_what_onnx_can_not_hold_falls_back_to_skops(tmp_path: Path, numbers: np.
     assert any(r.startswith("scikit-learn==") for r in found.artifact.requirements)
     assert found.parity is not None
     assert (found.parity.runtime, found.parity.equal) == ("skops", True)
+
+
+def test_nearest_neighbours_become_a_graph(tmp_path: Path, numbers: np.ndarray) -> None:
+    """Rows that the order of the search decides are compared with nothing, and the certificate says so."""
+    inner = make_pipeline(StandardScaler(), KNeighborsClassifier())
+    for model in (inner, LocalOutlierFactor(novelty=True)):
+        model.fit(numbers, numbers[:, 0] > 0)
+        found = convert(cleared_pickle(tmp_path / "m.pkl", model), sample=table_of(numbers))
+        assert found.artifact.runtime == "onnx", found.notes
+        assert found.parity is not None
+        assert found.parity.equal
+        assert any("equally far" in reason for reason in found.parity.refused)
 
 
 def test_a_runtime_that_is_forced_is_taken_or_fails(tmp_path: Path, numbers: np.ndarray) -> None:

@@ -68,7 +68,7 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     worst: dict[str, Any] | None = None
     """The record with the largest difference, with both answers."""
     refused: tuple[str, ...] = ()
-    """What the original refuses and the schema therefore refuses too."""
+    """What the original refuses, and the schema therefore too; and what it leaves to chance."""
 
     @property
     def rows(self) -> int:

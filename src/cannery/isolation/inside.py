@@ -20,6 +20,7 @@ from cannery.isolation import messages as m
 from cannery.isolation.describing import describe
 from cannery.isolation.hugging import hug
 from cannery.isolation.opening import open_bytes, untrusted_types
+from cannery.isolation.ties import is_tied
 from cannery.serving.boosters import as_estimator
 from cannery.serving.estimators import (
     EstimatorScorer,
@@ -29,6 +30,8 @@ from cannery.serving.estimators import (
     table_of,
 )
 from cannery.signatures import Batch, Feature, Output, Raw, Signature
+
+_TIED = "the model leaves it to its search which of several points, equally far, are the nearest"
 
 
 class Model:
@@ -54,6 +57,8 @@ class Model:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
+                if is_tied(self.estimator, table):
+                    raise ConversionError(_TIED)
                 return self._asked(table)
         except (CanneryError, MemoryError):
             raise

@@ -108,6 +108,13 @@ def _space(emitter: Emitter, estimator: Any) -> _Space:
     return _Space(points=dense(fitted), power=power, exact=exact)
 
 
+def _visited(estimator: Any) -> NDArray[np.int64]:
+    """Return the points' positions in the order in which the search visits them where all are equally far."""
+    if estimator._fit_method == "brute":
+        return np.arange(len(dense(estimator._fit_X)))
+    return np.asarray(estimator._tree.get_arrays()[1], dtype=np.int64)
+
+
 def _check_ties(
     emitter: Emitter, estimator: Any, space: _Space, count: int, answers: Numbers
 ) -> None:
@@ -138,10 +145,12 @@ def nearest(
     """Return distances and positions, [N, count], of the nearest points; `answers` [points, k]."""
     graph, space = emitter.graph, _space(emitter, estimator)
     _check_ties(emitter, estimator, space, count, answers)
+    order = _visited(estimator)
+    space = replace(space, points=space.points[order])
     reduced = space.reduced(graph, materialise(graph, block))
     many = graph.constant(np.array([count], dtype=np.int64))
     values, places = graph.nodes("TopK", [reduced, many], 2, axis=1, largest=0, sorted=1)
-    return space.rooted(graph, values), places
+    return space.rooted(graph, values), graph.node("Gather", [graph.constant(order), places])
 
 
 def _by_distance(graph: Graph, distances: str, inside: str | None = None) -> str:
