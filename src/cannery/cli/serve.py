@@ -20,8 +20,13 @@ from cannery.errors import UsageError
     type=click.IntRange(0, 65535),
     help="Port to listen on [default: 8080, or PORT].",
 )
+@click.option(
+    "--watch",
+    type=click.IntRange(1, 86_400),
+    help="Look every so many seconds whether CAN|URI is another can by now, and swap it in.",
+)
 @click.option("--host", help="Address to listen on [default: 127.0.0.1, or HOST].")
-def command(can: str, port: int | None, host: str | None) -> int:
+def command(can: str, port: int | None, host: str | None, watch: int | None) -> int:
     """Serve a can on this machine, as the image does.
 
     CAN is a folder, or what MODEL_URI takes: models:/name@alias, oci://registry/repository:tag.
@@ -33,11 +38,16 @@ def command(can: str, port: int | None, host: str | None) -> int:
     # The image's own cache lies in /tmp, which is shared here.
     env = {"HOST": "127.0.0.1", "CANNERY_CACHE": str(cache_folder("pulled")), **os.environ}
     env.update({"PORT": str(port)} if port is not None else {}, **({"HOST": host} if host else {}))
+    env.update({"WATCH": str(watch)} if watch else {})
     settings = settings_of(env)
-    folder = Path(can) if Path(can).is_dir() else fetch(can, settings.cache, env)
+
+    def find() -> Path:
+        return Path(can) if Path(can).is_dir() else fetch(can, settings.cache, env)
+
+    folder = find()
     if not (folder / "can.json").is_file():
         raise UsageError(
             f"'{can}' is no can", hint=f"pack it first: cannery pack {can} -o NAME.can"
         )
     open_can(folder)
-    return serve(folder, settings)
+    return serve(folder, settings, find)

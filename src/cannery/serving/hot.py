@@ -86,7 +86,7 @@ class HotProtocol(Protocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._turn = Turn.of(self.app)
+        self._turn: Turn | None = None
         self._within = False
         self.idle_since: float | None = None
         """When the last answer of the short cut was given, where nothing came since."""
@@ -94,7 +94,7 @@ class HotProtocol(Protocol):
     def data_received(self, data: bytes) -> None:
         """Read what came; a head that was read before, byte for byte, need not be read again."""
         self.idle_since = None
-        turn = self._turn
+        turn = self._turn = Turn.of(self.app)
         cycle = self.cycle
         between = not self._within and (cycle is None or cycle.response_complete)
         if turn is None or not between:
@@ -202,22 +202,25 @@ class Turn:
         self._operation = operation
         self._asked: list[Asked] = []
         self._sweeping = False
-        self._schema = app.desk.service.schema
+        self._scoring = app.scoring
+        self._schema = app.scoring.service.schema
+        self._model = app.model
         self._dated: list[tuple[bytes, bytes]] | None = None
         self._prefix = b""
-        plain = app.head(Response(body=b""), b"", {})
+        plain = app.head(Response(body=b""), b"", {}, app.model)
         self._suffix = b"".join(b"%s: %s\r\n" % pair for pair in plain[3:]) + b"\r\n"
 
     @classmethod
     def of(cls, app: Any) -> Turn | None:
         """Return the turn that all connections of an application share; None where it has no short cut."""
+        if (turn := getattr(app, "turn", None)) is not None:
+            return turn  # type: ignore[no-any-return]
         if not isinstance(app, Application) or not app.scoring.quick:
             return None
         operation = app.routes.get(PATH, {}).get("POST")
         if app.gate.token or app.gate.origins or not isinstance(operation, Operation):
             return None
-        if app.turn is None:
-            app.turn = cls(app, operation)
+        app.turn = cls(app, operation)
         return app.turn
 
     def add(self, asked: Asked) -> None:
@@ -260,7 +263,7 @@ class Turn:
             batch = self._schema.packed(numbers, strings)
             if batch is None:
                 return False
-            answer = self._app.scoring.score(batch)
+            answer = self._scoring.score(batch)
         except (SchemaError, ProofError):
             return False
         except Exception as error:
@@ -275,7 +278,7 @@ class Turn:
         """Answer a request that is not plain."""
         request = request_of(one.headers, one.body, "")
         try:
-            response = self._app.scoring.respond_now(self._operation, request)
+            response = self._scoring.respond_now(self._operation, request)
         except Exception as error:
             response = broken(error)
         self._respond(one, response)
@@ -319,7 +322,10 @@ class Turn:
         lines = [
             STATUS_LINE[response.status],
             *(b"%s: %s\r\n" % pair for pair in one.protocol.server_state.default_headers),
-            *(b"%s: %s\r\n" % pair for pair in self._app.head(response, identity, one.headers)),
+            *(
+                b"%s: %s\r\n" % pair
+                for pair in self._app.head(response, identity, one.headers, self._model)
+            ),
             b"\r\n" if one.keep_alive else _closing(b"\r\n"),
             response.body,
         ]

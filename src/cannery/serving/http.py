@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 Send = Callable[[Message], Awaitable[None]]
 
+ModelHeaders = tuple[tuple[bytes, bytes], ...]
+"""Which model answered, as headers."""
+
 PATIENCE = 60.0
 """Seconds in which a body must be here whole: callers who dawdle would take every connection."""
 CLOSE: Headers = (("connection", "close"),)
@@ -55,17 +58,21 @@ class Application:
     ) -> None:
         """Take the route table, who scores, and the limits of a body, in bytes and in seconds."""
         self.desk = desk
-        self.scoring = scoring
-        self.routes = routes
-        self.turn: Turn | None = None
         self.gate = gate or Gate()
         self._patience = patience
         self._budget = Budget(max_body)
         self._numbers = count(randbits(120))
-        manifest = desk.service.manifest
-        self._headers = (
-            (b"x-model-version", _header(manifest.version)),
-            (b"x-model-digest", _header(desk.service.digest)),
+        self.adopt(routes, scoring)
+
+    def adopt(self, routes: Routes, scoring: Scoring) -> None:
+        """Answer by these from the next request on; what is in flight ends with what it began."""
+        self.routes = routes
+        self.scoring = scoring
+        self.turn: Turn | None = None
+        service = scoring.service
+        self.model: ModelHeaders = (
+            (b"x-model-version", _header(service.manifest.version)),
+            (b"x-model-digest", _header(service.digest)),
         )
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -77,11 +84,13 @@ class Application:
         metrics = self.desk.metrics
         metrics.tally.in_flight += 1
         route, status = "other", 499
+        model = self.model
         identity = self.identity(headers.get(b"x-request-id"))
         try:
             route, response = await self._respond(scope, headers, receive)
             status = response.status
-            await self._send(self.head(response, identity, headers), response.body, status, send)
+            head = self.head(response, identity, headers, model)
+            await self._send(head, response.body, status, send)
             metrics.tally.rows += response.rows
         except Gone:
             pass
@@ -100,15 +109,19 @@ class Application:
         return b"%032x" % next(self._numbers)
 
     def head(
-        self, response: Response, identity: bytes, headers: Mapping[bytes, bytes]
+        self,
+        response: Response,
+        identity: bytes,
+        headers: Mapping[bytes, bytes],
+        model: ModelHeaders,
     ) -> list[tuple[bytes, bytes]]:
-        """Return the headers of a response to a request with these `headers`."""
+        """Return the headers of a response to a request with these `headers`, by this model."""
         length = [(b"content-length", b"%d" % len(response.body))] if response.status != 204 else []
         return [
             (b"content-type", response.content_type.encode()),
             *length,
             (b"x-request-id", identity),
-            *self._headers,
+            *model,
             *((name.encode(), value.encode()) for name, value in response.headers),
             *((name.encode(), value.encode()) for name, value in self.gate.shared(headers)),
         ]
@@ -142,7 +155,7 @@ class Application:
         """Return the route (`other` where there is none) and the response."""
         path: str = scope["path"]
         method: str = scope["method"]
-        methods = self.routes.get(path)
+        methods, scoring = self.routes.get(path), self.scoring
         route = path if methods else "other"
         if refused := self.gate.refuse(path, method, headers):
             return route, refused
@@ -157,7 +170,8 @@ class Application:
             try:
                 body = await held.read(headers, receive, self._patience)
                 query = scope.get("query_string", b"").decode("latin-1")
-                return path, await self._handle(handler, request_of(headers, body, query), held)
+                request = request_of(headers, body, query)
+                return path, await self._handle(handler, request, scoring, held)
             except TooLarge:
                 limit = self._budget.limit
                 message = f"the body is longer than {limit} bytes; send fewer records at a time"
@@ -169,7 +183,9 @@ class Application:
                 message = f"the body was not here within {self._patience:g} s"
                 return path, error_response(408, message, headers=CLOSE)
 
-    async def _handle(self, handler: Handler, request: Request, held: Held) -> Response:
+    async def _handle(
+        self, handler: Handler, request: Request, scoring: Scoring, held: Held
+    ) -> Response:
         """Call the handler; what it raises becomes a 500 without the payload."""
         try:
             if not isinstance(handler, Operation):
@@ -178,12 +194,12 @@ class Application:
                 return refused
             if request.encoding == "gzip":
                 try:
-                    body = await self.scoring.aside(unpacked, request.body, self._budget.limit)
+                    body = await scoring.aside(unpacked, request.body, self._budget.limit)
                 except SchemaError as error:
                     return handler.refuse(error)
                 held.grow(len(body))
                 request = replace(request, body=body)
-            return await self.scoring.respond(handler, request)
+            return await scoring.respond(handler, request)
         except (TooLarge, Crowded):
             raise
         except Exception as error:

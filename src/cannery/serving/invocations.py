@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -122,6 +120,9 @@ def records_of_csv(body: bytes, signature: Signature) -> list[Record]:
     An empty cell is null where its field may be null (else empty text); cells that are no number
     stay as they are, so that the schema names them.
     """
+    import csv  # only for those who send it
+    import io
+
     known = {f.name: f for f in signature.features}
     try:
         text = body.decode("utf-8-sig")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -147,6 +146,8 @@ def _suggest(name: Any, known: dict[str, Feature], record: Mapping[str, Any]) ->
     missing = [k for k in known if k not in record]
     if not isinstance(name, str) or len(name) > 60 or len(missing) > 500:
         return ""
+    import difflib  # only where something is wrong
+
     close = difflib.get_close_matches(name, missing, n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
 

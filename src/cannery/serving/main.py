@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -43,8 +44,10 @@ def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
         return 0
 
 
-def serve(can: Path, settings: Settings) -> int:
+def serve(can: Path, settings: Settings, find: Callable[[], Path] | None = None) -> int:
     """Load the can, check its canary, then listen until SIGTERM or SIGINT; return the exit status.
+
+    `find` says, while it serves, which can it should be by now.
 
     Raises CanError or ProofError when the can must not be served, UsageError when the address
     can't be had.
@@ -58,7 +61,7 @@ def serve(can: Path, settings: Settings) -> int:
     listener = bind(settings.host, settings.port)
     count = settings.workers or _fitting(can)
     if count == 1:
-        return run(open_service(can, threads=settings.threads), settings, listener)
+        return run(open_service(can, threads=settings.threads), settings, listener, find=find)
     from cannery.serving.boards import Board
 
     board = Board(count)
@@ -66,7 +69,7 @@ def serve(can: Path, settings: Settings) -> int:
     def work(slot: int) -> int:
         try:
             service = open_service(can, threads=settings.threads)
-            return run(service, settings, listener, board=board, slot=slot)
+            return run(service, settings, listener, find=find, board=board, slot=slot)
         except CanneryError as error:
             sys.stderr.write(f"error: {error.message}\n")
             return 1 if isinstance(error, RefusedError) else 2
@@ -98,7 +101,7 @@ def _fitting(can: Path) -> int:
 
 
 def _serve(settings: Settings, env: Mapping[str, str]) -> int:
-    return serve(_can(settings, env), settings)
+    return serve(_can(settings, env), settings, partial(_can, settings, env))
 
 
 def _smoke(settings: Settings, env: Mapping[str, str]) -> int:

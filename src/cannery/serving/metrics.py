@@ -52,11 +52,14 @@ class Tally(msgspec.Struct):
     in_flight: int = 0
     rows: int = 0
     canary: bool | None = None
+    swaps: dict[str, int] = {}
+    """Candidates that a watch found, by what became of them."""
 
     def add(self, other: Tally) -> None:
         """Add what another process counted."""
         _sum(self.requests, other.requests)
         _sum(self.refusals, other.refusals)
+        _sum(self.swaps, other.swaps)
         for name, counts in other.labels.items():
             _sum(self.labels.setdefault(name, {}), counts)
         for mine, theirs in ((self.latency, other.latency), (self.values, other.values)):
@@ -85,15 +88,22 @@ class Metrics:
 
         With siblings, `slot` is the place on their board; what a predecessor counted there is counted on.
         """
-        self._info = dict(info)
+        self._pending: list[Answer] = []
+        self._kept = 0
+        self.tally = Tally()
+        self.describe(info, outputs)
         self._started = started
-        self._outputs = outputs
         self._board = board
         self._slot = slot
         self.tally = self._of(slot) or Tally()
         self.tally.in_flight = 0
-        self._pending: list[Answer] = []
-        self._kept = 0
+
+    def describe(self, info: Mapping[str, str], outputs: tuple[Output, ...]) -> None:
+        """Take the labels of the model and what it answers; what another answered before is counted first."""
+        if self._pending:
+            self._look()
+        self._info = dict(info)
+        self._outputs = outputs
 
     def observe(self, method: str, path: str, code: int, seconds: float) -> None:
         """Count one finished request; `path` is a route, never what a caller made up."""
@@ -208,6 +218,10 @@ def kind_of(issue: Issue) -> str:
 
 
 def _about_answers(tally: Tally) -> Iterator[str]:
+    name = "cannery_candidates_total"
+    yield from _head(name, "counter", "Further cans that a watch found.")
+    for result, count in sorted(tally.swaps.items()):
+        yield f"{name}{_labels({'result': result})} {count}"
     name = "cannery_validation_errors_total"
     yield from _head(name, "counter", "What was wrong with requests.")
     for kind, count in sorted(tally.refusals.items()):

@@ -44,6 +44,11 @@ class Desk:
         self._clock = clock
         self._health: tuple[float, Health] | None = None
 
+    def take(self, service: Service) -> None:
+        """Speak of this service from now on."""
+        self.service = service
+        self._health = None
+
     def drain(self) -> None:
         """Answer from now on that no further requests should come."""
         self.draining = True

@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -21,6 +22,7 @@ from cannery.serving.routes import Desk, routes_of
 from cannery.serving.scoring import Scoring, is_quick
 from cannery.serving.service import Service
 from cannery.serving.settings import Settings
+from cannery.serving.watches import Find, Watch
 
 CONNECTIONS = 1000
 """At once; one more is answered 503. Below the usual limit of 1024 open files."""
@@ -88,25 +90,41 @@ def application(
     service: Service, settings: Settings, board: Board | None = None, slot: int = 0
 ) -> Application:
     """Return the ASGI application of a service; with siblings, its slot on their board."""
-    manifest = service.manifest
-    info = {"name": manifest.name, "version": manifest.version, "digest": service.digest}
-    info["runtime"] = manifest.runtime
-    metrics = Metrics(info, time.time(), manifest.signature.outputs, board=board, slot=slot)
+    outputs = service.manifest.signature.outputs
+    metrics = Metrics(_info(service), time.time(), outputs, board=board, slot=slot)
     metrics.tally.canary = True  # the service was opened, so the canary came out right
     desk = Desk(service, metrics)
-    scoring = Scoring(
+    return Application(
+        desk,
+        routes_of(desk, settings.aliases),
+        _scoring(service, metrics, settings),
+        max_body=settings.max_body,
+        gate=settings.gate,
+    )
+
+
+def adopt(app: Application, service: Service, settings: Settings) -> None:
+    """Answer by this service from now on: it was opened, so its canary came out right."""
+    metrics = app.desk.metrics
+    metrics.describe(_info(service), service.manifest.signature.outputs)
+    metrics.tally.canary = True
+    app.desk.take(service)
+    app.adopt(routes_of(app.desk, settings.aliases), _scoring(service, metrics, settings))
+
+
+def _info(service: Service) -> dict[str, str]:
+    manifest = service.manifest
+    about = {"name": manifest.name, "version": manifest.version, "digest": service.digest}
+    return {**about, "runtime": manifest.runtime}
+
+
+def _scoring(service: Service, metrics: Metrics, settings: Settings) -> Scoring:
+    return Scoring(
         service,
         metrics,
         quick=is_quick(service),
         waiting=settings.queue,
         deadline=settings.deadline,
-    )
-    return Application(
-        desk,
-        routes_of(desk, settings.aliases),
-        scoring,
-        max_body=settings.max_body,
-        gate=settings.gate,
     )
 
 
@@ -115,10 +133,14 @@ def run(
     settings: Settings,
     listener: socket.socket,
     *,
+    find: Find | None = None,
     board: Board | None = None,
     slot: int = 0,
 ) -> int:
-    """Serve until a signal comes and what was in flight is answered; return the exit status."""
+    """Serve until a signal comes and what was in flight is answered; return the exit status.
+
+    `find` is asked for another can while it serves, where the settings say so.
+    """
     app = application(service, settings, board, slot)
     config = uvicorn.Config(
         app,
@@ -146,7 +168,16 @@ def run(
         raise UsageError(f"TLS_CERT and TLS_KEY are no certificate and its key: {error}") from error
     url = f"{'https' if config.is_ssl else 'http'}://{place}"
     _log.info("serving %s %s (%s) on %s", manifest.name, manifest.version, service.digest, url)
-    server = _Server(config, app.desk.drain, app.desk.metrics.publish)
+    watch = None
+    if find is not None and settings.watch:
+        watch = Watch(app, settings, find, partial(adopt, app, settings=settings))
+
+    def tick() -> None:
+        app.desk.metrics.publish()
+        if watch is not None:
+            watch.tick()
+
+    server = _Server(config, app.desk.drain, tick)
     server.run(sockets=[listener])
     app.scoring.close()
     _log.info("stopped")

@@ -36,6 +36,8 @@ class Settings:
     """`THREADS`: of ONNX Runtime in each process."""
     max_body: int = 16 << 20
     """`MAX_BODY`: bytes of the longest request body."""
+    watch: int = 0
+    """`WATCH`: seconds between two looks whether `MODEL_URI` names another can; 0 is never."""
     queue: int = 512
     """`QUEUE`: requests that may wait for a slow model; one more is answered 503."""
     deadline: int = 30
@@ -75,6 +77,7 @@ def settings_of(env: Mapping[str, str]) -> Settings:
         workers=0 if automatic else _whole(env, "WORKERS", default.workers, 1, 64),
         threads=_whole(env, "THREADS", default.threads, 1, 256),
         max_body=_whole(env, "MAX_BODY", default.max_body, 1024, 1 << 30),
+        watch=_whole(env, "WATCH", default.watch, 0, 86_400),
         queue=_whole(env, "QUEUE", default.queue, 1, 100_000),
         deadline=_whole(env, "TIMEOUT", default.deadline, 1, 3600),
         gate=_gate(env, aliases),

@@ -1,0 +1,70 @@
+"""Look now and then which can it should be by now, and swap it in without dropping a request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from cannery.blobs import digest_bytes
+from cannery.cans.open import MANIFEST
+from cannery.errors import CanneryError
+from cannery.serving.http import Application
+from cannery.serving.service import Service, open_service
+from cannery.serving.settings import Settings
+
+Find = Callable[[], Path]
+"""Return the folder of the can that should be served; verified where it had to be pulled."""
+
+_log = logging.getLogger(__name__)
+
+
+class Watch:
+    """Compares the can that is served with the one that should be."""
+
+    def __init__(
+        self,
+        app: Application,
+        settings: Settings,
+        find: Find,
+        adopt: Callable[[Service], None],
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._find = find
+        self._adopt = adopt
+        self._refused = ""
+        self._left = settings.watch
+        self._looking: asyncio.Task[None] | None = None
+
+    def tick(self) -> None:
+        """Pass a second; look when it is time, unless the last look still lasts."""
+        self._left -= 1
+        if self._left <= 0 and (self._looking is None or self._looking.done()):
+            self._left = self._settings.watch
+            self._looking = asyncio.get_running_loop().create_task(self.look())
+
+    async def look(self) -> None:
+        """Load another can in a thread and swap it in; one that fails leaves the last good one in place."""
+        swaps = self._app.desk.metrics.tally.swaps
+        try:
+            service = await asyncio.to_thread(self._candidate)
+        except (CanneryError, OSError) as error:
+            swaps["refused"] = swaps.get("refused", 0) + 1
+            _log.error("the next can is not taken: %s", error)
+            return
+        if service is not None:
+            self._adopt(service)
+            swaps["taken"] = swaps.get("taken", 0) + 1
+            manifest = service.manifest
+            _log.info("serving %s %s (%s)", manifest.name, manifest.version, service.digest)
+
+    def _candidate(self) -> Service | None:
+        """Return the service of another can than the one that is served, its canary checked."""
+        folder = self._find()
+        digest = digest_bytes((folder / MANIFEST).read_bytes())
+        if digest in (self._app.desk.service.digest, self._refused):
+            return None
+        self._refused = digest  # until it is served
+        return open_service(folder, threads=self._settings.threads)
