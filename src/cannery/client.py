@@ -15,6 +15,8 @@ from cannery.errors import Issue, ProofError, SchemaError, UnreachableError, Usa
 
 CHUNK = 5000
 """Rows of one request; more are sent in several."""
+SIZE = 4 << 20
+"""Bytes of one request, about: a quarter of what a service takes unless it is told otherwise."""
 TIMEOUT = 60.0
 """Seconds for one request."""
 
@@ -157,23 +159,32 @@ def _asking(rows: Rows, outputs: Sequence[str] | None, threshold: float | None) 
 
 
 def _chunks(rows: Rows) -> Iterator[list[Any]]:
-    """Return lists of records of at most `CHUNK`; at least one, so that also no rows are asked for."""
-    if hasattr(rows, "iter_slices"):  # polars
-        slices = [part.to_dicts() for part in rows.iter_slices(CHUNK)]
-        yield from slices or [[]]
-        return
-    if hasattr(rows, "to_json") and hasattr(rows, "iloc"):  # pandas
-        for start in range(0, max(len(rows), 1), CHUNK):
-            yield _of_pandas(rows.iloc[start : start + CHUNK])
-        return
-    if isinstance(rows, str | bytes) or not hasattr(rows, "__iter__"):
+    """Return lists of records; at least one, so that also no rows are asked for."""
+    if hasattr(rows, "to_dicts"):  # polars
+
+        def take(start: int, stop: int) -> list[Any]:
+            return list(rows[start:stop].to_dicts())
+
+    elif hasattr(rows, "iloc"):  # pandas
+
+        def take(start: int, stop: int) -> list[Any]:
+            return _of_pandas(rows.iloc[start:stop])
+
+    elif isinstance(rows, str | bytes) or not hasattr(rows, "__iter__"):
         raise UsageError(
             f"rows are {type(rows).__name__}, not records",
             hint="a dict, a list of dicts, or a data frame of pandas or polars",
         )
-    records = list(rows)
-    for start in range(0, max(len(records), 1), CHUNK):
-        yield records[start : start + CHUNK]
+    else:
+        rows = list(rows)
+
+        def take(start: int, stop: int) -> list[Any]:
+            return list(rows[start:stop])
+
+    size = len(_encoded(take(0, 1)))
+    step = max(1, min(CHUNK, SIZE // size))
+    for start in range(0, max(len(rows), 1), step):
+        yield take(start, start + step)
 
 
 def _of_pandas(frame: Any) -> list[dict[str, Any]]:

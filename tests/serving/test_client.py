@@ -62,6 +62,18 @@ def test_many_rows_are_sent_in_several_requests(client: Client) -> None:
     assert answers[-1] == pytest.approx(expected(rows[-1]))
 
 
+def test_long_rows_are_sent_in_more_requests(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No request is far longer than a service takes; the answers are put together."""
+    monkeypatch.setattr("cannery.client.SIZE", 200)
+    monkeypatch.setattr("cannery.client.CHUNK", 100)
+    rows = [{**RECORD, "tenure": n} for n in range(20)]
+    assert client.predict(rows) == [pytest.approx(expected(row)) for row in rows]
+    for frame in (pd.DataFrame(rows), polars.DataFrame(rows)):
+        assert client.predict(frame) == [pytest.approx(expected(row)) for row in rows]
+
+
 def test_fields_and_threshold_may_be_chosen(client: Client) -> None:
     """As the service offers."""
     assert client.predict(RECORD, outputs=["label"], threshold=0.99) == {"label": "No"}

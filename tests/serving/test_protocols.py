@@ -46,7 +46,9 @@ def test_the_metadata_names_a_tensor_for_each_column(call: Caller) -> None:
     ]
     for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/churn/ready"):
         assert call("GET", path).status_code == 200
-    assert call("GET", "/v2/models/other").status_code == 404
+    missing = call("GET", "/v2/models/other")
+    assert missing.status_code == 404
+    assert "no such path" in missing.json()["error"]
 
 
 @pytest.mark.parametrize("path", [INFER, "/v2/models/churn/versions/3/infer"])

@@ -161,3 +161,22 @@ def test_bodies_share_one_budget_of_memory(make_can: MakeCan) -> None:
     assert set(statuses) == {200, 503}
     assert app._budget.left == 250
     assert ask_together(app, RECORD)[0].status_code == 200
+
+
+def test_health_of_a_slow_model_leaves_the_loop_free(make_can: MakeCan) -> None:
+    """While the canary is scored, liveness answers."""
+    app, _ = slow_app(make_can, 0.3)
+    order: list[str] = []
+
+    async def send() -> None:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+
+            async def ask(path: str) -> None:
+                assert (await client.get(path)).status_code == 200
+                order.append(path)
+
+            await asyncio.gather(ask("/health"), ask("/livez"))
+
+    asyncio.run(send())
+    assert order == ["/livez", "/health"]

@@ -26,6 +26,8 @@ LONGEST = 4 << 10
 """Bytes; a longer body is scored by itself."""
 HEADS = 512
 """Different heads that are remembered."""
+HEAD = 2 << 10
+"""Bytes; a longer head is not remembered."""
 SWEEP = 5.0
 """Seconds between two looks for connections that have been idle for too long."""
 
@@ -233,7 +235,7 @@ class Turn:
 
     def learn(self, head: bytes, asked: Asked, length: int) -> None:
         """Remember the head of a request that came whole and alone."""
-        if length != len(asked.body) or not _UNIQUE.isdisjoint(asked.headers):
+        if length != len(asked.body) or len(head) > HEAD or not _UNIQUE.isdisjoint(asked.headers):
             return
         if len(self.heads) >= HEADS:
             self.heads.clear()

@@ -21,7 +21,7 @@ from cannery.serving.bodies import Budget, Crowded, Gone, Held, Message, Receive
 from cannery.serving.gates import Gate
 from cannery.serving.messages import Headers, Request, Response, error_response
 from cannery.serving.operations import Operation
-from cannery.serving.routes import SEE, Desk, Handler, Routes
+from cannery.serving.routes import SEE, Check, Desk, Handler, Routes
 from cannery.serving.scoring import Scoring
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ Send = Callable[[Message], Awaitable[None]]
 ModelHeaders = tuple[tuple[bytes, bytes], ...]
 """Which model answered, as headers."""
 
+KSERVE = ("/v1/", "/v2/")
+"""Below these, an error is a text."""
 PATIENCE = 60.0
 """Seconds in which a body must be here whole: callers who dawdle would take every connection."""
 CLOSE: Headers = (("connection", "close"),)
@@ -160,7 +162,8 @@ class Application:
         if refused := self.gate.refuse(path, method, headers):
             return route, refused
         if methods is None:
-            return "other", error_response(404, f"no such path here; see {', '.join(('/', *SEE))}")
+            message = f"no such path here; see {', '.join(('/', *SEE))}"
+            return "other", error_response(404, message, plain=path.startswith(KSERVE))
         handler = methods.get(method)
         if handler is None:
             allow = ", ".join(sorted(methods))
@@ -188,6 +191,10 @@ class Application:
     ) -> Response:
         """Call the handler; what it raises becomes a 500 without the payload."""
         try:
+            if isinstance(handler, Check):
+                if scoring.quick:
+                    return handler.act(request)
+                return await scoring.aside(handler.act, request)
             if not isinstance(handler, Operation):
                 return handler(request)
             if refused := handler.refuse_type(request):

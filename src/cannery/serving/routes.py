@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,15 @@ from cannery.serving.pages import assets, page, wants_page
 from cannery.serving.predictions import predict_operation
 from cannery.serving.service import Health, Service
 
-Handler = Callable[[Request], Response] | Operation
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A handler that may score the canary: beside the loop, where the model is slow."""
+
+    act: Callable[[Request], Response]
+
+
+Handler = Callable[[Request], Response] | Operation | Check
 Routes = Mapping[str, Mapping[str, Handler]]
 """Path → method → handler."""
 
@@ -103,10 +112,10 @@ def routes_of(desk: Desk, aliases: Mapping[str, str]) -> Routes:
         "/predict": {"POST": predict_operation(service)},
         "/invocations": {"POST": invocations_operation(service)},
         "/score": {"POST": azure_operation(service)},
-        "/health": _get(desk.healthy),
-        "/healthz": _get(desk.healthy),
-        "/ping": _get(desk.ready),
-        "/readyz": _get(desk.ready),
+        "/health": _get(Check(desk.healthy)),
+        "/healthz": _get(Check(desk.healthy)),
+        "/ping": _get(Check(desk.ready)),
+        "/readyz": _get(Check(desk.ready)),
         "/livez": _get(partial(_fixed, json_response({"status": "alive"}))),
         "/version": _get(partial(_fixed, json_response(service.version()))),
         "/schema": _get(partial(_fixed, json_response(schema))),
@@ -133,7 +142,7 @@ def _kserve(desk: Desk) -> dict[str, dict[str, Handler]]:
 
     return {
         "/v1/models": _get(partial(_fixed, json_response({"models": [name]}))),
-        model: _get(ready),
+        model: _get(Check(ready)),
         f"{model}:predict": {"POST": kserve_operation(desk.service)},
     }
 
@@ -154,12 +163,12 @@ def _open_inference(desk: Desk) -> dict[str, dict[str, Handler]]:
     routes: dict[str, dict[str, Handler]] = {
         "/v2": _get(partial(_fixed, json_response(server))),
         "/v2/health/live": _get(partial(_fixed, json_response({"live": True}))),
-        "/v2/health/ready": _get(ready),
+        "/v2/health/ready": _get(Check(ready)),
     }
     model = f"/v2/models/{manifest.name}"
     for path in (model, f"{model}/versions/{manifest.version}"):
         routes[path] = _get(partial(_fixed, metadata))
-        routes[f"{path}/ready"] = _get(model_ready)
+        routes[f"{path}/ready"] = _get(Check(model_ready))
         routes[f"{path}/infer"] = {"POST": infer}
     return routes
 
