@@ -72,6 +72,23 @@ def test_a_bad_cell_is_named_by_row_and_column(cannery, can, churn, tmp_path) ->
     assert not (tmp_path / "out.csv").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--tls-cert", "/nowhere"), "TLS_CERT and TLS_KEY must be set together"),
+        (("--token-file", "/nowhere"), "TOKEN_FILE '/nowhere' can't be read"),
+        (("--workers", "lots"), "WORKERS is 'lots'"),
+        (("--watch", "0"), "0 is not in the range"),
+    ],
+)
+def test_serve_names_an_option_that_cannot_be_meant(cannery, can, words, complaint) -> None:
+    """Before anything is loaded, in one line, with exit code 2."""
+    done = cannery("serve", can, *words)
+    assert done.status == 2
+    assert complaint in done.complaint
+    assert "Traceback" not in done.complaint
+
+
 def test_serve_answers_and_leaves_on_sigterm(can, tmp_path) -> None:
     """The same service on this machine: healthy, answering, and gone with status 0."""
     port = free_port()

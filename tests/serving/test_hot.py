@@ -264,6 +264,31 @@ def test_one_bad_answer_does_not_spoil_the_turn(make_can: MakeCan) -> None:
     assert answer.startswith(b"HTTP/1.1 500")
 
 
+def test_the_limit_of_a_body_holds_on_both_ways(make_can: MakeCan) -> None:
+    """However small it is."""
+    app = application(open_service(make_can().folder), Settings(max_body=20))
+    assert both(app, request(GOOD)).startswith(b"HTTP/1.1 413")
+
+
+def test_an_idle_connection_is_closed(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The short cut arms no timer for each answer; a sweep closes what has been idle for too long."""
+    monkeypatch.setattr("cannery.serving.hot.SWEEP", 0.05)
+
+    async def talk() -> bytes:
+        config = configured(app, HotProtocol)
+        config.timeout_keep_alive = 0
+        make = partial(HotProtocol, config=config, server_state=ServerState(), app_state={})
+        async with await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(request(GOOD))
+            async with asyncio.timeout(10):
+                answer = await reader.read()  # ends when the server hangs up
+            writer.close()
+            return answer
+
+    assert asyncio.run(talk()).startswith(b"HTTP/1.1 200")
+
+
 def test_a_token_or_origins_close_the_short_cut(make_can: MakeCan) -> None:
     """Who may ask is decided in one place alone."""
     from cannery.serving.gates import Gate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,7 +27,11 @@ from cannery.errors import UsageError
     help="Look every so many seconds whether CAN|URI is another can by now, and swap it in.",
 )
 @click.option("--host", help="Address to listen on [default: 127.0.0.1, or HOST].")
-def command(can: str, port: int | None, host: str | None, watch: int | None) -> int:
+@click.option("--workers", metavar="N|auto", help="Processes [default: 1, or WORKERS].")
+@click.option("--token-file", metavar="FILE", help="The bearer token that callers must send.")
+@click.option("--tls-cert", metavar="FILE", help="Speak TLS with this certificate, in PEM.")
+@click.option("--tls-key", metavar="FILE", help="Its key.")
+def command(can: str, **given: Any) -> int:
     """Serve a can on this machine, as the image does.
 
     CAN is a folder, or what MODEL_URI takes: models:/name@alias, oci://registry/repository:tag.
@@ -37,8 +42,8 @@ def command(can: str, port: int | None, host: str | None, watch: int | None) -> 
 
     # The image's own cache lies in /tmp, which is shared here.
     env = {"HOST": "127.0.0.1", "CANNERY_CACHE": str(cache_folder("pulled")), **os.environ}
-    env.update({"PORT": str(port)} if port is not None else {}, **({"HOST": host} if host else {}))
-    env.update({"WATCH": str(watch)} if watch else {})
+    # Each option is a variable of the service, by its own name.
+    env.update({name.upper(): str(value) for name, value in given.items() if value is not None})
     settings = settings_of(env)
 
     def find() -> Path:

@@ -129,10 +129,10 @@ class HotProtocol(Protocol):
         """Choose the way."""
         cycle = self.cycle
         if (
-            self._turn is not None
+            (turn := self._turn) is not None
             and self.url == _PATH
             and (cycle is None or cycle.response_complete)
-            and self._plain(headers := dict(self.headers))
+            and self._plain(headers := dict(self.headers), turn.longest)
         ):
             self._come()
             self.cycle = Asked(self, headers, b"")
@@ -165,7 +165,7 @@ class HotProtocol(Protocol):
             self._long_way()
             super().on_body(cycle.body)
 
-    def _plain(self, headers: Head) -> bool:
+    def _plain(self, headers: Head, longest: int) -> bool:
         """Whether a request to our path is one for the short cut."""
         length = headers.get(b"content-length", b"")
         return (
@@ -173,7 +173,7 @@ class HotProtocol(Protocol):
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
             and length.isdigit()
-            and int(length[:20]) <= LONGEST
+            and int(length[:20]) <= longest
             and headers.get(b"content-type") in _TYPES
             and len(headers) == len(self.headers)
             and _LONG_WAY.isdisjoint(headers)
@@ -200,6 +200,7 @@ class Turn:
     def __init__(self, app: Application, operation: Operation) -> None:
         self.heads: dict[bytes, tuple[Head, int]] = {}
         """Heads that were found plain, as they were sent → their headers, and the length of the body."""
+        self.longest = min(LONGEST, app.longest)
         self._app = app
         self._operation = operation
         self._asked: list[Asked] = []

@@ -104,6 +104,11 @@ class Application:
             if _access.isEnabledFor(logging.INFO):
                 self.tell(method, route, status, seconds, identity, headers)
 
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest body that is taken."""
+        return self._budget.limit
+
     def identity(self, given: bytes | None) -> bytes:
         """Return the caller's request id where it is one, else a new one."""
         if given is not None and _REQUEST_ID.match(given):
