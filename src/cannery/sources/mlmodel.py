@@ -30,6 +30,12 @@ _KINDS: dict[str, Kind] = {
     "boolean": "boolean",
     "string": "string",
 }
+_KEYS = {
+    "sklearn": "pickled_model",
+    **dict.fromkeys(("onnx", "xgboost", "lightgbm", "catboost"), "data"),
+    "python_function": "",
+}
+"""Flavor → the key under which it names the model file."""
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([A-Za-z0-9.!+_-]+)\s*(?:[;#].*)?")
 
 
@@ -69,7 +75,7 @@ def model_file(document: Mapping[str, Any]) -> str:
     flavors = document.get("flavors")
     if not isinstance(flavors, dict) or not flavors:
         raise SourceError("'MLmodel' names no flavors", hint="save the model with MLflow again")
-    for flavor, key in (("sklearn", "pickled_model"), ("onnx", "data"), ("python_function", "")):
+    for flavor, key in _KEYS.items():
         spec = flavors.get(flavor)
         if not isinstance(spec, dict):
             continue
@@ -81,7 +87,7 @@ def model_file(document: Mapping[str, Any]) -> str:
     listed = ", ".join(sorted(str(f) for f in flavors))
     raise SourceError(
         f"the flavors of this MLflow model ({listed}) are not supported yet",
-        hint="log it with the sklearn or the onnx flavor",
+        hint=f"log it with one of the flavors {', '.join(list(_KEYS)[:-1])}",
     )
 
 

@@ -31,6 +31,7 @@ BATCH_ROWS = 65_536
 _BLOCK = 4 << 20
 """Bytes of CSV that are parsed at a time; also the longest row."""
 _HEADER_LIMIT = 1 << 20
+_INDEX = re.compile(r"__index_level_\d+__")
 
 _Kinds = dict[type, str]
 _KINDS: _Kinds = {
@@ -95,7 +96,7 @@ def read_table(
 ) -> pa.Table:
     """Return the (first `limit`) rows of a file as one table; raises like `read_batches`.
 
-    Without a signature, the columns of CSV take the types that their cells look like.
+    The index of a pandas frame is left out. Without a signature, the columns of CSV take the types that their cells look like.
     """
     kind = format_of(path, format)
     size = BATCH_ROWS if limit is None else max(1, min(limit, BATCH_ROWS))
@@ -110,6 +111,8 @@ def read_table(
         table = pa.concat_tables(found, promote_options="permissive").slice(0, limit)
     except pa.ArrowException as error:
         raise SchemaError(f"the rows of '{path}' don't agree: {_brief(error)}") from error
+    # What pandas writes of an index without a name is no column of the model.
+    table = table.drop_columns([n for n in table.column_names if _INDEX.fullmatch(n)])
     return inferred(table) if kind == "csv" and signature is None else table
 
 
