@@ -29,6 +29,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The values seen in training, where the model knows them."""
     unseen: bool = True
     """Whether the original scores a value outside `categories`."""
+    categorical: bool = False
+    """Whether the original takes a column of pandas' dtype `category`, with exactly `categories`."""
     minimum: float | None = None
     """Smallest value in the sample (numbers only)."""
     maximum: float | None = None

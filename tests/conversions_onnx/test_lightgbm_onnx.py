@@ -222,9 +222,29 @@ def test_what_would_not_be_exact_is_refused(options, reason):
         load(_regressor(**options).fit(XR, y), as_frame(XR))
 
 
-def test_categories_of_a_frame_are_refused():
-    """A record has no categorical dtype, so the original itself could not be asked."""
-    frame = as_frame(X).assign(s=np.tile(list("vwxyz"), 100))
-    model = _classifier().fit(frame.astype({"s": "category"}), B)
-    with pytest.raises(ConversionError, match="categories of a data frame"):
-        load(model, frame.assign(s=0.0))
+@pytest.mark.parametrize("y", [B, Y], ids=["binary", "classes"])
+@pytest.mark.parametrize("count", [3, 30, 300])
+def test_categories_of_a_frame_are_asked_by_membership(y, count):
+    """Texts and numbers, few and many; a missing or an unknown one is in no set."""
+    rng = np.random.default_rng(count)
+    frame = as_frame(X).assign(n=rng.integers(0, 9, 500))
+    frame["s"] = [f"c{i}" for i in rng.integers(0, count, 500)]
+    framed = frame.astype({"n": "category", "s": "category"})
+    options = {"min_data_per_group": 2, "cat_smooth": 1.0, "max_cat_to_onehot": 1}
+    model = _classifier(min_child_samples=3, **options).fit(framed, (y + (frame["n"] == 3)) % 3)
+    strange, asked = frame.copy(), framed.copy()
+    strange.loc[::3, "s"] = asked.loc[::3, "s"] = np.nan
+    strange.loc[1::3, "s"] = "never"
+    asked.loc[1::3, "s"] = np.nan  # what pandas makes of it
+    converted = load(model, frame)
+    compare(converted(frame), expected(model, framed), 1e-14)
+    compare(converted(strange), expected(model, asked), 1e-14)
+
+
+def test_columns_that_were_numbered_and_framed_are_told_apart_or_refused():
+    """The booster lists the places of all its categories, and the values of a frame's alone."""
+    frame = as_frame(X).assign(s=np.tile(list("vwxyz"), 100), n=np.arange(500) % 4)
+    framed = frame.astype({"s": "category"})
+    model = _classifier().fit(framed, B, categorical_feature=["n", "s"])
+    with pytest.raises(ConversionError, match="can't be told"):
+        load(model, frame)

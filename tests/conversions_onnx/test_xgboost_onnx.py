@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -285,10 +287,29 @@ def test_what_would_not_be_exact_is_refused(model, y, reason):
         load(model.fit(XR, y), as_frame(XR))
 
 
-def test_categories_of_a_frame_are_refused():
-    """A record has no categorical dtype, so the original itself could not be asked."""
+@pytest.mark.parametrize("kind", [xgb.XGBClassifier, xgb.XGBRegressor])
+@pytest.mark.parametrize("count", [3, 30, 300])
+def test_categories_of_a_frame_are_asked_by_membership(kind, count):
+    """Texts and numbers, one against the rest and in sets, few and many, and missing ones."""
+    rng = np.random.default_rng(count)
+    frame = pd.DataFrame({"a": X[:, 0], "n": rng.integers(0, 9, 500)})
+    frame["s"] = [f"c{i}" for i in rng.integers(0, count, 500)]
+    y = (X[:, 0] > 0) ^ (frame["s"].str[-1] < "5") ^ (frame["n"] == 3)
+    framed = frame.astype({"n": "category", "s": "category"})
+    framed.loc[::13, "s"] = frame.loc[::13, "s"] = np.nan
+    options = {"n_estimators": 20, "enable_categorical": True, "max_cat_to_onehot": 4}
+    model = kind(**ALONE, **options).fit(framed, y.astype(int))
+    compare(load(model, frame)(frame), expected(model, framed), 2e-7)
+
+
+def test_forgotten_categories_are_told(monkeypatch):
+    """Before 3.1, a booster knew the codes of categories, and not the categories."""
     frame, y = _frame()
     frame["s"] = frame["s"].astype("category")
-    model = xgb.XGBClassifier(**ALONE, n_estimators=5, enable_categorical=True).fit(frame, y)
-    with pytest.raises(ConversionError, match="categories of a data frame"):
-        load(model, frame.assign(s=0.0))
+    model = xgb.XGBClassifier(**ALONE, n_estimators=2, enable_categorical=True).fit(frame, y)
+    booster = model.get_booster()
+    older = json.loads(bytes(booster.save_raw(raw_format="json")))
+    del older["learner"]["gradient_booster"]["model"]["cats"]
+    monkeypatch.setattr(booster, "save_raw", lambda **_: json.dumps(older).encode())
+    with pytest.raises(ConversionError, match="does not know the categories"):
+        load(model, frame.assign(s="w"))

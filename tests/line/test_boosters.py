@@ -135,3 +135,21 @@ def test_the_runtime_of_another_library_is_refused(churn: pd.DataFrame, tmp_path
             output=tmp_path / "can",
             options=PackOptions(runtime="catboost"),
         )
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "lightgbm"])
+def test_categories_of_a_frame_reach_the_original(
+    churn: pd.DataFrame, tmp_path: Path, runtime: Runtime
+) -> None:
+    """A record brings a text, and the original gets a column of pandas' dtype, as in its training."""
+    columns = [*NUMBERS, *TEXTS]
+    framed = churn[columns].astype({"contract": "category"})
+    model = lightgbm.LGBMClassifier(n_estimators=9, n_jobs=1, verbose=-1).fit(
+        framed, churn["churn"]
+    )
+    can = pack(model, sample=framed, output=tmp_path / "can", options=PackOptions(runtime=runtime))
+    contract = can.manifest.signature.features[-1]
+    assert (contract.type, contract.categorical) == ("string", True)
+    assert contract.categories == tuple(framed["contract"].cat.categories)
+    got = [answer["probability_Yes"] for answer in answers(can, churn)]
+    assert np.abs(np.array(got) - model.predict_proba(framed)[:, 1]).max() < 1e-12

@@ -25,7 +25,10 @@ def to_artifact(original: Original, runtime: Runtime) -> Artifact:
         raise ConversionError(f"only a booster of {runtime} alone can be kept in its file")
     data, trusted = original.write(runtime)
     # The files of these two take columns by their place, which spares the image pandas.
-    named = description.named and runtime not in ("lightgbm", "xgboost")
+    placed = runtime in ("lightgbm", "xgboost") and not any(
+        column.categorical for column in description.columns
+    )
+    named = description.named and not placed
     return Artifact(
         runtime=runtime,
         name=_FILES[runtime],

@@ -21,6 +21,8 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     categories: tuple[str | int | float | bool, ...] | None = None
     unseen: bool = True
     """False where an encoder raises on values outside `categories`."""
+    categorical: bool = False
+    """Whether it was fitted on a column of pandas' dtype `category`."""
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):

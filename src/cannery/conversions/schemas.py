@@ -59,7 +59,10 @@ def features_of(
     issues: list[Issue] = []
     for name in names:
         column = by_name.get(name, Column(name=name))
-        kind = known[name].type if name in known else _kind(name, column, sample, issues)
+        if column.categorical:
+            kind = _kind(name, column, None, issues)
+        else:
+            kind = known[name].type if name in known else _kind(name, column, sample, issues)
         features.append(_feature(name, kind, column, known.get(name)))
     if issues:
         raise SchemaError(
@@ -137,8 +140,8 @@ def _kind(name: str, column: Column, sample: pa.Table | None, issues: list[Issue
         if not pa.types.is_null(type_):
             expected = "numbers, booleans or texts"
             issues.append(Issue(path=name, expected=expected, got=str(type_)))
-    values = column.categories or ()
-    return "string" if values and all(isinstance(v, str) for v in values) else "double"
+    kinds = {type(value) for value in column.categories or ()}
+    return "string" if kinds == {str} else "long" if kinds == {int} else "double"
 
 
 def _feature(name: str, kind: Kind, column: Column, recorded: Feature | None) -> Feature:
@@ -151,6 +154,7 @@ def _feature(name: str, kind: Kind, column: Column, recorded: Feature | None) ->
         nullable=recorded is not None and recorded.nullable,
         categories=categories,
         unseen=column.unseen or categories is None,
+        categorical=column.categorical and categories is not None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -35,7 +36,8 @@ def describe(model: Any) -> Description:
     _check_fitted(model, kind)
     task = task_of(model)
     names = _names_in(model)
-    known = dict(_categories(model, names))
+    framed = dict(_framed(model, names))
+    known = dict(_categories(model, names)) | framed
     return Description(
         type=kind,
         steps=tuple(_steps(model)),
@@ -45,6 +47,7 @@ def describe(model: Any) -> Description:
                 name=str(name),
                 categories=known.get(name, (None, True))[0],
                 unseen=known.get(name, (None, True))[1],
+                categorical=name in framed,
             )
             for name in names
         ),
@@ -223,10 +226,29 @@ def _categories(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]
     elif getattr(model, "transformer_list", None):
         for _, step in model.transformer_list:
             yield from _categories(step, names)
+    elif getattr(model, "_preprocessor", None) is not None:  # of histogram gradient boosting
+        chosen = [n for n, c in zip(names, model.is_categorical_, strict=True) if c]
+        yield from _categories(model._preprocessor.named_transformers_["encoder"], chosen)
     elif hasattr(model, "categories_") and hasattr(model, "handle_unknown"):
         unseen = model.handle_unknown != "error"
         for name, values in zip(names, model.categories_, strict=False):
             yield name, (_listed(values), unseen)
+
+
+def _framed(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]:
+    """Yield the columns that a booster saw as pandas' dtype `category`: name, categories, unseen."""
+    while getattr(model, "steps", None) and len(model.steps) == 1:
+        model = model.steps[0][1]
+    library = library_of(model)
+    if library is None or library == "catboost":
+        return
+    reader = importlib.import_module(f"cannery.conversions.onnx.{library}")
+    try:
+        found = reader.frame_categories(model)
+    except ConversionError:
+        return  # emission says it again, where another runtime is tried
+    for place, values in found.items():
+        yield names[place], (_listed(values), library == "lightgbm")
 
 
 def _of_pipeline(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cannery.errors import CanError, ProofError
+from cannery.errors import CanError, ProofError, SchemaError
 from cannery.serving.boosters import open_booster
 from cannery.serving.natives import native_problem
-from cannery.signatures import NULL_STRING, Batch, Raw, Signature
+from cannery.signatures import NULL_STRING, Batch, Feature, Raw, Signature
 
 METHODS = {
     "label": "predict",
@@ -134,6 +134,10 @@ def _columns(batch: Batch, signature: Signature) -> dict[str, NDArray[Any]]:
     strings = {f.name: batch.strings[:, i] for i, f in enumerate(signature.strings)}
     columns: dict[str, NDArray[Any]] = {}
     for feature in signature.features:
+        if feature.categorical:
+            block = strings if feature.type == "string" else numbers
+            columns[feature.name] = _categorical(block[feature.name], feature)
+            continue
         if feature.type == "string":
             column = strings[feature.name]
             null = column == NULL_STRING
@@ -145,6 +149,19 @@ def _columns(batch: Batch, signature: Signature) -> dict[str, NDArray[Any]]:
         else:
             columns[feature.name] = values.astype(bool if feature.type == "boolean" else np.int64)
     return columns
+
+
+def _categorical(values: NDArray[Any], feature: Feature) -> Any:
+    """Return a column of pandas' dtype `category` with the categories of fitting; others are missing."""
+    import pandas as pd  # such a model was fitted on a frame
+
+    categories = list(feature.categories or ())
+    if not feature.unseen:
+        null = values == NULL_STRING if feature.type == "string" else np.isnan(values)
+        outside = ~(null | pd.Series(values).isin(categories).to_numpy())
+        if outside.any():
+            raise SchemaError(f"a value of '{feature.name}' is none of its categories")
+    return pd.Categorical(values, categories=categories)
 
 
 def _method(tensor: str, task: str) -> str:

@@ -64,6 +64,13 @@ def _dictionary(graph: Graph, column: Column, categories: Any) -> dict[float, in
     return found
 
 
+def numbered(graph: Graph, column: Column, categories: Any) -> Column:
+    """Return the position of each value among the categories, NaN where it is none of them."""
+    places = _dictionary(graph, column, categories)
+    values = tuple(float(position) for position in places.values())
+    return _coded(column).then(Table(tuple(places), values, float("nan")))
+
+
 def one_hot(emitter: Emitter, estimator: Any, block: Block) -> Block:
     """Emit one 0/1 column for each category."""
     columns: list[Column] = []

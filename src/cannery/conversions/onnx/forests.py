@@ -8,8 +8,8 @@ keeps the trees in theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,8 @@ class Tree:
     """[nodes]: whether NaN goes left."""
     values: NDArray[np.float64]
     """[nodes, targets]: what a leaf adds to each target."""
+    members: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    """Of the nodes that ask for membership in a set, whose members go left (`emit_single_trees` alone)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +108,21 @@ def emit_single_trees(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
     else:
         wire, places = materialise(graph, chosen), np.arange(len(used))
     n = len(forest.feature)
+    members = {
+        int(root) + node: values
+        for root, tree in zip(forest.roots, trees, strict=True)
+        for node, values in tree.members.items()
+    }
+    mode = np.full(n, LEQ, np.uint8)
+    mode[list(members)] = MEMBER
     questions = _Questions(
         wire=graph.node("Cast", [wire], to=TensorProto.FLOAT),
         feature=np.where(forest.leaf, 0, places[np.searchsorted(used, forest.feature) % len(used)]),
-        mode=np.full(n, LEQ, np.uint8),
+        mode=mode,
         split=split,
         missing_left=forest.missing_left,
         swapped=np.zeros(n, bool),
-        members={},
+        members=members,
     )
     attributes = {
         name: value.astype(np.float32) if getattr(value, "dtype", None) == np.float64 else value

@@ -6,6 +6,7 @@ https://github.com/microsoft/LightGBM/blob/main/include/LightGBM/tree.h.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,7 @@ from cannery.conversions.onnx.answers import (
 from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block, Column, join, materialise, of_wire
 from cannery.conversions.onnx.emitter import Emit, Emitter
+from cannery.conversions.onnx.encoders import numbered
 from cannery.conversions.onnx.forests import Tree, emit_trees
 from cannery.conversions.onnx.maps import Drop, Fill, Table
 from cannery.conversions.onnx.results import Classified, Predicted
@@ -42,6 +44,7 @@ _IDENTITY = (
 )
 _LOG = ("poisson", "gamma", "tweedie")
 _LOGIT = ("binary", "cross_entropy")
+_CATEGORICAL_COLUMNS = re.compile(r"^\[categorical_feature: ([0-9,]+)\]$", re.MULTILINE)
 _ASKED_OTHERWISE = (
     *("pred_early_stop", "predict_raw_score", "raw_score", "is_predict_raw_score", "pred_leaf"),
     *("predict_rawscore", "predict_leaf_index", "pred_contrib", "predict_contrib", "leaf_index"),
@@ -80,11 +83,6 @@ def booster_of(estimator: Any) -> Booster:
     changed = [name for name in _ASKED_OTHERWISE if estimator.get_params().get(name)]
     if changed:
         raise ConversionError(f"its parameter '{changed[0]}' changes what it answers")
-    if estimator.booster_.pandas_categorical:
-        raise ConversionError(
-            "it splits by the categories of a data frame, which rows don't carry",
-            hint="encode them in the pipeline, with OneHotEncoder or OrdinalEncoder",
-        )
     text = estimator.booster_.model_to_string()
     head, *blocks = text.partition("\nend of trees")[0].split("\nTree=")
     about = _fields(head)
@@ -98,6 +96,22 @@ def booster_of(estimator: Any) -> Booster:
         targets=targets,
         trees=trees,
     )
+
+
+def frame_categories(estimator: Any) -> dict[int, tuple[Any, ...]]:
+    """Return the categories of each column that was one of pandas' dtype `category`, by its place.
+
+    Raises ConversionError where it can't be told which columns these were.
+    """
+    booster = estimator.booster_
+    lists = booster.pandas_categorical or ()
+    if not lists:
+        return {}
+    found = _CATEGORICAL_COLUMNS.search(booster.model_to_string(num_iteration=1))
+    places = [int(place) for place in found[1].split(",")] if found else []
+    if len(places) != len(lists):
+        raise ConversionError("it can't be told which of its columns have which categories")
+    return {place: tuple(values) for place, values in zip(places, lists, strict=True)}
 
 
 def numeric_splits(estimator: Any) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
@@ -167,11 +181,15 @@ def _bits(words: NDArray[np.uint32]) -> tuple[int, ...]:
     return tuple(32 * i + b for i, w in enumerate(words) for b in range(32) if int(w) >> b & 1)
 
 
-def _raw(emitter: Emitter, booster: Booster, block: Block) -> str:
+def _raw(emitter: Emitter, estimator: Any, booster: Booster, block: Block) -> str:
     """Return the sums, double [N, targets]."""
     graph, extra = emitter.graph, dict[Column, int]()
-    block = block.numeric()
-    whole: dict[int, Column] = {}
+    coded = {
+        place: numbered(graph, block.columns[place], categories)
+        for place, categories in frame_categories(estimator).items()
+    }
+    block = Block(tuple(coded.get(i, c) for i, c in enumerate(block.columns))).numeric()
+    whole = dict(coded)
     trees = []
     for tree, split in booster.trees:
         feature, threshold = tree.feature.copy(), tree.threshold.copy()
@@ -205,7 +223,7 @@ def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
     if booster.objective in _LOGIT and len(classes) == 2:
         if booster.objective == "cross_entropy":
             factor = 1.0
-        raw = _raw(emitter, booster, block)
+        raw = _raw(emitter, estimator, booster, block)
         limit = last_below_half(_logistic(factor), np.float64)
         return Classified(
             classes=classes,
@@ -217,7 +235,7 @@ def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
         raise emitter.refuse(
             estimator, f"it answers {len(classes)} classes by '{booster.objective}'"
         )
-    raw = _raw(emitter, booster, block)
+    raw = _raw(emitter, estimator, booster, block)
     if booster.objective == "multiclass":
         probabilities = softmax(graph, raw)
     else:
@@ -236,7 +254,7 @@ def _logistic(factor: float) -> Callable[[Any], Any]:
 
 def _regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
     booster, graph = booster_of(estimator), emitter.graph
-    raw = _raw(emitter, booster, block)
+    raw = _raw(emitter, estimator, booster, block)
     if booster.objective in _LOG:
         return Predicted(value=graph.node("Exp", [raw]))
     if booster.objective in _LOGIT:

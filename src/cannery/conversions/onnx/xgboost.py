@@ -6,6 +6,7 @@ Read from the JSON model (https://xgboost.readthedocs.io/en/stable/tutorials/sav
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from cannery.conversions.onnx.answers import both, column, exceeds, first_highes
 from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block, materialise
 from cannery.conversions.onnx.emitter import Emit, Emitter
+from cannery.conversions.onnx.encoders import numbered
 from cannery.conversions.onnx.forests import Tree, emit_single_trees
 from cannery.conversions.onnx.maps import Drop
 from cannery.conversions.onnx.results import Classified, Predicted
@@ -70,6 +72,7 @@ def numeric_splits(estimator: Any) -> Iterator[tuple[NDArray[np.int64], NDArray[
     """Yield the columns and thresholds of each tree: float32(x) <= threshold goes left."""
     for tree in booster_of(estimator).trees:
         inner = tree.left >= 0
+        inner[list(tree.members)] = False
         yield tree.feature[inner], tree.threshold[inner]
 
 
@@ -159,21 +162,66 @@ def _log(values: Singles) -> Singles:
 
 def _tree(given: dict[str, Any], leaves: Singles) -> Tree:
     """Return a tree whose splits `x < t` are `x <= ` the float before t."""
-    if any(given.get("split_type", ())):
-        raise ConversionError(
-            "it splits by the categories of a data frame, which rows don't carry",
-            hint="encode them in the pipeline, with OneHotEncoder or OrdinalEncoder",
-        )
     left = np.array(given["left_children"], dtype=np.int64)
+    right = np.where(left < 0, -1, np.array(given["right_children"], dtype=np.int64))
     limits = np.array(given["split_conditions"], dtype=np.float32)
+    first = np.array(given["default_left"], dtype=bool)
+    members = _members(given)
+    swapped = np.isin(np.arange(len(left)), list(members))  # the members of its sets go right
     return Tree(
         feature=np.where(left < 0, 0, np.array(given["split_indices"], dtype=np.int64)),
         threshold=np.nextafter(limits, np.float32(-np.inf)).astype(np.float64),
-        left=left,
-        right=np.where(left < 0, -1, np.array(given["right_children"], dtype=np.int64)),
-        missing_left=np.array(given["default_left"], dtype=bool),
+        left=np.where(swapped, right, left),
+        right=np.where(swapped, left, right),
+        missing_left=first ^ swapped,
         values=leaves.astype(np.float64),
+        members=members,
     )
+
+
+def _members(given: dict[str, Any]) -> dict[int, tuple[float, ...]]:
+    """Return the numbers of the categories for which each node asks."""
+    if not any(given.get("split_type", ())):
+        return {}
+    return {
+        node: tuple(float(c) for c in sorted(given["categories"][start : start + size]))
+        for node, start, size in zip(
+            given["categories_nodes"],
+            given["categories_segments"],
+            given["categories_sizes"],
+            strict=True,
+        )
+    }
+
+
+def frame_categories(estimator: Any) -> dict[int, tuple[Any, ...]]:
+    """Return the categories of each column that was one of pandas' dtype `category`, by its place.
+
+    Raises ConversionError where the booster has forgotten them.
+    """
+    booster = estimator.get_booster()
+    kinds = booster.feature_types or ()
+    places = [place for place, kind in enumerate(kinds) if kind == "c"]
+    if not places:
+        return {}
+    learner = json.loads(bytes(booster.save_raw(raw_format="json")))["learner"]
+    gradient = learner["gradient_booster"]
+    encodings = gradient.get("gbtree", gradient).get("model", {}).get("cats", {}).get("enc", ())
+    if len(encodings) != len(kinds):
+        raise ConversionError(
+            "it does not know the categories of its columns, as XGBoost before 3.1",
+            hint="fit it with a newer XGBoost, or encode them in the pipeline",
+        )
+    return {place: _listed(encodings[place]) for place in places}
+
+
+def _listed(encoding: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the categories of a column: texts one after the other, or numbers."""
+    values = encoding["values"]
+    if "offsets" not in encoding:
+        return tuple(values)
+    ends, data = encoding["offsets"], bytes(v & 0xFF for v in values)
+    return tuple(data[a:b].decode() for a, b in itertools.pairwise(ends))
 
 
 def _stump(sums: Singles, target: int) -> Tree:
@@ -191,6 +239,11 @@ def _stump(sums: Singles, target: int) -> Tree:
 
 def _margins(emitter: Emitter, estimator: Any, booster: Booster, block: Block) -> str:
     """Return the margins, float [N, targets]."""
+    coded = {
+        place: numbered(emitter.graph, block.columns[place], categories)
+        for place, categories in frame_categories(estimator).items()
+    }
+    block = Block(tuple(coded.get(i, c) for i, c in enumerate(block.columns)), block.sparse)
     block = _missing(estimator, block)
     if booster.weights is None:
         return emit_single_trees(emitter.graph, block, booster.trees)
