@@ -113,7 +113,7 @@ def test_only_the_opening_imports_names_of_a_file() -> None:
         and ast.unparse(node.func) in {"eval", "exec", "__import__", "importlib.import_module"}
         and not isinstance(node.args[0], ast.Constant)
     }
-    ours = {"", "cli.main", "conversions.onnx.emitter", "isolation.hugging"}
+    ours = {"", "cli.main", "conversions.onnx.emitter"}
     assert imported - ours == {"isolation.objects"}
 
 

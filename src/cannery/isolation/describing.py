@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -239,10 +238,12 @@ def _framed(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]:
     """Yield the columns that a booster saw as pandas' dtype `category`: name, categories, unseen."""
     while getattr(model, "steps", None) and len(model.steps) == 1:
         model = model.steps[0][1]
+    from cannery.conversions.onnx import lightgbm, xgboost  # they read what only the worker opens
+
     library = library_of(model)
     if library is None or library == "catboost":
         return
-    reader = importlib.import_module(f"cannery.conversions.onnx.{library}")
+    reader = lightgbm if library == "lightgbm" else xgboost
     try:
         found = reader.frame_categories(model)
     except ConversionError:

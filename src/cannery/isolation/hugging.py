@@ -7,7 +7,6 @@ changes sides, by bisection through its own preprocessing.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -142,7 +141,9 @@ def _of_histograms(model: Any, transforms: Transforms) -> Iterator[Splits]:
 
 def _of_booster(model: Any, library: Library, transforms: Transforms) -> Iterator[Splits]:
     """Yield the splits of a booster; none where the model is not one that converts."""
-    reader = importlib.import_module(f"cannery.conversions.onnx.{library}")
+    from cannery.conversions.onnx import catboost, lightgbm, xgboost  # for what the worker opens
+
+    reader: Any = {"catboost": catboost, "lightgbm": lightgbm, "xgboost": xgboost}[library]
     try:
         for column, threshold in reader.numeric_splits(model):
             yield Splits(
