@@ -28,8 +28,6 @@ class Domain(Protocol):
     limits: Limits
     steps: Iterator[int]
     """One for every opcode that may be followed, over all nested programs."""
-    depth: int
-    """Programs that are open within each other."""
 
     def refuse(self, rule: str, message: str, offset: int) -> None:
         """Object to what no pickler writes; may return, and the machine goes on."""

@@ -47,7 +47,6 @@ class Facts:
         self.ledger = ledger
         self.limits = ledger.limits
         self.steps = ledger.steps
-        self.depth = 0
 
     def refuse(self, rule: str, message: str, offset: int) -> None:
         """Write an attack down, and go on: what follows is worth naming too."""

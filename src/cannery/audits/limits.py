@@ -14,7 +14,7 @@ class Limits:
     memo: int = 10_000_000
     """Entries of a memo."""
     depth: int = 2_000
-    """Open marks, nested schema nodes, nested pickles."""
+    """Open marks, nested schema nodes."""
     text: int = 1 << 28
     """Bytes of one string, and of `schema.json`."""
     kept: int = 1 << 14

@@ -15,7 +15,6 @@ from cannery.audits.literals import skip_padding
 from cannery.audits.opcodes import OPCODES, SIZES, WIDEST, BrokenProgramError, Data
 
 _FRAME_MINIMUM = 4
-_NESTED = 100
 _BINGET, _BININT1 = OPCODES["BINGET"][0], OPCODES["BININT1"][0]
 
 
@@ -203,12 +202,7 @@ class Machine:
         return at + raw.size
 
     def _nested(self, raw: Raw, at: int) -> int:
-        domain = self.domain
-        if domain.depth >= _NESTED:
-            raise BrokenProgramError("too-deep", f"pickles nested more than {_NESTED} deep")
-        domain.depth += 1
-        inner = Machine(self.data, at, domain)
+        inner = Machine(self.data, at, self.domain)  # a plain pickle, in which no array may lie
         at = inner.run()
-        domain.depth -= 1
-        self.stack[-1] = domain.followed(raw, inner.result)
+        self.stack[-1] = self.domain.followed(raw, inner.result)
         return at

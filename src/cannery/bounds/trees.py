@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -84,6 +85,7 @@ def _grown(thing: Thing) -> Grown:
     return Grown(nodes, columns, integer(state["max_depth"]))
 
 
+@functools.lru_cache(maxsize=16)
 def _written(nodes: np.dtype[Any]) -> bool:
     names = nodes.names or ()
     kinds = tuple((name, nodes[name].kind) for name in names)

@@ -49,7 +49,6 @@ class Objects:
     def __init__(self, names: frozenset[str], limits: Limits) -> None:
         self.limits = limits
         self.steps = iter(range(limits.opcodes))
-        self.depth = 0
         self._names = names
 
     def refuse(self, rule: str, message: str, offset: int) -> None:
