@@ -311,12 +311,16 @@ def test_another_python_is_noted(tmp_path: Path, numbers: np.ndarray) -> None:
     assert found.notes[0].startswith("trained with Python 3.9.1, opened with Python 3.")
 
 
-def test_a_text_pipeline_is_served_by_skops(tmp_path: Path) -> None:
-    """A model that reads plain texts takes one column, and its fallback answers alike."""
+@pytest.mark.parametrize(
+    ("vectorizer", "runtime"),
+    [(TfidfVectorizer(), "onnx"), (TfidfVectorizer(token_pattern=r"(?:\w\w)+"), "skops")],
+)
+def test_a_text_pipeline_answers_alike(tmp_path: Path, vectorizer: Any, runtime: str) -> None:
+    """A model that reads plain texts takes one column; its words are counted by a graph where they can be."""
     texts = ["good stuff", "bad stuff", "great thing", "awful thing"] * 10
-    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, [1, 0, 1, 0] * 10)
+    model = make_pipeline(vectorizer, LogisticRegression()).fit(texts, [1, 0, 1, 0] * 10)
     found = convert(cleared_pickle(tmp_path / "text.pkl", model), sample=pa.table({"text": texts}))
-    assert found.artifact.runtime == "skops"
+    assert found.artifact.runtime == runtime
     assert [f.name for f in found.signature.features] == ["text"]
     assert found.parity is not None
     assert found.parity.equal

@@ -335,7 +335,8 @@ def _features(call: Call) -> list[Extent]:
 def _terms(call: Call) -> list[Extent]:
     indexes = call.attributes.get("ngram_indexes")
     width = max((n for n in indexes if isinstance(n, int)), default=0) + 1 if indexes else 1
-    return [Extent(None, width * max(1, call.input(0).elements))]
+    rows = call.input(0).shape
+    return [of_shape((*rows[:-1], width)) if rows else Extent(None, width)]
 
 
 def _picked(call: Call) -> list[Extent]:

@@ -13,6 +13,25 @@ Runtime = Literal["onnx", "catboost", "lightgbm", "xgboost", "skops", "pickle"]
 """What opens the model: ONNX Runtime, a booster's own library, skops, or pickle within its boundary."""
 
 
+class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a text is cut into the terms that a graph counts."""
+
+    analyzer: Literal["word", "char", "char_wb"]
+    """Words, runs of characters, or runs of characters within words."""
+    low: int
+    """Shortest run of words or characters."""
+    high: int
+    width: int
+    """Terms that the graph counts."""
+    pattern: str = r"(?u)\b\w\w+\b"
+    """What a word is, as a regular expression."""
+    lowercase: bool = True
+    accents: Literal["ascii", "unicode"] | None = None
+    """How accents are taken off."""
+    stop: tuple[str, ...] = ()
+    """Words that are left out."""
+
+
 class Feed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One input of a graph and the features that fill it, as columns."""
 
@@ -22,6 +41,8 @@ class Feed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     features: tuple[str, ...]
     rank: Literal[1, 2] = 2
     """2: [rows, len(features)]. 1: [rows], for a graph that takes vectors."""
+    terms: Terms | None = None
+    """For one text: it is cut into terms, [rows, terms]."""
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -21,6 +21,19 @@ _DOUBLES = (
 )
 """Zeroes, subnormals, and the edges of float32."""
 
+_TEXTS = (
+    *(
+        "\u00c9CLAIR e\u0301clair \u0130stanbul",
+        "STRA\u1e9eE stra\u00dfe \u03a3\u038a\u03a3\u03a5\u03a6\u039f\u03a3",
+    ),
+    *(
+        "tabs\tand\n\nlines\u00a0",
+        "\u65e5\u672c\u8a9e \u2460 42 \u0663 x_y don't",
+        "\U0001f44d ok\U0001f44d",
+    ),
+)
+"""Accents apart and together, letters whose case changes their number, blanks, digits of several kinds."""
+
 _LONGS = (0, 1, -1, 2**24 + 1, -(2**24) - 1, 2**31, -(2**31), 2**53, -(2**53))
 """Beyond 2**24 float32 skips whole numbers, beyond 2**53 double does."""
 
@@ -66,7 +79,8 @@ def _unseen(feature: Feature) -> list[Any]:
         return []
     if feature.type == "string":
         first = str((feature.categories or ("a",))[0])
-        return [UNSEEN, "", " ", first + " ", first.upper() + "x", "0", "nan"]
+        odd = () if feature.categories else _TEXTS
+        return [UNSEEN, "", " ", first + " ", first.upper() + "x", "0", "nan", *odd]
     values = [float(v) for v in feature.categories or () if not isinstance(v, str)]
     if not values or feature.type == "boolean":
         return []

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cannery.cans.manifest import Feed
+from cannery.cans.manifest import Feed, Terms
 from cannery.errors import CanError, ProofError, SchemaError
+from cannery.serving.texts import cut_all, cutter
 from cannery.signatures import Batch, Raw, Signature
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ _QUIET = 4
 """ONNX Runtime's severity `fatal`: what goes wrong is raised, and need not be printed too."""
 _DTYPES: dict[str, Any] = {"float32": np.float32, "int64": np.int64, "bool": np.bool_}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+_WIDE = 1 << 22
+"""Counts of terms (rows times terms) that are held at once."""
 
 Fill = Callable[[Batch], NDArray[Any]]
 
@@ -38,15 +43,26 @@ class Scorer(Protocol):
 class OnnxScorer:
     """A graph in an ONNX Runtime session, on the CPU, from bytes."""
 
-    __slots__ = ("_fills", "_outputs", "_session")
+    __slots__ = ("_fills", "_most", "_outputs", "_session")
 
-    def __init__(self, session: Any, fills: dict[str, Fill], outputs: list[str]) -> None:
+    def __init__(
+        self, session: Any, fills: dict[str, Fill], outputs: list[str], most: int | None = None
+    ) -> None:
+        """`most`: rows that are scored at once, where rows are wide."""
         self._session = session
         self._fills = fills
         self._outputs = outputs
+        self._most = most
 
     def score(self, batch: Batch) -> Raw:
         """Return the tensors that were asked for, each [rows] or [rows, columns]."""
+        if self._most is None or len(batch) <= self._most:
+            return self._score(batch)
+        starts = range(0, len(batch), self._most)
+        parts = [self._score(batch.take(slice(at, at + self._most))) for at in starts]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
+
+    def _score(self, batch: Batch) -> Raw:
         feeds = {name: fill(batch) for name, fill in self._fills.items()}
         try:
             values = self._session.run(self._outputs, feeds)
@@ -82,7 +98,13 @@ def onnx_scorer(
     wanted = outputs or tuple(dict.fromkeys(o.tensor for o in signature.outputs))
     _same("output", wanted, [o.name for o in session.get_outputs()], exact=False)
     _same("input", [f.input for f in feeds], [i.name for i in session.get_inputs()], exact=True)
-    return OnnxScorer(session, {f.input: _fill(f, signature) for f in feeds}, list(wanted))
+    widest = max((f.terms.width for f in feeds if f.terms is not None), default=0)
+    return OnnxScorer(
+        session,
+        {f.input: _fill(f, signature) for f in feeds},
+        list(wanted),
+        max(16, _WIDE // widest) if widest else None,
+    )
 
 
 def open_scorer(can: Can, *, threads: int = 1) -> Scorer:
@@ -148,6 +170,8 @@ def _fill(feed: Feed, signature: Signature) -> Fill:
             )
         if known[name].nullable and feed.dtype in ("int64", "bool"):
             raise CanError(f"the input '{feed.input}' has no null, but '{name}' may be null")
+    if feed.terms is not None and (len(feed.features) != 1 or feed.dtype != "string"):
+        raise CanError(f"the input '{feed.input}' takes the terms of one text")
     if feed.rank == 1 and len(feed.features) != 1:
         raise CanError(
             f"the input '{feed.input}' is a vector, but has {len(feed.features)} features"
@@ -157,6 +181,8 @@ def _fill(feed: Feed, signature: Signature) -> Fill:
 
 def _columns(feed: Feed, places: list[int], *, whole: int) -> Fill:
     """Return the function that slices, shapes and casts; the whole block is passed on as it is."""
+    if feed.terms is not None:
+        return _terms(feed.terms, places[0])
     pick: Any = slice(None) if places == list(range(whole)) else places
     if feed.rank == 1:
         pick = places[0]
@@ -168,6 +194,15 @@ def _columns(feed: Feed, places: list[int], *, whole: int) -> Fill:
         return lambda batch: _single(batch.numbers[:, pick], feed)
     dtype = _DTYPES[feed.dtype]
     return lambda batch: np.ascontiguousarray(batch.numbers[:, pick]).astype(dtype)
+
+
+def _terms(terms: Terms, place: int) -> Fill:
+    """Return the function that cuts one column of texts; raises CanError where it is not known how."""
+    try:
+        cut = cutter(terms)
+    except (ValueError, re.error) as error:
+        raise CanError(f"texts can't be cut as the can says: {error}") from error
+    return lambda batch: cut_all(cut, batch.strings[:, place])
 
 
 def _single(values: NDArray[np.float64], feed: Feed) -> NDArray[np.float32]:

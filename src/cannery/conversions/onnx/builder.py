@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
+from cannery.cans.manifest import Terms
 from cannery.errors import ConversionError
 
 OPSET = 21
@@ -54,6 +55,8 @@ class Graph:
         self._cache: dict[tuple[Any, ...], str] = {}
         self._constants: dict[str, TensorProto] = {}
         self._vocabulary: dict[str, int] = {}
+        self.texts: dict[tuple[str, Terms], str] = {}
+        """Inputs of texts that arrive in terms, by the feature and how it is cut."""
         self._prefix = prefix
 
     def constant(self, value: Any) -> str:
@@ -150,6 +153,10 @@ class Graph:
             proto.output.append(places)
         return values, places
 
+    def terms(self, feature: str, terms: Terms) -> str:
+        """Return the input, string [N, terms], in which a text arrives in terms."""
+        return self.texts.setdefault((feature, terms), f"terms{len(self.texts)}")
+
     def code(self, text: str) -> float:
         """Return the number that stands for `text` on the wire `CODES`."""
         return float(self._vocabulary.setdefault(text, len(self._vocabulary)))
@@ -187,6 +194,8 @@ class Graph:
             yield helper.make_tensor_value_info(NUMBERS, TensorProto.DOUBLE, ["N", self.numbers])
         if self.strings:
             yield helper.make_tensor_value_info(STRINGS, TensorProto.STRING, ["N", self.strings])
+        for name in self.texts.values():
+            yield helper.make_tensor_value_info(name, TensorProto.STRING, ["N", f"{name}_count"])
 
     def _encoder(self) -> NodeProto:
         words = list(self._vocabulary) or [""]

@@ -34,6 +34,7 @@ from cannery.conversions.onnx import (
     simples,
     splines,
     targets,
+    texts,
     thresholds,
     trees,
     xgboost,
@@ -80,6 +81,7 @@ TABLE: dict[str, Emit] = {
     **simples.TABLE,
     **splines.TABLE,
     **targets.TABLE,
+    **texts.TABLE,
     **thresholds.TABLE,
     **trees.TABLE,
     **xgboost.TABLE,
@@ -95,7 +97,8 @@ def convert(
     """Emit the fitted `estimator` as a serialised ONNX model, with the features that fill its inputs.
 
     Inputs: `numbers` (double [N, K], the features that are not strings) and `strings` (string [N, M],
-    `NULL_STRING` where missing), each left out when it would be empty. Outputs: a classifier's `label`
+    `NULL_STRING` where missing), each left out when it would be empty, and for every text that is cut
+    into terms one of its own. Outputs: a classifier's `label`
     [N] and `probabilities` [N, C] (without these, `scores`), of several labels
     side by side; a regressor's `prediction`, [N] or [N, k];
     a transformer's `columns` [N, k]; a clusterer's `label` [N]; a detector's `label` and `scores` [N]. The same model gives the same bytes.
@@ -113,6 +116,8 @@ def convert(
         feeds.append(Feed(input=NUMBERS, dtype="float64", features=numbers))
     if strings:
         feeds.append(Feed(input=STRINGS, dtype="string", features=strings))
+    for (feature, terms), wire in graph.texts.items():
+        feeds.append(Feed(input=wire, dtype="string", features=(feature,), terms=terms))
     return data, tuple(feeds)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block, Column, materialise, of_wire
 from cannery.conversions.onnx.curves import Power, Quantiles
 from cannery.conversions.onnx.emitter import Emit, Emitter
@@ -95,17 +96,22 @@ def _bins(emitter: Emitter, estimator: Any, block: Block) -> Block:
 
 def _normalizer(emitter: Emitter, estimator: Any, block: Block) -> Block:
     graph, x = emitter.graph, materialise(emitter.graph, block)
+    return of_wire(graph, normalised(graph, x, estimator.norm), len(block), sparse=block.sparse)
+
+
+def normalised(graph: Graph, x: str, norm: str) -> str:
+    """Return each row divided by its norm, 'l1', 'l2' or 'max'; a row of zeros stays."""
     axis = graph.constant([1])
-    match estimator.norm:
+    match norm:
         case "l1":
-            norm = graph.node("ReduceSum", [graph.node("Abs", [x]), axis])
+            length = graph.node("ReduceSum", [graph.node("Abs", [x]), axis])
         case "l2":
-            norm = graph.node("Sqrt", [graph.node("ReduceSum", [graph.node("Mul", [x, x]), axis])])
+            squares = graph.node("ReduceSum", [graph.node("Mul", [x, x]), axis])
+            length = graph.node("Sqrt", [squares])
         case _:
-            norm = graph.node("ReduceMax", [graph.node("Abs", [x]), axis])
-    zero = graph.node("Equal", [norm, graph.constant(0.0)])
-    safe = graph.node("Where", [zero, graph.constant(1.0), norm])
-    return of_wire(graph, graph.node("Div", [x, safe]), len(block), sparse=block.sparse)
+            length = graph.node("ReduceMax", [graph.node("Abs", [x]), axis])
+    zero = graph.node("Equal", [length, graph.constant(0.0)])
+    return graph.node("Div", [x, graph.node("Where", [zero, graph.constant(1.0), length])])
 
 
 def _polynomial(emitter: Emitter, estimator: Any, block: Block) -> Block:
