@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import hostile
+import hostile_files
 import pickles as p
 import pytest
 from audit_sources import AuditBytes
@@ -38,9 +39,10 @@ def test_a_hostile_pickle_inside_a_joblib_file_is_not_safe(
 
 
 def test_there_are_enough_kinds_of_attack() -> None:
-    """The corpus has at least sixty cases of at least twenty classes."""
-    assert len(hostile.CASES) >= 60
-    assert len({kind.partition(":")[0] for kind, _ in hostile.CASES}) >= 20
+    """The corpus, pickles and the files around them, has at least 250 cases of at least 100 classes."""
+    cases = [*hostile.CASES, *hostile_files.CASES]
+    assert len(cases) >= 250
+    assert len({kind.partition(":")[0] for kind, _ in cases}) >= 100
 
 
 def test_the_payloads_are_real(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from operator import length_hint
 from cannery.audits.findings import Finding, Reached, Role, Severity, Verdict
 from cannery.audits.limits import Limits
 from cannery.audits.listing import Entry, Listing
+from cannery.audits.rules import OTHER, RULES
 from cannery.audits.values import NAMING, Made, Name, Value
 from cannery.bounds.problems import rule_for
 
@@ -68,7 +69,10 @@ class Ledger:
         name: str | None = None,
         remedy: str | None = None,
     ) -> None:
-        """Write down a broken rule; of the same rule on the same name only the first counts."""
+        """Write down a broken rule; of the same rule on the same name only the first counts.
+
+        Without a remedy of its own it has that of its rule.
+        """
         self._worst.add(severity)
         key: tuple[str, ...] = (rule, self.member, name or message)
         if key in self._findings:
@@ -87,7 +91,7 @@ class Ledger:
             offset=offset,
             member=self.member,
             name=name,
-            remedy=remedy,
+            remedy=remedy or RULES.get(rule, OTHER).remedy,
         )
 
     def reach(

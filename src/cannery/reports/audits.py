@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cannery.audits.findings import Finding
+from cannery.audits.rules import OTHER, RULES
 from cannery.errors import harmless
 from cannery.reports.text import console, human_bytes
 from cannery.sweeps import Audited, Tell
@@ -40,14 +41,18 @@ def _shown(text: str) -> str:
     return escape(harmless(text))
 
 
-def _finding(finding: Finding) -> list[str]:
+def _finding(finding: Finding, said: set[str]) -> list[str]:
+    """Return the lines of a finding; why it matters and what to do are `said` once for all alike."""
     place = f" at offset {finding.offset}" if finding.offset is not None else ""
     member = f" in {finding.member}" if finding.member else ""
     style = STYLES[finding.severity]
     head = f"  [{style}]{finding.severity}[/] [bold]{finding.rule}[/]{place}{_shown(member)}"
     lines = [f"{head}: {_shown(finding.message)}"]
-    if finding.remedy:
-        lines.append(f"    [dim]remedy:[/] {_shown(finding.remedy)}")
+    why = RULES.get(finding.rule, OTHER).why
+    for label, text in (("why:   ", why), ("remedy:", finding.remedy)):
+        if text and text not in said:
+            said.add(text)
+            lines.append(f"    [dim]{label}[/] {_shown(text)}")
     return lines
 
 
@@ -61,20 +66,21 @@ def audit_text(audited: Audited, *, names: bool, brief: bool) -> str:
     if brief and not names and audited.judgement == "safe":
         return head
     versions = "".join(f", {library} {version}" for library, version in audited.versions.items())
-    listed = sum(reached.listed for reached in audited.names)
+    count, listed = len(audited.names), sum(reached.listed for reached in audited.names)
     lines = [
         head,
         f"  {audited.format}, {human_bytes(audited.size)}{_shown(versions)}",
         f"  [dim]{TRUST.get(audited.format, '')}[/]",
-        f"  {len(audited.names)} names reached, {listed} of them listed",
+        f"  {count} name{'' if count == 1 else 's'} reached, {listed} listed",
     ]
     if names:
         lines += [
             f"    {'[green]listed[/]  ' if r.listed else '[yellow]unlisted[/]'} {r.role:<9} {_shown(r.name)}"
             for r in audited.names
         ]
+    said: set[str] = set()
     for finding in audited.standing:
-        lines += _finding(finding)
+        lines += _finding(finding, said)
     return "\n".join(lines)
 
 
