@@ -52,6 +52,9 @@ def serve(can: Path, settings: Settings, find: Callable[[], Path] | None = None)
     Raises CanError or ProofError when the can must not be served, UsageError when the address
     can't be had.
     """
+    from cannery.serving.starting import hurry
+
+    hurry(beside=settings.workers == 1)
     from cannery.serving.logs import configure
     from cannery.serving.server import bind, run
     from cannery.serving.service import open_service

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from cannery.cans.manifest import Feed, Terms
 from cannery.errors import CanError, ProofError, SchemaError
+from cannery.serving.starting import quieten
 from cannery.serving.texts import cut_all, cutter
 from cannery.signatures import Batch, Raw, Signature
 
@@ -83,8 +83,7 @@ def onnx_scorer(
 
     Raises CanError when the bytes are no graph, or don't match the signature or the feeds.
     """
-    # Read by ONNX Runtime when it is imported; without it, it keeps a session file in the temporary folder.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    quieten()
     import onnxruntime  # absent from the images of other runtimes
 
     options = onnxruntime.SessionOptions()

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
 
-import uvicorn
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from cannery.errors import UsageError
 from cannery.serving.boards import Board
@@ -34,11 +35,11 @@ GRACE = 8
 _log = logging.getLogger(__name__)
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """uvicorn's server, which tells us of signals and of seconds, and does not raise signals again at the end."""
 
     def __init__(
-        self, config: uvicorn.Config, leave: Callable[[], None], tick: Callable[[], None]
+        self, config: Config, leave: Callable[[], None], tick: Callable[[], None]
     ) -> None:
         super().__init__(config)
         self._leave = leave
@@ -142,7 +143,7 @@ def run(
     `find` is asked for another can while it serves, where the settings say so.
     """
     app = application(service, settings, board, slot)
-    config = uvicorn.Config(
+    config = Config(
         app,
         loop="uvloop",
         http=HotProtocol,
