@@ -13,7 +13,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "blobs bounds caches client indexes options processes progress",
+        "blobs bounds caches client indexes options parallel processes progress",
         "signatures",
         "tables settings",
         "sources oci",

@@ -16,6 +16,8 @@ import click
 
 from cannery.errors import CanneryError, RefusedError, SchemaError, harmless
 
+_log = logging.getLogger(__name__)
+
 COMMANDS = {
     "audit": "Say what opening a model file would do, without opening it.",
     "trust": "Write down that a person reviewed a name.",
@@ -122,7 +124,12 @@ def _complain(message: str, hint: str | None = None, details: Sequence[object] =
         _line("hint", "cyan", hint)
 
 
-def _raise_interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+_interrupts: list[int] = []
+"""The signals that came: other people's code may turn an interrupt into an error of its own."""
+
+
+def _raise_interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    _interrupts.append(number)
     raise KeyboardInterrupt
 
 
@@ -131,30 +138,50 @@ def _run() -> int:
     try:
         status = cannery.main(prog_name="cannery", standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except CanneryError as error:
-        issues = error.issues if isinstance(error, SchemaError) else ()
-        told = [issue for issue in issues if not error.message.startswith(str(issue))]
-        _complain(error.message, error.hint, told)
-        return 1 if isinstance(error, RefusedError) else 2
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        _complain("interrupted", "nothing was left half-written; the same command starts over")
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-    except click.ClickException as error:
-        path = getattr(getattr(error, "ctx", None), "command_path", "cannery")
-        message = error.format_message()
-        _complain(message[:1].lower() + message[1:].rstrip("."), f"see '{path} --help'")
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - keeps the final flush silent
-    except OSError as error:
-        place = f": '{error.filename}'" if error.filename else ""
-        _complain(f"{(error.strerror or str(error)).lower()}{place}")
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if _interrupts or isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
+            _complain("interrupted", "nothing was left half-written; the same command starts over")
+            return 2
+        return _tell(error)
+
+
+def _tell(error: BaseException) -> int:
+    """Say what is wrong on stderr, never as a traceback, and return the exit code."""
+    match error:
+        case CanneryError():
+            issues = error.issues if isinstance(error, SchemaError) else ()
+            told = [issue for issue in issues if not error.message.startswith(str(issue))]
+            _complain(error.message, error.hint, told)
+            return 1 if isinstance(error, RefusedError) else 2
+        case click.exceptions.NoArgsIsHelpError():
+            click.echo(error.format_message(), err=True)
+        case click.ClickException():
+            path = getattr(getattr(error, "ctx", None), "command_path", "cannery")
+            message = error.format_message()
+            _complain(message[:1].lower() + message[1:].rstrip("."), f"see '{path} --help'")
+        case BrokenPipeError():
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - keeps the final flush silent
+        case OSError():
+            place = f": '{error.filename}'" if error.filename else ""
+            _complain(f"{(error.strerror or str(error)).lower()}{place}")
+        case MemoryError():
+            _complain("out of memory", "free some, or give a smaller model or sample")
+        case _:
+            words = str(error).strip().partition("\n")[0][:300]
+            _complain(
+                f"unexpected {type(error).__name__}: {words}",
+                "this is a defect of cannery: please report it with what -v says",
+            )
+            _log.debug("where it happened", exc_info=error)
     return 2
 
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
-    signal.signal(signal.SIGTERM, _raise_interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _raise_interrupt)
     sys.exit(_run())
 
 

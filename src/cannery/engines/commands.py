@@ -148,10 +148,14 @@ class CommandEngine:
     def load(self, image: Image, reference: Reference | None = None) -> str:
         """Stream the archive of an image into the engine; nothing is written in between."""
         self._sweep()
-        if self.shares and len(image.layers) > 1:
-            with contextlib.suppress(EngineError):  # it has not all the layers below the last one
-                return self._load(image, reference, stream_last_layer)
-        return self._load(image, reference, stream_archive)
+        try:
+            if self.shares and len(image.layers) > 1:
+                with contextlib.suppress(EngineError):  # it lacks layers below the last one
+                    return self._load(image, reference, stream_last_layer)
+            return self._load(image, reference, stream_archive)
+        except KeyboardInterrupt:
+            self.release(image.id)
+            raise
 
     def _sweep(self) -> None:
         """Remove what killed processes left; by age, since another host's may be in sight too."""
@@ -166,11 +170,17 @@ class CommandEngine:
         with tempfile.TemporaryFile() as said:
             try:
                 with started(words, stdin=PIPE, stdout=said, stderr=said) as process:
-                    with contextlib.suppress(BrokenPipeError):  # its complaint says more
-                        stream = cast("BinaryIO", process.stdin)
-                        write(image, reference, stream)
+                    stream = cast("BinaryIO", process.stdin)
+                    try:
+                        with contextlib.suppress(BrokenPipeError):  # its complaint says more
+                            write(image, reference, stream)
+                            stream.close()
+                        process.wait()
+                    except KeyboardInterrupt:
+                        # What the engine has whole it keeps, whoever asked: wait until it is known.
                         stream.close()
-                    process.wait()
+                        process.wait(_QUICK)
+                        raise
             except CanneryError as error:
                 raise EngineError(error.message) from error
             said.seek(0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +31,7 @@ from cannery.images.recipe import (
 from cannery.images.store import Store
 from cannery.images.wheels import Target, check_libraries, fetch_wheels, resolve_wheels
 from cannery.oci.descriptors import Architecture
+from cannery.parallel import each
 from cannery.progress import Event, Progress, quiet, station
 
 if TYPE_CHECKING:
@@ -315,10 +315,10 @@ def _fetch_debian(packages: list[DebianPackage], store: Store, mirror: str | Non
     from cannery.images.downloads import Downloads
 
     mirrors, now = find_mirrors(mirror), datetime.now(UTC)
-    with Downloads() as downloads, ThreadPoolExecutor(max_workers=4) as pool:
+    with Downloads() as downloads:
         archive = Archive(mirrors=mirrors, store=store, downloads=downloads, now=now)
-        for done in [pool.submit(archive.fetch, package) for package in packages]:
-            done.result()
+        for _ in each(archive.fetch, packages, at_once=4):
+            pass
 
 
 __all__ = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +24,7 @@ from cannery.oci.layout import choose_platform, platforms_of
 from cannery.oci.references import Reference
 from cannery.oci.referrers import attach
 from cannery.oci.registry import Registry
+from cannery.parallel import each
 
 _UPLOADS = 4
 """Blobs under way at a time."""
@@ -85,11 +85,11 @@ def push_image(
     blobs = {d.digest: (d, content) for each in images for d, content in _blobs_of(each)}
     repository = reference.repository
     sent = push_blobs(registry, repository, list(blobs.values()), note)
-    for each in images if len(images) > 1 else ():
-        registry.push_manifest(repository, each.digest, each.manifest, MANIFEST[each.media])
-    for each in images:
-        for artifact in attached.get(each.digest, ()):
-            attach(registry, repository, each.descriptor, artifact)
+    for one in images if len(images) > 1 else ():
+        registry.push_manifest(repository, one.digest, one.manifest, MANIFEST[one.media])
+    for one in images:
+        for artifact in attached.get(one.digest, ()):
+            attach(registry, repository, one.descriptor, artifact)
     registry.push_manifest(repository, reference.tag or digest, document, media_type)
     return Pushed(reference=reference.at(digest), sent=sent)
 
@@ -115,15 +115,9 @@ def push_blobs(
         return descriptor.size if registry.push_blob(repository, descriptor, content) else 0
 
     sent = 0
-    with ThreadPoolExecutor(_UPLOADS) as pool:
-        tasks = [pool.submit(push, blob) for blob in blobs]
-        try:
-            for done, task in enumerate(tasks, 1):
-                sent += task.result()
-                note(f"{done} of {len(tasks)} blobs, {sent / 1e6:.1f} MB sent")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    for done, size in enumerate(each(push, blobs, at_once=_UPLOADS), 1):
+        sent += size
+        note(f"{done} of {len(blobs)} blobs, {sent / 1e6:.1f} MB sent")
     return sent
 
 

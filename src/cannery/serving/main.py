@@ -54,7 +54,8 @@ def serve(can: Path, settings: Settings, find: Callable[[], Path] | None = None)
     """
     from cannery.serving.starting import hurry
 
-    hurry(beside=settings.workers == 1)
+    count = settings.workers or _fitting(can)
+    hurry(beside=count == 1)
     from cannery.serving.logs import configure
     from cannery.serving.server import bind, run
     from cannery.serving.service import open_service
@@ -62,7 +63,6 @@ def serve(can: Path, settings: Settings, find: Callable[[], Path] | None = None)
 
     configure(settings.log_level, settings.log_format, access=settings.access_log)
     listener = bind(settings.host, settings.port)
-    count = settings.workers or _fitting(can)
     if count == 1:
         return run(open_service(can, threads=settings.threads), settings, listener, find=find)
     from cannery.serving.boards import Board
