@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 
 import pytest
@@ -105,40 +106,62 @@ def test_a_damaged_can_is_not_ejected(can, tmp_path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+LEGACY = {"DOCKER_BUILDKIT": "0"}
+
+
+def docker_builder() -> list[str]:
+    """Build with the client that `docker` is, its legacy builder where it is told to."""
+    return ["docker", "build"]
+
+
+def buildkit() -> list[str]:
+    """Build with a Docker client that has BuildKit: in itself until version 22, then beside it as buildx."""
+    folders = os.get_exec_path()
+    clients = [client for folder in folders if (client := shutil.which("docker", path=folder))]
+    for client in clients:
+        version = run([client, "version", "--format", "{{.Client.Version}}"]).stdout.decode()
+        if int(version.partition(".")[0]) < 23 or run([client, "buildx", "version"]).ok:
+            return [client, "build"]
+    raise AssertionError("no Docker client here has BuildKit")
+
+
+def podman_builder() -> list[str]:
+    """Build with Podman, as this machine needs it."""
+    program = podman().find()
+    limits = program.create
+    isolation = ("--isolation", "chroot", "--layers=false")
+    return [*program.words, "build", "--format", "docker", *isolation, *limits]
+
+
+def buildah() -> list[str]:
+    """Build with buildah, into the store that Podman has too."""
+    limits = podman().find().create
+    return ["buildah", "build", "--format", "docker", "--isolation", "chroot", *limits]
+
+
 BUILDS = [
+    pytest.param(docker, docker_builder, LEGACY, marks=pytest.mark.docker, id="docker"),
     pytest.param(
-        docker, ["docker", "build"], {"DOCKER_BUILDKIT": "0"}, marks=pytest.mark.docker, id="docker"
+        docker, buildkit, {"DOCKER_BUILDKIT": "1"}, marks=pytest.mark.docker, id="buildkit"
     ),
-    pytest.param(podman, ["podman", "build"], {}, marks=pytest.mark.podman, id="podman"),
+    pytest.param(podman, podman_builder, {}, marks=pytest.mark.podman, id="podman"),
+    pytest.param(podman, buildah, {}, marks=pytest.mark.buildah, id="buildah"),
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("engine", "words", "extra"), BUILDS)
-def test_the_files_build_and_pass_the_proof(ejected, base, can, engine, words, extra) -> None:
+@pytest.mark.parametrize(("engine", "builder", "extra"), BUILDS)
+def test_the_files_build_and_pass_the_proof(ejected, base, can, engine, builder, extra) -> None:
     """Built on a base given by argument, without network, the image does all that ours does."""
     engine = engine()
     bottom, top = parse("cannery-test/base:v1"), parse("cannery-test/ejected:v1")
     said = ""
     engine.load(base, bottom)
-    arguments = ["--build-arg", f"BASE={bottom}", "--build-arg", "PIP_NO_INDEX=1"]
-    if engine.name == "podman":
-        program = engine.find()
-        limits = list(program.create)
-        words = [
-            *program.words,
-            "build",
-            "--format",
-            "docker",
-            "--isolation",
-            "chroot",
-            "--layers=false",
-            *limits,
-        ]
-        arguments[1] = f"BASE=docker.io/{bottom}"
+    host = "docker.io/" if engine.name == "podman" else ""
+    arguments = ["--build-arg", f"BASE={host}{bottom}", "--build-arg", "PIP_NO_INDEX=1"]
     try:
         built = run(
-            [*words, *arguments, "--tag", str(top), ejected],
+            [*builder(), *arguments, "--tag", str(top), ejected],
             env={**os.environ, **extra},
             timeout=300,
         )

@@ -38,9 +38,7 @@ _log = logging.getLogger(__name__)
 class _Server(Server):
     """uvicorn's server, which tells us of signals and of seconds, and does not raise signals again at the end."""
 
-    def __init__(
-        self, config: Config, leave: Callable[[], None], tick: Callable[[], None]
-    ) -> None:
+    def __init__(self, config: Config, leave: Callable[[], None], tick: Callable[[], None]) -> None:
         super().__init__(config)
         self._leave = leave
         self._tick = tick
