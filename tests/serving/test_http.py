@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 
 import httpx
 import numpy as np
+import onnxruntime
 import pytest
 from churn_cans import RECORD, RECORDS, SIGNATURE, Caller, MakeCan, errors_of, expected, make_graph
 
@@ -183,12 +185,14 @@ def test_a_draining_service_is_alive_but_not_ready(app: Application) -> None:
 
 
 def test_version_tells_which_model_exactly(call: Caller) -> None:
-    """Name, version, digest, and where it came from."""
+    """Name, version, digest, where it came from, and what scores."""
     version = call("GET", "/version").json()
     assert (version["name"], version["version"], version["runtime"]) == ("churn", "3", "onnx")
     assert version["source"]["given"] == "models:/churn@champion"
     assert version["source"]["resolved"] == "models:/churn/3"
     assert version["digest"] == call("GET", "/").json()["digest"]
+    assert version["libraries"]["onnxruntime"] == onnxruntime.__version__
+    assert version["libraries"]["python"] == platform.python_version()
 
 
 def test_metrics_count_requests_by_route(call: Caller) -> None:

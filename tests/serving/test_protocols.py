@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from churn_cans import RECORD, RECORDS, Caller, MakeCan, expected
+from churn_cans import RECORD, RECORDS, SIGNATURE, Caller, MakeCan, expected
+from msgspec.structs import replace
 
+from cannery.errors import SchemaError
+from cannery.serving.choices import choose, takes_threshold
 from cannery.serving.gates import Gate
 from cannery.serving.server import application
 from cannery.serving.service import open_service
@@ -218,6 +221,31 @@ def test_a_label_at_the_threshold_is_the_second_class(call: Caller) -> None:
     above = float(np.nextafter(exact, 1))
     assert call("POST", f"/predict?threshold={exact!r}", json=RECORD).json()["label"] == "Yes"
     assert call("POST", f"/predict?threshold={above!r}", json=RECORD).json()["label"] == "No"
+
+
+def test_the_probability_of_the_first_class_serves_a_threshold_too() -> None:
+    """Where only that is answered, the second class is what is left to one."""
+    label, probability = SIGNATURE.outputs
+    first = replace(probability, classes=("No",))
+    signature = replace(SIGNATURE, outputs=(label, first))
+    answer = {"label": np.array(["No"]), first.name: np.array([0.75])}
+    for threshold, expected_label in ((0.2, "Yes"), (0.3, "No")):
+        choice = choose({"threshold": threshold}, signature)
+        assert choice.apply(answer, signature)["label"].tolist() == [expected_label]
+
+
+def test_a_threshold_is_refused_where_it_could_mean_several_labels() -> None:
+    """A model of several labels, and one of three classes, have no one threshold."""
+    label, probability = SIGNATURE.outputs
+    for outputs in (
+        (label, replace(label, name="other"), probability),
+        (replace(label, classes=("a", "b", "c")), probability),
+        (probability,),
+    ):
+        signature = replace(SIGNATURE, outputs=outputs)
+        assert not takes_threshold(signature)
+        with pytest.raises(SchemaError, match="threshold"):
+            choose({"threshold": 0.5}, signature)
 
 
 def test_gzip_bodies_are_unpacked_within_the_limit(call: Caller) -> None:

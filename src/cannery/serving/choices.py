@@ -36,7 +36,10 @@ class Choice:
             scores = answer[probability.name]
             over = (scores if positive else 1.0 - scores) >= self.threshold
             no, yes = label.classes or ()
-            labels = np.array([no, yes], dtype=answer[label.name].dtype)[over.astype(np.intp)]
+            given = answer[label.name].dtype
+            # A type of text would be as wide as the longest that was answered.
+            both = np.array([no, yes], dtype=object if given.kind in "OU" else given)
+            labels = both[over.astype(np.intp)]
             answer = {**answer, label.name: labels}
         if self.fields is None:
             return answer
@@ -113,11 +116,14 @@ def _binary(signature: Signature) -> tuple[Output, Output, bool]:
 
 def _found(signature: Signature) -> tuple[Output, Output, bool] | None:
     """Return the label of two classes, a probability, and whether it is that of the second class."""
-    labels = [o for o in signature.outputs if o.tensor == "label" and len(o.classes or ()) == 2]
-    for label in labels:
-        no, yes = label.classes or ()
-        for wanted in (yes, no):
-            for output in signature.outputs:
-                if output.probability and output.classes == (wanted,):
-                    return label, output, wanted == yes
+    labels = [o for o in signature.outputs if o.tensor == "label"]
+    if (
+        len(labels) != 1 or len(labels[0].classes or ()) != 2
+    ):  # of several, a threshold would be whose?
+        return None
+    no, yes = labels[0].classes or ()
+    for wanted in (yes, no):
+        for output in signature.outputs:
+            if output.probability and output.classes == (wanted,):
+                return labels[0], output, wanted == yes
     return None

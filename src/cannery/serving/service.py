@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from cannery.serving.choices import Answer
 from cannery.serving.schema import Schema, columns, records_of
 from cannery.serving.scorer import Scorer, open_scorer
 from cannery.signatures import Batch, Canary
+
+LIBRARIES = ("numpy", "onnxruntime", "sklearn", "skops", "lightgbm", "xgboost", "catboost")
+"""What may score, by the names under which it is imported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +99,17 @@ class Service:
             "source": msgspec.to_builtins(manifest.source),
             "parity": msgspec.to_builtins(manifest.parity),
             "audit": msgspec.to_builtins(manifest.audit),
+            "libraries": _libraries(),
         }
+
+
+def _libraries() -> dict[str, str]:
+    """Return the versions of what scores here, as far as it is loaded."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in LIBRARIES:
+        if version := getattr(sys.modules.get(name), "__version__", None):
+            found[name] = str(version)
+    return found
 
 
 def load(can: Can, *, threads: int = 1) -> Service:
