@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import pickle
 
+import numpy as np
 import pickles as p
 import pytest
 from audit_sources import AuditBytes
+from bent import Told
 from scipy.stats import uniform
+from sklearn.tree import DecisionTreeRegressor
 
 from cannery.audits.ledger import Ledger
 from cannery.audits.limits import Limits
@@ -263,3 +266,35 @@ def test_every_bound_ends_the_audit_with_a_finding(name: str) -> None:
         ledger = Ledger(listing(), Limits(**bounds))
         audit_pickle(data, ledger)
         assert {finding.rule for finding in ledger.findings()} == rules
+
+
+def _often(*parts: bytes, times: int = 300) -> bytes:
+    """Return a program that remembers two values, and follows the last part again and again."""
+    first, second, again = parts
+    return p.make_pickle(p.MARK, first, p.put(0), second, p.put(1), again * times, b"l")
+
+
+MANY = p.MARK + p.NONE * 300 + b"t"
+KEYS = p.EMPTY_DICT + p.MARK + b"".join(p.text(f"k{i}") + p.NONE for i in range(300)) + b"u"
+TREE = DecisionTreeRegressor().fit(np.arange(4000.0).reshape(-1, 1), np.arange(4000.0)).tree_
+REPEATED = {
+    "arguments": _often(MANY, p.name("collections", "OrderedDict"), p.get(1) + p.get(0) + p.REDUCE),
+    "a state": _often(KEYS, SCALER, p.get(1) + p.EMPTY_TUPLE + b"\x81" + p.get(0) + p.BUILD),
+    "a tree": pickle.dumps([Told(*TREE.__reduce__()) for _ in range(300)], 4),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_work_that_one_value_makes_again_and_again_is_bounded(name: str) -> None:
+    """A short program that uses something long a thousand times costs as much as a long program."""
+    ledger = Ledger(listing(), Limits(opcodes=40_000))
+    audit_pickle(REPEATED[name], ledger)
+    assert "too-long" in {finding.rule for finding in ledger.findings()}
+
+
+def test_names_in_a_tuple_are_bounded() -> None:
+    """Each tuple around it would hand on all of them."""
+    names = b"".join(p.name("numpy", f"n{i}") for i in range(300))
+    ledger = Ledger(listing(), Limits(findings=1000))
+    audit_pickle(p.make_pickle(p.MARK, names, b"t"), ledger)
+    assert "too-long" in {finding.rule for finding in ledger.findings()}

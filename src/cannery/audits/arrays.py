@@ -43,7 +43,7 @@ def dtype(c: Call) -> Value:
         case (Name() as cls, *_):
             # `numpy.dtype(numpy.record)` and the like look at attributes of the class.
             c.ledger.use(cls, "reference")
-    return c.refuse(f"with {', '.join(map(describe, c.items))[:200]}")
+    return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
 
 
 def reconstruct(c: Call) -> Value:
@@ -70,7 +70,7 @@ def scalar(c: Call) -> Value:
     match c.items:
         case (DType() as kind, data) if kind.kind != "O" and size_of(data) == kind.itemsize:
             return _filled(c, kind, (), data)
-    return c.refuse(f"with {', '.join(map(describe, c.items))[:200]}")
+    return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
 
 
 def from_buffer(c: Call) -> Value:
@@ -92,11 +92,13 @@ def _filled(c: Call, kind: DType, shape: tuple[int, ...], content: Value) -> Arr
 def elements(shape: Tuple) -> int | None:
     """Return how many elements an array of this shape has, None for what is no shape."""
     count = 1
+    if len(shape.items) > _DIMENSIONS:
+        return None
     for size in shape.items:
         if type(size) is not int or size < 0:
             return None
         count *= size
-    return count if count < _LARGEST and len(shape.items) <= _DIMENSIONS else None
+    return count if count < _LARGEST else None
 
 
 def dtype_problem(made: DType, state: Value) -> str | None:

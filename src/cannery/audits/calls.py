@@ -234,7 +234,7 @@ def _getattr(c: Call) -> Value:
             for prefix, methods in _METHODS.items():
                 if owner.canonical.startswith(prefix) and method in methods:
                     return Made(c.name)
-    return c.refuse(f"with {', '.join(map(describe, c.items))[:200]}")
+    return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
 
 
 def _ufunc(c: Call) -> Value:

@@ -40,6 +40,11 @@ def _characters(data: Data, at: int, end: int) -> Iterator[bytes]:
         at = stop
 
 
+_LONG = frozenset({Tuple, List, Dict})
+_SHORT = 64
+"""Items that may be looked at without a charge."""
+
+
 class Facts:
     """The domain of an audit: makes nothing, and knows of every call what it would reach."""
 
@@ -151,6 +156,7 @@ class Facts:
 
     def call(self, function: Value, arguments: Value, offset: int) -> Value:
         """Judge a call by REDUCE."""
+        self._charge(arguments)
         return calls.call(self.ledger, function, arguments, offset)
 
     def make(self, cls: Value, arguments: Value, keywords: Value, offset: int) -> Value:
@@ -158,11 +164,25 @@ class Facts:
         if keywords is not None and (not isinstance(keywords, Dict) or keywords.count):
             message = f"{describe(cls)} is made with keyword arguments"
             self.refuse("argument-rule", message, offset)
+        self._charge(arguments)
         return calls.make(self.ledger, cls, arguments, offset)
 
     def build(self, target: Value, state: Value, offset: int) -> Raw | None:
         """Judge a state."""
+        self._charge(state)
         return states.build(self.ledger, target, state, offset)
+
+    def _charge(self, value: Value) -> None:
+        """Take what is long as the work that it makes, each time that it is used."""
+        if type(value) is Tuple:
+            work = len(value.names) if len(value.items) <= _SHORT else len(value.items)
+            for part in value.items:
+                if type(part) in _LONG and len(part.items) > _SHORT:
+                    work += len(part.items)
+        else:
+            work = len(value.items) if type(value) in _LONG else 0
+        if work > _SHORT:
+            self.ledger.spend(work)
 
     def filled(self, raw: Raw, data: Data, at: int) -> Value:
         """Return an array, and where its bytes stand."""

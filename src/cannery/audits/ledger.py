@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from operator import length_hint
 
 from cannery.audits.findings import Finding, Reached, Role, Severity, Verdict
 from cannery.audits.limits import Limits
 from cannery.audits.listing import Entry, Listing
+from cannery.audits.opcodes import BrokenProgramError
 from cannery.audits.rules import OTHER, RULES
 from cannery.audits.values import NAMING, Made, Name, Value
 from cannery.bounds.problems import rule_for
@@ -58,6 +61,12 @@ class Ledger:
     def opcodes(self) -> int:
         """Return how many opcodes were followed so far."""
         return self.limits.opcodes - length_hint(self.steps)
+
+    def spend(self, work: int) -> None:
+        """Take as many opcodes as followed as one makes work, so that repeated work is bounded too."""
+        deque(islice(self.steps, min(work, self.limits.opcodes)), maxlen=0)
+        if not length_hint(self.steps):
+            raise BrokenProgramError("too-long", f"more work than {self.limits.opcodes} opcodes")
 
     def find(
         self,

@@ -6,7 +6,8 @@ They are judged when the whole program is known: until its end, it can go on fil
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,21 +35,47 @@ from cannery.bounds.trees import TREE
 
 @contextmanager
 def judged(ledger: Ledger) -> Iterator[None]:
-    """Judge what a program makes and the bounds know, when the block ends."""
+    """Judge what a program makes and the bounds know, when the block ends; raises BrokenProgramError."""
     before, member = len(ledger.natives), ledger.member
     yield
     found = dict(list(ledger.natives.items())[before:])
+    for made in found:
+        del ledger.natives[made]
+    for made in found:
+        ledger.spend(_weight(made))
     trees = [made for made in found if made.canonical == TREE]
     sound = set(trees) if all_sound(map(_thing, trees)) else set()
-    for made, (offset, place) in found.items():
-        del ledger.natives[made]
-        if made in sound:
-            continue
-        ledger.member = place
-        if problem := problem_of(_thing(made)):
+    for made, (offset, ledger.member) in found.items():
+        if made not in sound and (problem := problem_of(_thing(made))):
             message = f"an object of '{made.canonical}' {problem}"
             ledger.find("hostile-native", "unsafe", message, offset=None if offset < 0 else offset)
     ledger.member = member
+
+
+_UNIT = 1 << 10
+"""Bytes of an array that are as much work as an opcode."""
+
+
+def _weight(made: Made) -> int:
+    """Return how much work it is to look at an object: parts may be shared, and are looked at each time."""
+    work = 0
+    for whole in (made.state, made.arguments):
+        for part in _parts(whole):
+            if isinstance(part, Array):
+                items = part.content.items if isinstance(part.content, List) else ()
+                width = part.dtype.itemsize if part.dtype else 0
+                work += len(items) + width * math.prod(part.shape) // _UNIT
+            elif isinstance(part, Dict | Tuple | List):
+                work += len(part.items)
+    return work
+
+
+def _parts(whole: Value) -> Iterable[Value]:
+    if isinstance(whole, Dict):
+        return whole.items.values()
+    if isinstance(whole, Tuple | List):
+        return whole.items
+    return whole if isinstance(whole, tuple) else ()
 
 
 def _thing(made: Made) -> Thing:

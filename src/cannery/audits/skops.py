@@ -11,7 +11,7 @@ from cannery.audits.archives import Archive, BadArchiveError
 from cannery.audits.findings import Role
 from cannery.audits.ledger import Ledger, remedy_for
 from cannery.audits.natives import judged
-from cannery.audits.opcodes import Data
+from cannery.audits.opcodes import BrokenProgramError, Data
 from cannery.audits.skops_arrays import OddNodeError, flat, is_scalar, matrix, stored
 from cannery.audits.values import (
     HEAD,
@@ -51,6 +51,8 @@ def audit_skops(data: Data, ledger: Ledger) -> None:
         walk.check_members()
     except (BadArchiveError, UnicodeDecodeError, json.JSONDecodeError) as error:
         ledger.find("broken-skops", "unreadable", f"the skops file can't be read: {error}")
+    except BrokenProgramError as broken:
+        ledger.find(broken.rule, broken.severity, broken.message)
     except OddNodeError as error:
         ledger.find("odd-node", "unsafe", f"{error}, as skops does not write it")
     finally:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cannery.audits.listing import Entry
+from cannery.audits.opcodes import BrokenProgramError
 from cannery.sources.windows import Data, release
 
 Value = Any
@@ -99,6 +100,10 @@ NAMING = frozenset({Name, Tuple, FrozenSet})
 """Immutable values that are a global, or may hold some."""
 
 
+_MOST = 256
+"""Globals in one tuple."""
+
+
 def names_in(items: tuple[Value, ...]) -> tuple[Name, ...]:
     """Return the globals among `items`, each once, those inside immutable items included."""
     found: tuple[Name, ...] = ()
@@ -110,6 +115,8 @@ def names_in(items: tuple[Value, ...]) -> tuple[Name, ...]:
             found = names
         elif names and names != found:
             found = tuple({name.dotted: name for name in (*found, *names)}.values())
+            if len(found) > _MOST:
+                raise BrokenProgramError("too-long", f"a tuple with more than {_MOST} names")
     return found
 
 
