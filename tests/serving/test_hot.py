@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 import uvicorn
 from churn_cans import RECORD, RECORDS, MakeCan, expected, make_graph
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from cannery.cans.open import open_can
+from cannery.serving.gates import Gate
 from cannery.serving.hot import HotProtocol
 from cannery.serving.http import Application
 from cannery.serving.protocol import Protocol
@@ -189,7 +191,7 @@ def test_a_request_byte_by_byte_is_answered_too(app: Application) -> None:
 
 
 @given(data=st.data())
-@settings(
+@examples(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_mangled_requests_are_answered_alike(app: Application, data: st.DataObject) -> None:
@@ -289,11 +291,23 @@ def test_an_idle_connection_is_closed(app: Application, monkeypatch: pytest.Monk
     assert asyncio.run(talk()).startswith(b"HTTP/1.1 200")
 
 
-def test_a_token_or_origins_close_the_short_cut(make_can: MakeCan) -> None:
-    """Who may ask is decided in one place alone."""
-    from cannery.serving.gates import Gate
+def test_a_token_is_asked_for_on_both_ways(make_can: MakeCan) -> None:
+    """Who has it takes the short cut, also again; who has not is told by the application."""
+    settings = Settings(gate=Gate(token="s3cret"))
+    plain = application(open_service(make_can().folder), settings)
+    app = Counted(plain.desk, plain.routes, plain.scoring, max_body=1 << 20, gate=settings.gate)
+    right = request(GOOD, b"Authorization: Bearer s3cret").replace(b"X-Request-ID: one\r\n", b"")
+    for _ in range(2):
+        assert said(app, HotProtocol, right, right).count(b"HTTP/1.1 200") == 2
+    assert app.calls == 0
+    wrong = (request(GOOD), request(GOOD, b"Authorization: Bearer other"))
+    for number, refused in enumerate(wrong, start=1):
+        assert both(app, refused).startswith(b"HTTP/1.1 401")
+        assert app.calls == 2 * number
 
-    app = application(open_service(make_can().folder), Settings(gate=Gate(token="s3cret")))
-    assert said(app, HotProtocol, request(GOOD)).startswith(b"HTTP/1.1 401")
-    right = request(GOOD, b"Authorization: Bearer s3cret")
-    assert said(app, HotProtocol, right).startswith(b"HTTP/1.1 200")
+
+def test_named_origins_close_the_short_cut(make_can: MakeCan) -> None:
+    """What pages may read is decided by the application."""
+    settings = Settings(gate=Gate(origins=frozenset({"https://shop.example"})))
+    app = application(open_service(make_can().folder), settings)
+    assert b"vary: origin" in both(app, request(GOOD))

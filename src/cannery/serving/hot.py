@@ -36,9 +36,7 @@ Head = dict[bytes, bytes]
 _PATH = PATH.encode()
 _TYPES = (None, JSON.encode())
 _OK = 200
-_LONG_WAY = frozenset(
-    (b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"origin", b"authorization")
-)
+_LONG_WAY = frozenset((b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"origin"))
 """Headers of which the application must decide."""
 _UNIQUE = frozenset((b"x-request-id", b"traceparent"))
 """Headers that are another one in each request: their heads are not worth remembering."""
@@ -132,7 +130,7 @@ class HotProtocol(Protocol):
             (turn := self._turn) is not None
             and self.url == _PATH
             and (cycle is None or cycle.response_complete)
-            and self._plain(headers := dict(self.headers), turn.longest)
+            and self._plain(headers := dict(self.headers), turn)
         ):
             self._come()
             self.cycle = Asked(self, headers, b"")
@@ -165,7 +163,7 @@ class HotProtocol(Protocol):
             self._long_way()
             super().on_body(cycle.body)
 
-    def _plain(self, headers: Head, longest: int) -> bool:
+    def _plain(self, headers: Head, turn: Turn) -> bool:
         """Whether a request to our path is one for the short cut."""
         length = headers.get(b"content-length", b"")
         return (
@@ -173,10 +171,11 @@ class HotProtocol(Protocol):
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
             and length.isdigit()
-            and int(length[:20]) <= longest
+            and int(length[:20]) <= turn.longest
             and headers.get(b"content-type") in _TYPES
             and len(headers) == len(self.headers)
             and _LONG_WAY.isdisjoint(headers)
+            and turn.admits(headers)
             and not self._hindered()
         )
 
@@ -221,7 +220,7 @@ class Turn:
         if not isinstance(app, Application) or not app.scoring.quick:
             return None
         operation = app.routes.get(PATH, {}).get("POST")
-        if app.gate.token or app.gate.origins or not isinstance(operation, Operation):
+        if app.gate.origins or not isinstance(operation, Operation):
             return None
         app.turn = cls(app, operation)
         return app.turn
@@ -233,6 +232,10 @@ class Turn:
         self._app.desk.metrics.tally.in_flight += 1
         asked.typed = self._schema.typed(asked.body)
         self._asked.append(asked)
+
+    def admits(self, headers: Head) -> bool:
+        """Whether these may ask; who may not is told so by the application."""
+        return self._app.gate.refuse(PATH, "POST", headers) is None
 
     def learn(self, head: bytes, asked: Asked, length: int) -> None:
         """Remember the head of a request that came whole and alone."""

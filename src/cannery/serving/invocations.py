@@ -60,11 +60,6 @@ def _write(key: str | None, answer: Answer) -> Response:
     return json_response({key: records} if key else records, rows=len(records))
 
 
-def records_of_json(body: bytes, signature: Signature) -> list[Any]:
-    """Return the records of a JSON body, in whichever of MLflow's four forms; raises MalformedError."""
-    return _of_document(_document(body, MLFLOW), MLFLOW, signature)
-
-
 def _document(body: bytes, forms: tuple[str, ...]) -> dict[str, Any]:
     """Return the object with exactly one of the forms."""
     document = parse(body)
