@@ -13,13 +13,13 @@ from fake_registries import State, fake_registry
 from image_parts import file, folder, link, make_image, make_layer
 from small_cans import make_can
 
+from cannery.blobs import Blob
 from cannery.cans.open import Can
 from cannery.comparisons import compare
 from cannery.engines.choose import detect
 from cannery.errors import CanError, ImageError, SourceError, UsageError
-from cannery.images.layers import pack, pieces_of_files
+from cannery.images.layers import layer_of_files
 from cannery.images.recipe import CAN
-from cannery.images.store import Store
 from cannery.oci.archive import write_archive
 from cannery.oci.descriptors import Image, manifest_of
 from cannery.oci.layout import write_layout
@@ -31,8 +31,8 @@ from cannery.subjects import Looking, can_of, look
 
 def image_with(can: Can, place: Path, *, system: bytes = b"one") -> Image:
     """Return an image of one layer and a can."""
-    files = {path.name: path for path in can.folder.iterdir()}
-    layer = pack("can", pieces_of_files(CAN, files), Store(root=place), compressed=False)
+    files = {path.name: Blob.of(path) for path in can.folder.iterdir()}
+    layer = layer_of_files("can", CAN, files)
     image = make_image(make_layer(place, folder("opt"), file("usr/bin/x", system)), layer)
     document = json.loads(image.config)
     document["dev.cannery.contents"] = [

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import pytest
 from layers import tar_of
 
-from cannery.blobs import digest_bytes
+from cannery.blobs import Blob, digest_bytes
+from cannery.errors import ImageError
 from cannery.images.contents import Included, measured
-from cannery.images.layers import Recipe, find_layer, make_layer, pack, pieces_of, pieces_of_files
+from cannery.images.layers import Recipe, find_layer, layer_of_files, make_layer, pack, pieces_of
 from cannery.images.store import Store
 from cannery.images.trees import Entry, Parts, Tree, with_parents
 
@@ -60,12 +62,11 @@ def test_the_cut_of_the_input_does_not_matter(store: Store) -> None:
     assert pack("a", [whole], store).digest == pack("b", crumbs, store).digest
 
 
-def test_files_on_disk_become_read_only_files(store: Store, tmp_path: Path) -> None:
+def test_files_on_disk_become_read_only_files(tmp_path: Path) -> None:
     """The can's files are readable by anyone and writable by nobody, whatever they were."""
     (tmp_path / "model.onnx").write_bytes(b"weights")
     (tmp_path / "model.onnx").chmod(0o600)
-    files = {"model.onnx": tmp_path / "model.onnx"}
-    layer = pack("can", pieces_of_files("opt/can", files), store, compressed=False)
+    layer = layer_of_files("can", "opt/can", {"model.onnx": Blob.of(tmp_path / "model.onnx")})
     with tar_of(layer) as tar:
         assert {m.name: oct(m.mode) for m in tar} == {
             "opt": "0o755",
@@ -75,6 +76,33 @@ def test_files_on_disk_become_read_only_files(store: Store, tmp_path: Path) -> N
         stream = tar.extractfile("opt/can/model.onnx")
         assert stream is not None
         assert stream.read() == b"weights"
+
+
+def test_a_layer_of_files_is_not_copied(tmp_path: Path) -> None:
+    """Its bytes are read from where the files are, from any place on; digest and size are theirs."""
+    data = {name: bytes([i]) * (700 * i) for i, name in enumerate("abc", 1)}
+    for name, content in data.items():
+        (tmp_path / name).write_bytes(content)
+    layer = layer_of_files("can", "opt/can", {n: Blob.of(tmp_path / n) for n in data})
+    whole = b"".join(layer.content.pieces())
+    assert (digest_bytes(whole), len(whole)) == (layer.digest, layer.size)
+    assert [p for p in layer.content.parts if isinstance(p, Path)] == [tmp_path / n for n in data]
+    for start, end in ((0, 1), (511, 513), (600, 4000), (len(whole) - 1, len(whole)), (9, 9)):
+        assert b"".join(layer.content.pieces(start, end)) == whole[start:end]
+    with layer.content.open() as stream:
+        assert stream.read() == whole
+
+
+def test_a_file_that_changed_is_noticed(tmp_path: Path) -> None:
+    """Before: it is not what its blob says. Afterwards: it no longer adds up when it is read."""
+    (tmp_path / "m").write_bytes(b"weights")
+    blob = Blob.of(tmp_path / "m")
+    layer = layer_of_files("can", "opt/can", {"m": blob})
+    (tmp_path / "m").write_bytes(b"more weights")
+    with pytest.raises(ImageError, match="the can says"):
+        layer_of_files("can", "opt/can", {"m": blob})
+    with pytest.raises(ImageError, match="changed while being read"):
+        b"".join(layer.content.pieces())
 
 
 def test_a_layer_is_made_once(store: Store) -> None:

@@ -309,3 +309,72 @@ def test_a_real_registry_asks_for_a_password(image, start_registry, tmp_path) ->
             pytest.raises(RegistryError, match="refused access"),
         ):
             push_image(image, reference, registry=registry)
+
+
+LARGE = bytes(range(256)) * 40
+LARGE_BLOB = Descriptor(media_type="x/y", digest=digest_bytes(LARGE), size=len(LARGE))
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Let a piece be 1000 bytes."""
+    monkeypatch.setattr("cannery.oci.uploads.PIECE", 1000)
+
+
+def test_what_is_large_goes_in_pieces(small_pieces) -> None:
+    """Every piece but the last by itself, in order; the registry puts them together."""
+    state = State()
+    with fake_registry(state) as host, Registry(host, options=QUICK) as registry:
+        assert registry.push_blob("a", LARGE_BLOB, LARGE) is True
+    assert state.blobs == {LARGE_BLOB.digest: LARGE}
+    methods = [m for m, p, _ in state.requests if "/uploads/" in p]
+    assert methods == ["POST", *["PATCH"] * 10, "PUT"]
+
+
+def test_an_upload_that_broke_off_goes_on_where_it_was(small_pieces) -> None:
+    """The registry is asked how far it got, and nothing before that is sent again."""
+    breaks = [3, 7]
+
+    def trouble(handler: Handler) -> bool:
+        if handler.command == "PATCH" and breaks and len(state.part) // 1000 == breaks[0]:
+            breaks.pop(0)
+            state.part += handler.rfile.read(500)  # half a piece arrives
+            handler.close_connection = True
+            handler.connection.shutdown(socket.SHUT_RDWR)
+            return True
+        return False
+
+    state = State(trouble=trouble)
+    with fake_registry(state) as host, Registry(host, options=QUICK) as registry:
+        assert registry.push_blob("a", LARGE_BLOB, LARGE) is True
+    assert state.blobs == {LARGE_BLOB.digest: LARGE}
+    assert breaks == []
+
+
+def test_a_registry_that_stays_down_in_mid_upload_is_an_error(small_pieces) -> None:
+    """After several attempts it is unreachable, and no blob is there."""
+
+    def trouble(handler: Handler) -> bool:
+        if handler.command == "PATCH" and len(state.part) >= 2000:
+            handler.connection.shutdown(socket.SHUT_RDWR)
+            handler.close_connection = True
+            return True
+        return False
+
+    state = State(trouble=trouble)
+    with (
+        fake_registry(state) as host,
+        Registry(host, options=QUICK) as registry,
+        pytest.raises(UnreachableError),
+    ):
+        registry.push_blob("a", LARGE_BLOB, LARGE)
+    assert state.blobs == {}
+
+
+@pytest.mark.registry
+def test_a_real_registry_takes_pieces(small_pieces, registry, tmp_path) -> None:
+    """The reference implementation puts them together, and gives the blob back whole."""
+    (tmp_path / "large").write_bytes(LARGE)
+    with Registry(registry, options=QUICK) as client:
+        assert client.push_blob("pieces/a", LARGE_BLOB, tmp_path / "large") is True
+        assert client.blob("pieces/a", LARGE_BLOB) == LARGE

@@ -26,6 +26,8 @@ class State:
     trouble: Trouble = lambda handler: False
     """Answers (or breaks) a request itself, and says so."""
     host: str = ""
+    part: bytes = b""
+    """What has come of an upload in pieces."""
     keeps_referrers: bool = False
     """Whether it lists what refers to a digest, as version 1.1 of the specification has it."""
 
@@ -78,7 +80,19 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(404 if data is None else 200, data or b"")
         elif path.endswith("/blobs/uploads/") and self.command == "POST":
             self.answer(202, Location=f"{path}one?_state=a%2Bb%3D")
+        elif "/blobs/uploads/" in path and self.command in ("PATCH", "GET"):
+            if self.command == "PATCH":
+                first = int(self.headers["Content-Range"].partition("-")[0])
+                if first != len(state.part):
+                    self.answer(416)
+                    return
+                state.part += body
+            status = 202 if self.command == "PATCH" else 204
+            known = f"0-{max(0, len(state.part) - 1)}"
+            self.answer(status, Location=f"{path}?_state=a%2Bb%3D", Range=known)
         elif "/blobs/uploads/" in path and self.command == "PUT":
+            body = state.part + body
+            state.part = b""
             digest = re.search(r"digest=([^&]+)", query)[1].replace("%3A", ":")
             assert "_state=a%2Bb%3D" in query
             state.blobs[digest] = body
@@ -98,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(404)
 
-    do_GET = do_HEAD = do_POST = do_PUT = handle_any
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = handle_any
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 from cannery.blobs import digest_bytes, hex_of
+from cannery.oci.contents import Content
 from cannery.oci.descriptors import Image, Layer, Media, manifest_of
 
 
@@ -49,7 +50,7 @@ def make_layer(
     path.write_bytes(packed)
     return Layer(
         name="files",
-        path=path,
+        content=Content.of(path),
         digest=digest_bytes(packed),
         size=len(packed),
         diff_id=digest_bytes(plain),

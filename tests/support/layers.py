@@ -11,5 +11,5 @@ from cannery.oci.descriptors import Layer
 
 def tar_of(layer: Layer) -> tarfile.TarFile:
     """Open a layer's tar."""
-    data = layer.path.read_bytes()
+    data = b"".join(layer.content.pieces())
     return tarfile.open(fileobj=io.BytesIO(gzip.decompress(data) if layer.compressed else data))

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cannery.blobs import Blob, canonical_json, digest_bytes
-from cannery.cans.manifest import CanManifest, Runtime
+from cannery.cans.manifest import CanManifest, File, Runtime
+from cannery.cans.open import MANIFEST
 from cannery.errors import ImageError
 from cannery.images.bases.debian import base_tree, python_tree
 from cannery.images.bases.foreign import base_image, fetch_base
@@ -19,7 +20,7 @@ from cannery.images.bytecode import Compiler, Interpreter, base_interpreter, deb
 from cannery.images.config import config_of
 from cannery.images.contents import Contents, Included, included
 from cannery.images.elf import check_machine
-from cannery.images.layers import Recipe, find_layer, make_layer, pack, pieces_of_files
+from cannery.images.layers import Recipe, find_layer, layer_of_files, make_layer
 from cannery.images.lock import fetch, host_architecture
 from cannery.images.packages import DebianPackage, Platform, Wheel
 from cannery.images.plan import Plan
@@ -74,7 +75,7 @@ def composed(plan: Plan, store: Store | None = None, progress: Progress = quiet)
     with station("compose", progress) as work:
         base, layers = _shared_layers(plan, store, work)
         if plan.mode == "bake":
-            layers.append(_can_layer(plan, store))
+            layers.append(_can_layer(plan))
         config = config_of(plan, layers, base)
         only = tuple(layer for layer, _ in layers)
         image = Image(
@@ -289,32 +290,26 @@ def _fetch_compiler(plan: Plan, store: Store) -> None:
         fetch(plan.lock, machine, store, mirror=plan.mirror, wheels=False)
 
 
-def _can_layer(plan: Plan, store: Store) -> tuple[Layer, Contents]:
-    """Return the layer with the can: not compressed (weights hardly shrink), read in pieces."""
+def _can_layer(plan: Plan) -> tuple[Layer, Contents]:
+    """Return the layer with the can: not compressed (weights hardly shrink), and not copied."""
     assert plan.can is not None
     assert plan.manifest is not None
     files = _can_files(plan.can, plan.manifest)
-    layer = pack("can", pieces_of_files(CAN, files), store, compressed=False)
+    layer = layer_of_files("can", CAN, files)
     model = Included(
         name=plan.manifest.name,
         version=plan.manifest.version,
         reason="the model",
         files=len(files),
-        bytes=sum(file.stat().st_size for file in files.values()),
+        bytes=sum(blob.size for blob in files.values()),
     )
     return layer, Contents(packages=(model,))
 
 
-def _can_files(folder: Path, manifest: CanManifest) -> dict[str, Path]:
-    """Return the can's files by name, each checked by its digest; what the can does not list stays out."""
-    expected = {name: file.digest for name, file in manifest.files.items()}
-    expected["can.json"] = digest_bytes(canonical_json(manifest))
-    for name, digest in expected.items():
+def _can_files(folder: Path, manifest: CanManifest) -> dict[str, Blob]:
+    """Return the can's files as it lists them; what it does not list stays out."""
+    for name in manifest.files:
         safe_path(name, str(folder))
-        found = Blob.of(folder / name).digest
-        if found != digest:
-            raise ImageError(
-                f"'{folder / name}' has digest {found}, but the can says {digest}",
-                hint="the can is damaged: pack the model again",
-            )
-    return {name: folder / name for name in expected}
+    own = canonical_json(manifest)
+    files = {MANIFEST: File(digest=digest_bytes(own), size=len(own)), **manifest.files}
+    return {n: Blob(path=folder / n, digest=f.digest, size=f.size) for n, f in files.items()}

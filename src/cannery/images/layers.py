@@ -7,17 +7,22 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from zlib_ng import zlib_ng
 
-from cannery.blobs import CHUNK
+from cannery.blobs import CHUNK, Blob
+from cannery.errors import ImageError
 from cannery.images.contents import Contents, Included, measured
 from cannery.images.recipe import recipe_digest
 from cannery.images.store import Store
 from cannery.images.trees import Entry, Parts, Tree, with_parents
+from cannery.oci.contents import Content
 from cannery.oci.descriptors import Layer
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 _LEVEL = 6
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -104,40 +109,77 @@ def pieces_of(tree: Tree) -> Iterator[bytes]:
             yield bytes(-len(entry.data) % tarfile.BLOCKSIZE)
 
 
-def pieces_of_files(folder: str, files: Mapping[str, Path]) -> Iterator[bytes]:
-    """Yield the tar of files on disk, read in pieces, as read-only files under `folder`, without its end."""
+def layer_of_files(name: str, folder: str, files: Mapping[str, Blob]) -> Layer:
+    """Return a layer of files on disk, read-only files under `folder`: neither copied nor compressed.
+
+    It is put together as it is read. Each file is read once for it, and must be what its blob says;
+    raises ImageError naming the one that is not.
+    """
     tree = with_parents({f"{folder}/{name}": Entry(data=b"") for name in files})
+    parts: list[bytes | Path] = []
+    between = b""
+    hasher = hashlib.sha256()
     for path in sorted(tree):
         if tree[path].folder:
-            yield header(path, tree[path])
+            between += header(path, tree[path])
             continue
-        file = files[path.removeprefix(f"{folder}/")]
-        size = file.stat().st_size
-        yield header(path, Entry(mode=0o444, data=b""), size)
-        with file.open("rb") as stream:
+        blob = files[path.removeprefix(f"{folder}/")]
+        between += header(path, Entry(mode=0o444, data=b""), blob.size)
+        hasher.update(between)
+        _check(blob, hasher)
+        parts += [between, blob.path]
+        between = bytes(-blob.size % tarfile.BLOCKSIZE)
+    between += bytes(2 * tarfile.BLOCKSIZE)
+    hasher.update(between)
+    content = Content.of(*parts, between)
+    digest = "sha256:" + hasher.hexdigest()
+    return Layer(
+        name=name,
+        content=content,
+        digest=digest,
+        size=content.size,
+        diff_id=digest,
+        unpacked=content.size,
+        compression="none",
+    )
+
+
+def _check(blob: Blob, hasher: Hash) -> None:
+    """Feed a file to `hasher`; raises ImageError where it is not what its blob says."""
+    own, size = hashlib.sha256(), 0
+    try:
+        with blob.path.open("rb") as stream:
             while piece := stream.read(CHUNK):
-                yield piece
-        yield bytes(-size % tarfile.BLOCKSIZE)
+                own.update(piece)
+                hasher.update(piece)
+                size += len(piece)
+    except OSError as error:
+        raise ImageError(f"can't read '{blob.path}': {error.strerror}") from error
+    found = "sha256:" + own.hexdigest()
+    if (found, size) != (blob.digest, blob.size):
+        raise ImageError(
+            f"'{blob.path}' has digest {found}, but the can says {blob.digest}",
+            hint="the can is damaged: pack the model again",
+        )
 
 
-def pack(name: str, pieces: Iterable[bytes], store: Store, *, compressed: bool = True) -> Layer:
-    """Write the tar made of `pieces` into the store as a layer."""
+def pack(name: str, pieces: Iterable[bytes], store: Store) -> Layer:
+    """Write the tar made of `pieces` into the store as a compressed layer."""
     with store.writing() as sink:
-        squeezed = _Gzip(sink) if compressed else None
-        plain = _Counted(squeezed or sink)
+        squeezed = _Gzip(sink)
+        plain = _Counted(squeezed)
         for piece in pieces:
             plain.write(piece)
         plain.write(bytes(2 * tarfile.BLOCKSIZE))
-        if squeezed:
-            squeezed.close()
+        squeezed.close()
     return Layer(
         name=name,
-        path=store.path(sink.digest),
+        content=Content.of(store.path(sink.digest)),
         digest=sink.digest,
         size=sink.size,
         diff_id="sha256:" + plain.hash.hexdigest(),
         unpacked=plain.size,
-        compression="gzip" if compressed else "none",
+        compression="gzip",
     )
 
 
@@ -176,7 +218,7 @@ def find_layer(recipe: Recipe, store: Store) -> tuple[Layer, Contents] | None:
         return None
     layer = Layer(
         name=recipe.name,
-        path=path,
+        content=Content.of(path),
         digest=memo.digest,
         size=memo.size,
         diff_id=memo.diff_id,

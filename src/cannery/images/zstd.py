@@ -9,6 +9,7 @@ import msgspec
 from cannery.blobs import CHUNK
 from cannery.images.bases.foreign import BASE_LAYER
 from cannery.images.store import Store
+from cannery.oci.contents import Content
 from cannery.oci.descriptors import Image, Layer, manifest_of
 from cannery.oci.layout import open_layer, zstandard
 
@@ -47,7 +48,7 @@ def _in_zstd(layer: Layer, store: Store) -> Layer:
         compressor = library.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj(
             size=layer.unpacked
         )
-        with open_layer(layer.path, layer.compression) as tar, store.writing() as sink:
+        with open_layer(layer) as tar, store.writing() as sink:
             while piece := tar.read(CHUNK):
                 sink.write(compressor.compress(piece))
             sink.write(compressor.flush())
@@ -55,7 +56,7 @@ def _in_zstd(layer: Layer, store: Store) -> Layer:
         store.remember(key, msgspec.to_builtins(known))
     return replace(
         layer,
-        path=store.path(known.digest),
+        content=Content.of(store.path(known.digest)),
         digest=known.digest,
         size=known.size,
         compression="zstd",

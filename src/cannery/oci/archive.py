@@ -62,7 +62,7 @@ def _stream(documents: Mapping[str, bytes], layers: Iterable[Layer], out: Binary
         for layer in layers:
             name = _blob(layer.digest)
             if name not in written:
-                _add(tar, name, layer.path, layer.size)
+                _add(tar, name, layer)
             written.add(name)
 
 
@@ -90,9 +90,8 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
     return member
 
 
-def _add(tar: tarfile.TarFile, name: str, path: Path, size: int) -> None:
-    with path.open("rb") as content:
-        found = path.stat().st_size
-        if found != size:
-            raise ImageError(f"'{path}' has {found} bytes, its layer {size}")
-        tar.addfile(_member(name, size), content)
+def _add(tar: tarfile.TarFile, name: str, layer: Layer) -> None:
+    if layer.content.size != layer.size:
+        raise ImageError(f"layer '{layer.name}' has {layer.content.size} bytes, not {layer.size}")
+    with layer.content.open() as content:
+        tar.addfile(_member(name, layer.size), content)

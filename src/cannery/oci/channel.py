@@ -15,12 +15,13 @@ import msgspec
 from cannery.blobs import CHUNK
 from cannery.errors import CanneryError, RegistryError, UnreachableError
 from cannery.oci.auth import Credentials
+from cannery.oci.contents import Span
 from cannery.oci.documents import LIMIT
 from cannery.oci.tokens import Authorizer, is_loopback, login_hint
 
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 Result = TypeVar("Result")
-Content = bytes | Path | None
+Body = bytes | Span | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +52,8 @@ class Request:
     accepted: tuple[int, ...]
     """The statuses that mean success."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    content: Content = None
-    """Bytes, or a file that is streamed."""
+    content: Body = None
+    """Bytes, or a part of some content that is streamed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,17 +105,20 @@ class Channel:
 
     def retrying(self, action: Callable[[], Result]) -> Result:
         """Do something that may raise TransientError until it goes well or patience ends."""
-        pause = self.options.pause
         for attempt in range(1, self.options.attempts + 1):
             try:
                 return action()
             except TransientError as trouble:
                 if attempt == self.options.attempts:
                     raise trouble.error from trouble
-                wanted = pause if trouble.pause is None else trouble.pause
-                time.sleep(min(wanted, self.options.longest_pause))
-                pause *= 2
+                time.sleep(self.pause(attempt, trouble))
         raise AssertionError("at least one attempt is made")
+
+    def pause(self, attempt: int, trouble: TransientError) -> float:
+        """Return the seconds to wait after a failed attempt (from 1): what the registry asks for, else ever longer."""
+        own = self.options.pause * 2 ** (attempt - 1)
+        wanted = own if trouble.pause is None else trouble.pause
+        return min(wanted, self.options.longest_pause)
 
     def once(self, request: Request) -> Answer:
         """Send a request once; raises TransientError when it may be sent again."""
@@ -123,7 +127,7 @@ class Channel:
         except httpx.HTTPError as error:
             raise TransientError(self._unreachable(error)) from error
         except OSError as error:
-            raise RegistryError(f"can't read '{request.content!s}': {error.strerror}") from error
+            raise RegistryError(f"can't read '{error.filename}': {error.strerror}") from error
 
     def stream(self, request: Request) -> Iterator[bytes]:
         """Yield the body in pieces; raises TransientError when it may be asked for again."""
@@ -151,7 +155,9 @@ class Channel:
                 request.method,
                 url,
                 headers={**request.headers, **login},
-                content=_pieces(request.content),
+                content=request.content.pieces()
+                if isinstance(request.content, Span)
+                else request.content,
             )
             return self._client.send(built, stream=True, follow_redirects=reading)
 
@@ -221,18 +227,6 @@ def _trust(host: str) -> ssl.SSLContext:
         for file in sorted((folder / host).glob("*.crt")):
             context.load_verify_locations(cafile=file)
     return context
-
-
-def _pieces(content: Content) -> bytes | Iterator[bytes] | None:
-    if not isinstance(content, Path):
-        return content
-
-    def read() -> Iterator[bytes]:
-        with content.open("rb") as stream:
-            while chunk := stream.read(CHUNK):
-                yield chunk
-
-    return read()
 
 
 def _read(response: httpx.Response) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from cannery.blobs import digest_bytes
+from cannery.oci.contents import Content
 
 Media = Literal["docker", "oci"]
 Compression = Literal["none", "gzip", "zstd"]
@@ -51,12 +52,12 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A layer whose bytes, as they travel, stand in a file of the store."""
+    """A layer and where its bytes stand, as they travel."""
 
     name: str
     """What it holds, for people: `base`, `python`, `numpy`, `onnxruntime`, `dependencies`, `serving`, `can`."""
-    path: Path
-    """The file with the bytes as they travel (compressed, or the plain tar)."""
+    content: Content
+    """The bytes as they travel (compressed, or the plain tar)."""
     digest: str
     """Of those bytes."""
     size: int
@@ -66,6 +67,13 @@ class Layer:
     unpacked: int
     """Bytes of the uncompressed tar."""
     compression: Compression
+
+    @property
+    def path(self) -> Path:
+        """The one file that it stands in; raises ValueError for a layer that is put together as it is read."""
+        (only,) = self.content.parts
+        assert isinstance(only, Path)
+        return only
 
     @property
     def compressed(self) -> bool:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import shutil
 import sys
 import tarfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, cast
@@ -21,6 +21,7 @@ import msgspec
 from cannery.blobs import CHUNK, digest_bytes, digest_file, hex_of, refuse_foreign, write_folder
 from cannery.errors import ImageError, SourceError
 from cannery.oci.artifacts import EMPTY, Attached, artifact_entry
+from cannery.oci.contents import Content
 from cannery.oci.descriptors import (
     INDEX,
     INDEXES,
@@ -106,7 +107,9 @@ def write_layout(
         for document in documents:
             (blobs / hex_of(digest_bytes(document))).write_bytes(document)
         for layer in {x.digest: x for each in images for x in each.layers}.values():
-            shutil.copyfile(layer.path, blobs / hex_of(layer.digest))
+            with (blobs / hex_of(layer.digest)).open("xb") as out:
+                for piece in layer.content.pieces():
+                    out.write(piece)
         (target / "index.json").write_bytes(
             index_of(images, reference, [artifact_entry(a, to) for a, to in tied])
         )
@@ -175,11 +178,18 @@ def image_of(manifest: bytes, config: bytes, where: Callable[[Descriptor], Path]
     )
 
 
-def open_layer(path: Path, compression: Compression) -> IO[bytes]:
+@contextmanager
+def open_layer(layer: Layer) -> Iterator[IO[bytes]]:
     """Open the uncompressed tar of a layer for reading; raises ImageError for zstd without its library."""
+    with layer.content.open() as packed, _open(packed, layer.compression) as stream:
+        yield stream
+
+
+def _open(stream: IO[bytes], compression: Compression) -> IO[bytes]:
+    """Open a packed tar for reading; raises ImageError for zstd without its library."""
     if compression == "zstd":
-        return cast("IO[bytes]", zstandard().open(path, "rb"))
-    return cast("IO[bytes]", gzip.open(path, "rb")) if compression == "gzip" else path.open("rb")
+        return cast("IO[bytes]", zstandard().open(stream, "rb"))
+    return cast("IO[bytes]", gzip.open(stream, "rb")) if compression == "gzip" else stream
 
 
 def damages() -> tuple[type[Exception], ...]:
@@ -242,7 +252,7 @@ def _layer(path: Path, descriptor: Descriptor, diff_id: str, name: str) -> Layer
         raise ImageError(f"layer {descriptor.digest} unpacks to {content}, not {diff_id}")
     return Layer(
         name=name,
-        path=path,
+        content=Content.of(path),
         digest=descriptor.digest,
         size=descriptor.size,
         diff_id=diff_id,
@@ -253,7 +263,7 @@ def _layer(path: Path, descriptor: Descriptor, diff_id: str, name: str) -> Layer
 
 def _measure(path: Path, compression: Compression) -> tuple[str, int]:
     content, size = hashlib.sha256(), 0
-    with open_layer(path, compression) as stream:
+    with path.open("rb") as packed, _open(packed, compression) as stream:
         while chunk := stream.read(CHUNK):
             content.update(chunk)
             size += len(chunk)

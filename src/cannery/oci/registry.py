@@ -17,10 +17,13 @@ from cannery.blobs import digest_bytes, write_file
 from cannery.errors import RegistryError
 from cannery.oci.auth import Credentials
 from cannery.oci.channel import Channel, RegistryOptions, Request, TransientError
+from cannery.oci.contents import Content
 from cannery.oci.descriptors import INDEX, INDEXES, MANIFEST, Descriptor
 from cannery.oci.documents import LIMIT
+from cannery.oci.uploads import Upload
 
 _ACCEPT = ", ".join((*MANIFEST.values(), *INDEXES))
+Source = bytes | Path | Content
 _NEXT = re.compile(r'<([^>]+)>;\s*rel="?next"?')
 _TAG_PAGES = 1000
 
@@ -68,16 +71,18 @@ class Registry:
         return self._channel.ask(request).status == 200
 
     def push_blob(
-        self, repository: str, descriptor: Descriptor, content: bytes | Path, *, mount: str = ""
+        self, repository: str, descriptor: Descriptor, source: Source, *, mount: str = ""
     ) -> bool:
-        """Upload a blob unless the registry holds it; a file is streamed. Tell whether bytes travelled.
+        """Upload a blob unless the registry holds it; what is large goes in pieces. Tell whether bytes travelled.
 
         `mount` names another repository of the registry that may hold it already.
         """
         if self.has_blob(repository, descriptor.digest):
             return False
-        # An upload that broke off begins again from its start: its address may be gone.
-        return self._channel.retrying(lambda: self._upload(repository, descriptor, content, mount))
+        content = source if isinstance(source, Content) else Content.of(source)
+        upload = Upload(self._channel, repository, descriptor, content, mount)
+        # A short upload that broke off begins again from its start: its address may be gone.
+        return self._channel.retrying(upload.run)
 
     def push_manifest(self, repository: str, target: str, data: bytes, media_type: str) -> bool:
         """Store a manifest under a tag or its digest; tell whether its `subject` will list it among its referrers."""
@@ -193,37 +198,6 @@ class Registry:
                 break
             address = link[1]
         return tuple(found)
-
-    def _upload(
-        self, repository: str, descriptor: Descriptor, content: bytes | Path, mount: str
-    ) -> bool:
-        query = f"?mount={descriptor.digest}&from={mount}" if mount else ""
-        begun = self._channel.once(
-            Request(
-                method="POST",
-                address=f"{repository}/blobs/uploads/{query}",
-                repository=repository,
-                accepted=(201, 202),
-                content=b"",
-            )
-        )
-        if begun.status == 201:
-            return False
-        location = begun.url.join(begun.headers.get("Location", ""))
-        self._channel.once(
-            Request(
-                method="PUT",
-                address=location.copy_merge_params({"digest": descriptor.digest}),
-                repository=repository,
-                accepted=(201, 202, 204),
-                headers={
-                    "Content-Type": "application/octet-stream",
-                    "Content-Length": str(descriptor.size),
-                },
-                content=content,
-            )
-        )
-        return True
 
     def _download(
         self, repository: str, descriptor: Descriptor, write: Callable[[bytes], object]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 from cannery.blobs import digest_bytes
@@ -23,7 +22,7 @@ from cannery.oci.documents import Manifest, decode, is_index
 from cannery.oci.layout import choose_platform, platforms_of
 from cannery.oci.references import Reference
 from cannery.oci.referrers import attach
-from cannery.oci.registry import Registry
+from cannery.oci.registry import Registry, Source
 from cannery.parallel import each
 
 _UPLOADS = 4
@@ -94,10 +93,10 @@ def push_image(
     return Pushed(reference=reference.at(digest), sent=sent)
 
 
-def _blobs_of(image: Image) -> Iterator[tuple[Descriptor, bytes | Path]]:
+def _blobs_of(image: Image) -> Iterator[tuple[Descriptor, Source]]:
     for layer in image.layers:
         kind = layer.media_type(image.media)
-        yield Descriptor(media_type=kind, digest=layer.digest, size=layer.size), layer.path
+        yield Descriptor(media_type=kind, digest=layer.digest, size=layer.size), layer.content
     kind = CONFIG[image.media]
     yield Descriptor(media_type=kind, digest=image.id, size=len(image.config)), image.config
 
@@ -105,12 +104,12 @@ def _blobs_of(image: Image) -> Iterator[tuple[Descriptor, bytes | Path]]:
 def push_blobs(
     registry: Registry,
     repository: str,
-    blobs: list[tuple[Descriptor, bytes | Path]],
+    blobs: list[tuple[Descriptor, Source]],
     note: Note = silent,
 ) -> int:
     """Upload what the registry lacks, several at a time; return the bytes that travelled."""
 
-    def push(blob: tuple[Descriptor, bytes | Path]) -> int:
+    def push(blob: tuple[Descriptor, Source]) -> int:
         descriptor, content = blob
         return descriptor.size if registry.push_blob(repository, descriptor, content) else 0
 

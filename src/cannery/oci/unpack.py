@@ -39,7 +39,7 @@ def _apply(layer: Layer, root: Path) -> None:
     modes: dict[Path, int] = {}
     added: set[Path] = set()
     with (
-        open_layer(layer.path, layer.compression) as stream,
+        open_layer(layer) as stream,
         tarfile.open(fileobj=stream, mode="r|") as tar,
     ):
         for member in tar:

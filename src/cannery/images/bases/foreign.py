@@ -12,6 +12,7 @@ from cannery.images.bases.pythons import find_python
 from cannery.images.packages import BaseImage
 from cannery.images.recipe import TRIPLETS
 from cannery.images.store import Store
+from cannery.oci.contents import Content
 from cannery.oci.descriptors import Architecture, Image, Layer
 from cannery.oci.documents import Config, Manifest, Settings, decode
 from cannery.oci.layout import image_of
@@ -117,7 +118,7 @@ def _checked(digest: str, store: Store) -> Image:
     layers = tuple(
         Layer(
             name=f"{BASE_LAYER}{i}",
-            path=store.path(d.digest),
+            content=Content.of(store.path(d.digest)),
             digest=d.digest,
             size=d.size,
             diff_id=diff_id,
