@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "attestations",
         "engines",
         "proofs scoring",
-        "deliveries subjects",
+        "budgets deliveries subjects",
         "builds comparisons line sweeps",
         "reports",
         "demo",

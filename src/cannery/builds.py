@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
+from cannery.budgets import Budgets
 from cannery.cans.manifest import CanManifest
 from cannery.deliveries import FORMS
 from cannery.images.lock import DEBIAN, host_architecture
@@ -51,6 +52,7 @@ class BuildOptions:
             "Of layers in a registry or layout; engines older than Docker 23 read gzip."
         ),
     )
+    budgets: Budgets = field(default_factory=Budgets)
     base: str = DEBIAN
     """`debian`, or an image of a registry."""
     mirror: str | None = None

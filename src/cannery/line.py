@@ -21,6 +21,7 @@ import msgspec
 from cannery.attestations.statements import attestations_of
 from cannery.audits.policy import Cleared, Policy, clear
 from cannery.blobs import pretty_json, refuse_foreign
+from cannery.budgets import check_budgets
 from cannery.builds import BuildOptions, Built, architectures_of, needed_architectures
 from cannery.cans.manifest import AuditSummary, CanManifest, CanSource, ParitySummary, Runtime
 from cannery.cans.open import MANIFEST, Can, open_can
@@ -324,6 +325,9 @@ def build(
             with station("compress", progress) as work:
                 images = [in_zstd(each, store) for each in images]
                 work.result(f"{sum(each.size for each in images) / 1e6:.1f} MB in zstd")
+        for each in images:
+            told = proof if each.architecture == image.architecture else None
+            check_budgets(options.budgets, each, told, reference, store)
         attached = {each.digest: _said_of(each, plan, can, reference, proof) for each in images}
         goods = Goods(image=image, platforms=tuple(images), attached=attached)
         with station("deliver", progress) as work:

@@ -51,6 +51,12 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     mode: Literal["bake", "pull"] | None = None
     platforms: tuple[Literal["linux/amd64", "linux/arm64"], ...] | None = None
     compression: Literal["gzip", "zstd"] | None = None
+    size_budget: str | int | None = None
+    """Of all layers as they travel: `60 MB`, or bytes."""
+    start_budget: float | None = None
+    """Seconds until the container is healthy."""
+    memory_budget: str | int | None = None
+    """Resident after the canary: `200 MB`, or bytes."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -207,6 +213,8 @@ def _wanted(hint: Any) -> str:
     """Say in words what a field takes."""
     if hint is str:
         return "a text"
+    if hint in (int, float):
+        return "a number"
     if typing.get_origin(hint) is Literal:
         return " or ".join(f"'{choice}'" for choice in typing.get_args(hint))
     if typing.get_origin(hint) is tuple:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,20 @@ def test_a_cache_that_cannot_be_made_is_a_clear_error(
     with pytest.raises(OutputError, match="can't keep layers") as caught:
         Store()
     assert "CANNERY_CACHE" in str(caught.value.hint)
+
+
+def test_what_was_not_used_is_pruned(store: Store) -> None:
+    """Old blobs and memos go; what was found or recalled since stays, and half files of old go too."""
+    kept, gone = store.add(b"kept"), store.add(b"gone")
+    store.remember("kept", 1)
+    store.remember("gone", 1)
+    part = store.root / "blobs" / "sha256" / ".part-old"
+    part.write_bytes(b"half")
+    for path in store.root.rglob("*"):
+        os.utime(path, (1, 1))
+    assert store.find(kept) is not None
+    assert store.recall("kept") == 1
+    assert store.prune(3600) == (3, len(b"gone") + len(b"half") + 2)
+    assert store.find(kept) is not None
+    assert store.find(gone) is None
+    assert (store.recall("kept"), store.recall("gone")) == (1, None)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from cannery.budgets import Budgets, parse_size
 from cannery.builds import BuildOptions
 from cannery.cli.main import print_json, talks
 from cannery.cli.options import options_of, picked
@@ -52,6 +53,11 @@ def command(
     options = dataclasses.replace(
         options,
         base=image.base or options.base,
+        budgets=Budgets(
+            size=parse_size(image.size_budget, "image.size_budget"),
+            start=image.start_budget,
+            memory=parse_size(image.memory_budget, "image.memory_budget"),
+        ),
         mirror=image.mirror,
         lock=project.folder / "cannery.lock",
     )

@@ -14,7 +14,7 @@ from cannery.cli.main import print_json, talks
 from cannery.cli.projects import open_project, policy_option
 from cannery.errors import ImageError, UsageError
 from cannery.images.lock import DEBIAN, Lock, LockRequest, read_lock, resolve, write_lock
-from cannery.reports.text import ticker
+from cannery.reports.text import short, ticker
 
 
 @click.command("lock")
@@ -78,12 +78,9 @@ def command(
     if as_json:
         print_json(msgspec.to_builtins(lock))
         return
-    old = _versions(before) if before else {}
-    new = _versions(lock)
-    for name in sorted(old | new):
-        if old.get(name) != new.get(name):
-            click.echo(f"{name:<28} {old.get(name, '-')} → {new.get(name, '-')}")
-    click.echo(f"{output}: {len(new)} packages, {lock.digest}")
+    for line in changes_text(before, lock):
+        click.echo(line)
+    click.echo(f"{output}: {len(versions_of(lock))} packages, {lock.digest}")
 
 
 def _before(path: Path) -> Lock | None:
@@ -94,10 +91,22 @@ def _before(path: Path) -> Lock | None:
         return None
 
 
-def _versions(lock: Lock) -> dict[str, str]:
-    platforms = msgspec.to_builtins(lock)["platforms"].values()
-    return {
-        p["name"]: p["version"]
-        for platform in platforms
-        for p in (*platform["debian"], *platform["wheels"])
-    }
+def versions_of(lock: Lock | None) -> dict[str, str]:
+    """Return every package of a lock with its version, and a foreign base with its digest."""
+    found: dict[str, str] = {}
+    for platform in lock.platforms.values() if lock else ():
+        found |= {package.name: package.version for package in platform.debian}
+        found |= {wheel.name: wheel.version for wheel in platform.wheels}
+        if platform.image is not None:
+            found[platform.image.reference] = short(platform.image.digest)
+    return found
+
+
+def changes_text(before: Lock | None, after: Lock) -> list[str]:
+    """Return one line for each package that two locks have in another version."""
+    old, new = versions_of(before), versions_of(after)
+    return [
+        f"{name:<28} {old.get(name, '-')} → {new.get(name, '-')}"
+        for name in sorted(old | new)
+        if old.get(name) != new.get(name)
+    ]

@@ -34,6 +34,8 @@ COMMANDS = {
     "publish": "Put a can where services can pull it.",
     "eject": "Write the classical Dockerfile and scoring script of a can.",
     "lock": "Pin the packages of the image in cannery.lock.",
+    "update": "Show newer packages for the image, and pin them.",
+    "prune": "Delete what the cache has not used for a while.",
     "doctor": "Show what this machine offers and where each setting comes from.",
     "demo": "Watch the whole line at work on real data.",
 }

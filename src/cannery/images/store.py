@@ -5,7 +5,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import logging
+import os
+import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -71,6 +74,7 @@ class Store:
         except OSError as error:
             raise ImageError(f"can't read '{path}': {error.strerror}") from error
         if found == digest:
+            _used(path)
             return path
         _log.warning("the cached blob %s was damaged; it is made again", digest)
         with suppress(FileNotFoundError):
@@ -86,6 +90,7 @@ class Store:
         except OSError as error:
             raise ImageError(f"can't read '{self.path(digest)}': {error.strerror}") from error
         if digest_bytes(data) == digest:
+            _used(self.path(digest))
             return data
         self.find(digest)
         return None
@@ -114,7 +119,10 @@ class Store:
     def recall(self, key: Any) -> Any | None:
         """Return what was remembered for `key` (any JSON value), or None."""
         try:
-            return msgspec.json.decode(self._memo(key).read_bytes())
+            path = self._memo(key)
+            found = msgspec.json.decode(path.read_bytes())
+            _used(path)
+            return found
         except (OSError, msgspec.DecodeError):
             return None
 
@@ -127,6 +135,23 @@ class Store:
 
     def _memo(self, key: Any) -> Path:
         return self.root / "memo" / hex_of(digest_bytes(canonical_json(key)))
+
+    def prune(self, unused: float) -> tuple[int, int]:
+        """Delete what was not used for `unused` seconds; return how many files that were, and their bytes.
+
+        No build makes layers meanwhile; what one needs again is fetched and made again.
+        """
+        count = size = 0
+        oldest = time.time() - unused
+        with self.locked("layers"):
+            for folder in ("blobs", "memo"):
+                for path in sorted((self.root / folder).rglob("*")):
+                    with suppress(OSError):  # another process may have deleted it
+                        status = path.lstat()
+                        if stat.S_ISREG(status.st_mode) and status.st_mtime <= oldest:
+                            path.unlink()
+                            count, size = count + 1, size + status.st_size
+        return count, size
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -143,6 +168,12 @@ class Store:
         with stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
+
+
+def _used(path: Path) -> None:
+    """Note that a file is still of use; where that can't be noted, it is only pruned earlier."""
+    with suppress(OSError):
+        os.utime(path)
 
 
 @contextmanager
