@@ -86,7 +86,7 @@ def compare(
     return Comparison(
         first=first,
         second=second,
-        model=_changes(*(_model(can) for can in cans)),
+        model=_changes(*(_model(subject) for subject in subjects)),
         features=_changes(*(_features(can) for can in cans)),
         outputs=_changes(*(_outputs(can) for can in cans)),
         packages=_changes(*(_packages(subject) for subject in subjects)),
@@ -105,7 +105,8 @@ def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> Changes:
     }
 
 
-def _model(can: CanManifest | None) -> dict[str, Any]:
+def _model(subject: Subject) -> dict[str, Any]:
+    can = subject.can
     if can is None:
         return {}
     source = can.source
@@ -117,7 +118,7 @@ def _model(can: CanManifest | None) -> dict[str, Any]:
         "run": source.run_id,
         "runtime": can.runtime,
         "task": can.task,
-        "can": can.digest,
+        "can": subject.digest,
         "bytes": can.files[can.model].size,
         **{f"metric {name}": value for name, value in sorted(source.metrics.items())},
     }

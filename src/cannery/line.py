@@ -309,7 +309,7 @@ def build(
             manifest=can.manifest if baked else None,
             mode=options.mode,
             media=options.media,
-            labels=labels_of(can.manifest, created=lock.created) if baked else {},
+            labels=labels_of(can.manifest, can.digest, created=lock.created) if baked else {},
             mirror=options.mirror,
         )
         images = [compose(replace(plan, architecture=a), store, progress) for a in wanted]
@@ -363,7 +363,7 @@ def _said_of(
     return attestations_of(
         image,
         plan.lock,
-        plan.manifest,
+        can if plan.mode == "bake" else None,
         name=reference.name,
         parity=parity if plan.mode == "bake" else None,
         proof=msgspec.to_builtins(proof) if tried else None,

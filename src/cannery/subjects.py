@@ -11,6 +11,7 @@ from typing import IO, TypeVar
 
 import msgspec
 
+from cannery.blobs import digest_bytes
 from cannery.cans.manifest import CanManifest, read_manifest
 from cannery.cans.open import MANIFEST, Can, open_can
 from cannery.engines.choose import detect
@@ -37,6 +38,8 @@ class Subject:
     """As it was given."""
     can: CanManifest | None
     """Of the can that it is, or that is baked into it."""
+    digest: str | None
+    """SHA-256 of that can's `can.json`."""
     image: ImageFacts | None
     """None: it is a can."""
 
@@ -59,9 +62,13 @@ def look(word: str, looking: Looking | None = None) -> Subject:
     """
     looking = looking or Looking()
     if looking.engine is None and (Path(word) / MANIFEST).is_file():
-        return Subject(name=word, can=open_can(Path(word)).manifest, image=None)
+        can = open_can(Path(word))
+        return Subject(name=word, can=can.manifest, digest=can.digest, image=None)
     facts, data = _opened(word, looking, carried_manifest)
-    return Subject(name=word, can=None if data is None else _manifest(data, word), image=facts)
+    if data is None:
+        return Subject(name=word, can=None, digest=None, image=facts)
+    digest = digest_bytes(data)
+    return Subject(name=word, can=_manifest(data, word), digest=digest, image=facts)
 
 
 def can_of(word: str, folder: Path, looking: Looking | None = None) -> Can:

@@ -81,9 +81,7 @@ def image(tmp_path: Path) -> Image:
 @pytest.fixture
 def attached(image: Image, can: Can) -> dict[str, Any]:
     """Return what is attached to the image."""
-    said = attestations_of(
-        image, LOCK, can.manifest, name="r/x", parity={"rows": 1}, proof={"checks": []}
-    )
+    said = attestations_of(image, LOCK, can, name="r/x", parity={"rows": 1}, proof={"checks": []})
     return {image.digest: said}
 
 
@@ -113,14 +111,14 @@ def pem(key: ec.EllipticCurvePrivateKey) -> tuple[bytes, bytes]:
 
 def test_the_bill_of_materials_is_valid_cyclonedx(image: Image, can: Can) -> None:
     """The library of the format finds nothing wrong; every package is there by hash, the model too."""
-    document = sbom_of(image, LOCK, can.manifest, "1.0")
+    document = sbom_of(image, LOCK, can, "1.0")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document)) is None
     kinds = {c["name"]: c["type"] for c in document["components"]}
     assert kinds["churn"] == "machine-learning-model"
     libc = next(c for c in document["components"] if c["name"] == "libc6")
     assert libc["purl"] == "pkg:deb/debian/libc6@2.41-12%2Bdeb13u5?arch=amd64&distro=trixie"
     assert libc["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]
-    assert sbom_of(image, LOCK, can.manifest, "1.0") == document
+    assert sbom_of(image, LOCK, can, "1.0") == document
 
 
 def test_a_foreign_base_is_a_component(image: Image) -> None:

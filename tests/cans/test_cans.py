@@ -62,7 +62,7 @@ def test_a_sealed_can_opens_and_holds_what_was_given(can: Can) -> None:
 
 def test_the_digest_is_that_of_can_json(can: Can) -> None:
     """It names the can, and is the same for the manifest in canonical form."""
-    assert can.digest == digest_file(can.folder / "can.json") == can.manifest.digest
+    assert can.digest == digest_file(can.folder / "can.json")
 
 
 def test_the_same_parts_make_the_same_can(can: Can, tmp_path: Path) -> None:

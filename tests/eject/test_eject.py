@@ -168,7 +168,8 @@ def test_the_files_build_and_pass_the_proof(ejected, base, can, engine, builder,
         said = built.stdout.decode()
         assert built.ok, built.complaint
         options = ProofOptions(shell=True)
-        require(prove(engine, str(top), can.canary(), can.manifest, options))
+        proof = prove(engine, str(top), can.canary(), can.manifest, options, digest=can.digest)
+        require(proof)
         labels = engine.settings(str(top)).labels
         assert labels["dev.cannery.can.digest"] == can.digest
     finally:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from churn_cans import RECORDS, expected, make_graph, make_manifest
 from toy_images import toy_image
-from toys import CANARY, TOY
+from toys import CANARY, DIGEST, TOY
 
 from cannery.blobs import canonical_json
 from cannery.cans.manifest import CanManifest
@@ -52,14 +52,14 @@ class Toy:
     store: Path
 
     def prove(
-        self, behaviour: str, digest: str = TOY.digest, *, whole: bool = True, **settings: object
+        self, behaviour: str, digest: str = DIGEST, *, whole: bool = True, **settings: object
     ) -> Proof:
         """Return the proof of a toy that behaves like this."""
         engine = Sandbox()
         subject = engine.load(toy_image(self.store, behaviour, **settings))
         version = msgspec.json.encode({"digest": digest}).decode()
         options = ProofOptions(environment={"VERSION": version}, timeout=5.0, whole=whole)
-        return prove(engine, subject, CANARY, TOY, options)
+        return prove(engine, subject, CANARY, TOY, options, digest=DIGEST)
 
 
 @pytest.fixture
@@ -90,6 +90,6 @@ def image(can: Can) -> Image:
         lock=resolve(LockRequest(), store),
         can=can.folder,
         manifest=can.manifest,
-        labels=labels_of(can.manifest),
+        labels=labels_of(can.manifest, can.digest),
     )
     return compose(plan, store)

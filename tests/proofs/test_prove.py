@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from toys import CANARY, TOY
+from toys import CANARY, DIGEST, TOY
 
 from cannery.errors import EngineError, ProofError
 from cannery.proofs.nouns import Check, Proof, require
@@ -30,7 +30,7 @@ def test_a_good_image_passes(toy) -> None:
         "any user",
         "smoke",
     ]
-    assert proof.can == TOY.digest
+    assert proof.can == DIGEST
     assert 0 < proof.cold_start <= proof.first_prediction < 10
     assert proof.memory > 1_000_000
 
@@ -101,4 +101,4 @@ def test_an_unknown_image_is_the_engine_s_error() -> None:
     from cannery.engines.sandbox import Sandbox
 
     with pytest.raises(EngineError, match="has no image"):
-        prove(Sandbox(), "cannery-test/none:v1", CANARY, TOY)
+        prove(Sandbox(), "cannery-test/none:v1", CANARY, TOY, digest=DIGEST)

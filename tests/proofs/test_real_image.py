@@ -30,7 +30,7 @@ def test_the_image_is_proven(image, can, engine) -> None:
     engine = engine()
     subject = engine.load(image)
     try:
-        proof = require(prove(engine, subject, can.canary(), can.manifest))
+        proof = require(prove(engine, subject, can.canary(), can.manifest, digest=can.digest))
     finally:
         engine.remove_image(subject)
     assert proof.can == can.digest

@@ -6,6 +6,8 @@ from cannery.cans.manifest import AuditSummary, CanManifest, CanSource
 from cannery.signatures import Canary, Feature, Output, Signature
 
 ZERO = "sha256:" + "0" * 64
+DIGEST = "sha256:" + "d" * 64
+"""Of the toy's can."""
 TOY = CanManifest(
     name="toy",
     version="1",

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cannery.blobs import hex_of
-from cannery.cans.manifest import CanManifest
+from cannery.cans.open import Can
 from cannery.images.lock import Lock
 from cannery.images.packages import DebianPackage, Wheel
 from cannery.oci.descriptors import Architecture, Image
@@ -19,7 +19,7 @@ CYCLONEDX = "application/vnd.cyclonedx+json"
 _NAMESPACE = uuid.UUID("8f1b8f0e-5a38-4f0e-9a73-0c5f6b2d9d11")
 
 
-def sbom_of(image: Image, lock: Lock, can: CanManifest | None, version: str) -> dict[str, Any]:
+def sbom_of(image: Image, lock: Lock, can: Can | None, version: str) -> dict[str, Any]:
     """Return the document for an image: the same image, the same bytes; `version` is Cannery's own."""
     platform = lock.platforms[image.architecture]
     components = [
@@ -43,8 +43,8 @@ def sbom_of(image: Image, lock: Lock, can: CanManifest | None, version: str) -> 
             "component": {
                 "type": "container",
                 "bom-ref": root,
-                "name": can.name if can else "cannery",
-                "version": can.version if can else image.digest,
+                "name": can.manifest.name if can else "cannery",
+                "version": can.manifest.version if can else image.digest,
                 "hashes": [_sha256(image.digest)],
             },
         },
@@ -56,29 +56,30 @@ def sbom_of(image: Image, lock: Lock, can: CanManifest | None, version: str) -> 
     }
 
 
-def model_component(can: CanManifest) -> dict[str, Any]:
+def model_component(can: Can) -> dict[str, Any]:
     """Return a can as a component of the type `machine-learning-model`, with its card."""
-    source = can.source
+    model = can.manifest
+    source = model.source
     properties = {
         "dev.cannery.source": source.resolved,
         "dev.cannery.source.digest": source.digest,
         "dev.cannery.run": source.run_id,
-        "dev.cannery.runtime": can.runtime,
-        "dev.cannery.audit": can.audit.verdict,
+        "dev.cannery.runtime": model.runtime,
+        "dev.cannery.audit": model.audit.verdict,
         "dev.cannery.can.digest": can.digest,
     }
     component: dict[str, Any] = {
         "type": "machine-learning-model",
         "bom-ref": f"model@{can.digest}",
-        "name": can.name,
-        "version": can.version,
-        "hashes": [_sha256(can.files[can.model].digest)],
+        "name": model.name,
+        "version": model.version,
+        "hashes": [_sha256(model.files[model.model].digest)],
         "properties": [{"name": k, "value": v} for k, v in properties.items() if v],
         "modelCard": {
             "modelParameters": {
-                "task": can.task,
-                "inputs": [{"format": f"{f.name}: {f.type}"} for f in can.signature.features],
-                "outputs": [{"format": f"{o.name}: {o.type}"} for o in can.signature.outputs],
+                "task": model.task,
+                "inputs": [{"format": f"{f.name}: {f.type}"} for f in model.signature.features],
+                "outputs": [{"format": f"{o.name}: {o.type}"} for o in model.signature.outputs],
             },
         },
     }
@@ -88,8 +89,11 @@ def model_component(can: CanManifest) -> dict[str, Any]:
     measured = [
         {"type": name, "value": repr(value)} for name, value in sorted(source.metrics.items())
     ]
-    if can.parity is not None:
-        worst = {"type": "largest difference from the original", "value": repr(can.parity.maximum)}
+    if model.parity is not None:
+        worst = {
+            "type": "largest difference from the original",
+            "value": repr(model.parity.maximum),
+        }
         measured.append(worst)
     if measured:
         component["modelCard"]["quantitativeAnalysis"] = {"performanceMetrics": measured}

@@ -12,7 +12,7 @@ import msgspec
 
 from cannery.attestations.sbom import CYCLONEDX, sbom_of
 from cannery.blobs import canonical_json, hex_of
-from cannery.cans.manifest import CanManifest
+from cannery.cans.open import Can
 from cannery.images.lock import Lock
 from cannery.oci.artifacts import Artifact
 from cannery.oci.descriptors import Architecture, Image
@@ -29,7 +29,7 @@ PREDICATE = "in-toto.io/predicate-type"
 def attestations_of(
     image: Image,
     lock: Lock,
-    can: CanManifest | None,
+    can: Can | None,
     *,
     name: str,
     parity: dict[str, Any] | None,
@@ -58,7 +58,7 @@ def statement(image: Image, name: str, kind: str, predicate: dict[str, Any]) -> 
     )
 
 
-def provenance(image: Image, lock: Lock, can: CanManifest | None, version: str) -> dict[str, Any]:
+def provenance(image: Image, lock: Lock, can: Can | None, version: str) -> dict[str, Any]:
     """Return from what an image was built and how, in SLSA's words; nothing of when and by whom, so it can be rebuilt."""
     return {
         "buildDefinition": {
@@ -67,7 +67,7 @@ def provenance(image: Image, lock: Lock, can: CanManifest | None, version: str) 
                 "base": lock.base,
                 "runtime": lock.runtime,
                 "platform": f"linux/{image.architecture}",
-                "model": None if can is None else can.source.given,
+                "model": None if can is None else can.manifest.source.given,
             },
             "internalParameters": {"recipe": lock.recipe, "lock": lock.digest},
             "resolvedDependencies": [*_model(can), *_packages(lock, image.architecture)],
@@ -81,12 +81,13 @@ def provenance(image: Image, lock: Lock, can: CanManifest | None, version: str) 
     }
 
 
-def _model(can: CanManifest | None) -> list[dict[str, Any]]:
+def _model(can: Can | None) -> list[dict[str, Any]]:
     if can is None:
         return []
-    run = {"annotations": {"run": can.source.run_id}} if can.source.run_id else {}
+    source = can.manifest.source
+    run = {"annotations": {"run": source.run_id}} if source.run_id else {}
     return [
-        {"name": "model", **_uri(can.source.resolved), **_digest(can.source.digest), **run},
+        {"name": "model", **_uri(source.resolved), **_digest(source.digest), **run},
         {"name": "can", **_digest(can.digest)},
     ]
 

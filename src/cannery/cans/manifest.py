@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from cannery.blobs import canonical_json, digest_bytes
 from cannery.signatures import Signature
 
 Runtime = Literal["onnx", "catboost", "lightgbm", "xgboost", "skops", "pickle"]
@@ -117,11 +116,6 @@ class CanManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`name==version` that the runtime needs beyond its own, e.g. scikit-learn for skops."""
     notes: tuple[str, ...] = ()
     """Why more preferred runtimes were not chosen."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of `can.json`."""
-        return digest_bytes(canonical_json(self))
 
 
 def read_manifest(data: bytes) -> CanManifest:

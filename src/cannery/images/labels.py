@@ -6,11 +6,15 @@ from cannery.cans.manifest import CanManifest
 
 
 def labels_of(
-    manifest: CanManifest, *, created: str | None = None, revision: str | None = None
+    manifest: CanManifest,
+    digest: str,
+    *,
+    created: str | None = None,
+    revision: str | None = None,
 ) -> dict[str, str]:
     """Return the labels of an image of this can: `org.opencontainers.image.*` and `dev.cannery.*`.
 
-    `created` is the lock's date; `revision` is the revision of the user's own code, where known.
+    `digest` is the can's; `created` is the lock's date; `revision` is the revision of the user's own code, where known.
     """
     source = manifest.source
     parity = manifest.parity
@@ -26,7 +30,7 @@ def labels_of(
         "dev.cannery.model.run": source.run_id,
         "dev.cannery.source": source.resolved,
         "dev.cannery.source.digest": source.digest,
-        "dev.cannery.can.digest": manifest.digest,
+        "dev.cannery.can.digest": digest,
         "dev.cannery.runtime": manifest.runtime,
         "dev.cannery.task": manifest.task,
         "dev.cannery.audit": manifest.audit.verdict,

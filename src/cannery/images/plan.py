@@ -26,7 +26,7 @@ class Plan:
     mode: Mode = "bake"
     media: Media = "docker"
     labels: Mapping[str, str] = field(default_factory=dict)
-    """All labels; `labels_of(manifest)` makes those of a can."""
+    """All labels; `labels_of` makes those of a can."""
     architecture: Architecture = field(default_factory=host_architecture)
     mirror: str | None = None
     """Where missing Debian packages are fetched from; no part of the result."""

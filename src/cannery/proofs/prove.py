@@ -50,13 +50,12 @@ def prove(
     manifest: CanManifest,
     options: ProofOptions | None = None,
     *,
-    digest: str | None = None,
+    digest: str,
     note: Note = lambda _: None,
 ) -> Proof:
     """Try the image `subject` (an id or name that `engine` knows) and return what was seen.
 
-    The root is read-only, there are no capabilities and no new privileges. `digest` is the can's,
-    where it is not that of `manifest`. Nothing runs any more when this returns or raises; a check
+    The root is read-only, there are no capabilities and no new privileges. `digest` is the can's. Nothing runs any more when this returns or raises; a check
     that fails raises nothing (see `require`), an engine that fails raises EngineError.
     """
     options = options or ProofOptions()
@@ -66,7 +65,7 @@ def prove(
         canary=canary,
         manifest=manifest,
         options=options,
-        digest=digest or manifest.digest,
+        digest=digest,
         note=note,
     )
     return trial.run()

@@ -35,7 +35,7 @@ def subject_document(subject: Subject) -> dict[str, Any]:
     can, image = subject.can, subject.image
     return {
         "name": subject.name,
-        "can": None if can is None else {"digest": can.digest, **msgspec.to_builtins(can)},
+        "can": None if can is None else {"digest": subject.digest, **msgspec.to_builtins(can)},
         "image": None if image is None else {"size": image.size, **msgspec.to_builtins(image)},
     }
 
@@ -51,12 +51,12 @@ def _facts(subject: Subject) -> Iterator[tuple[str, str]]:
         yield "size", human_bytes(image.size)
     else:
         yield "folder", subject.name
+    yield "can", subject.digest or ""
     yield from _model(can) if can is not None else _labels(image)
 
 
 def _model(can: CanManifest) -> Iterator[tuple[str, str]]:
     source = can.source
-    yield "can", can.digest
     yield "model", f"{can.name} {can.version} ({can.task})"
     yield (
         "from",
