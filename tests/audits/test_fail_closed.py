@@ -251,6 +251,11 @@ BOUNDS: dict[str, tuple[str, dict[str, int], bytes]] = {
     "opcodes": ("too-long", {"opcodes": 20}, p.make_pickle(p.listed(*[p.NONE] * 30))),
     "memo": ("too-long", {"memo": 3}, listed(*[p.text("a") + p.put(i) for i in range(5)])),
     "marks": ("too-deep", {"depth": 5}, p.make_pickle(p.MARK * 9, p.NONE, b"l" * 9)),
+    "names": (
+        "too-long",
+        {"names": 3},
+        listed(*[p.name("numpy", f"log{i}") for i in ("", "2", "10", "1p")]),
+    ),
     "text": ("too-long", {"text": 10}, listed(p.text("a" * 11))),
     "integer": ("too-long", {"integer": 10}, listed(b"\x8a\x0b" + b"\1" * 11)),
     "integer in digits": ("truncated", {"integer": 10}, listed(b"I12345678901\n", protocol=0)),

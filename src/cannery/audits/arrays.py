@@ -48,11 +48,16 @@ def dtype(c: Call) -> Value:
 
 def reconstruct(c: Call) -> Value:
     """Judge `_reconstruct(ndarray, (0,), b"b")`; the array itself comes with its state."""
-    match c.items:
-        case (Name() as cls, Tuple(items=(0,)), b"b" | "b"):
+    if len(c.items) == 3:
+        cls, shape, code = c.items
+        if type(cls) is Name and type(shape) is Tuple and shape.items == (0,) and code in _BYTE:
             c.ledger.use(cls, "class")
             return Array(cls)
     return c.refuse("otherwise than numpy does")
+
+
+_BYTE = (b"b", "b")
+"""The type of the empty array that stands until its state is set."""
 
 
 def masked(c: Call) -> Value:
@@ -161,17 +166,25 @@ def _structure_problem(made: DType, parts: tuple[Value, ...]) -> str | None:
     return None
 
 
+_BYTES = frozenset({bytes, str})
+"""What holds the items of an array: text in the protocols of Python 2."""
+_ODD = "an array gets a state that numpy does not write"
+_TRUTHS = (False, True)
+
+
 def array_problem(array: Made, state: Value) -> str | None:
     """Fill an array; returns what is wrong with its state, None when its size is that of its data."""
-    match state:
-        case Tuple(items=(1, Tuple() as shape, DType() as kind, bool() | 0 | 1, data)):
-            pass
-        case Tuple(
-            items=(1, Tuple() as shape, DType() as kind, bool() | 0 | 1, data, _mask, _fill)
-        ):
-            pass
-        case _:
-            return "an array gets a state that numpy does not write"
+    items = state.items if type(state) is Tuple else ()
+    if len(items) not in (5, 7):  # a masked array adds its mask and what fills it
+        return _ODD
+    version, shape, kind, fortran, data = items[:5]
+    if (
+        version != 1
+        or type(shape) is not Tuple
+        or type(kind) is not DType
+        or fortran not in _TRUTHS
+    ):
+        return _ODD
     count = elements(shape)
     if count is None:
         return "an array has an impossible shape"
@@ -181,9 +194,7 @@ def array_problem(array: Made, state: Value) -> str | None:
         if isinstance(data, List) and data.count == count:
             return None
         return "an array of objects does not have as many as its shape says"
-    size = len(data) if isinstance(data, str) else size_of(data)
-    if isinstance(data, Opaque) and data.type is str:
-        size = data.size
+    size = data.size if type(data) is Opaque else len(data) if type(data) in _BYTES else None
     if size != count * kind.itemsize:
         return f"an array of {count * kind.itemsize} bytes gets {size}"
     return None

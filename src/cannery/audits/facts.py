@@ -156,7 +156,8 @@ class Facts:
 
     def call(self, function: Value, arguments: Value, offset: int) -> Value:
         """Judge a call by REDUCE."""
-        self._charge(arguments)
+        if type(arguments) is Tuple and len(arguments.items) > _SHORT:
+            self.ledger.spend(len(arguments.items))
         return calls.call(self.ledger, function, arguments, offset)
 
     def make(self, cls: Value, arguments: Value, keywords: Value, offset: int) -> Value:
@@ -164,12 +165,14 @@ class Facts:
         if keywords is not None and (not isinstance(keywords, Dict) or keywords.count):
             message = f"{describe(cls)} is made with keyword arguments"
             self.refuse("argument-rule", message, offset)
-        self._charge(arguments)
+        if type(arguments) is Tuple and len(arguments.items) > _SHORT:
+            self.ledger.spend(len(arguments.items))
         return calls.make(self.ledger, cls, arguments, offset)
 
     def build(self, target: Value, state: Value, offset: int) -> Raw | None:
         """Judge a state."""
-        self._charge(state)
+        if type(target) is not Array:
+            self._charge(state)
         return states.build(self.ledger, target, state, offset)
 
     def _charge(self, value: Value) -> None:

@@ -117,7 +117,11 @@ class Ledger:
         `actual` is what a name of Python 2 is read as.
         """
         name = Name(module, qualname, -1 if offset is None else offset, entry)
-        self._seen.setdefault((self.member, name.dotted), name)
+        known = self._seen.setdefault((self.member, name.dotted), name)
+        if known is not name and known.entry is entry:
+            return known
+        if len(self._seen) > self.limits.names:
+            raise BrokenProgramError("too-long", f"more than {self.limits.names} names")
         if entry is None:
             self._unlisted(name, offset, actual or (module, qualname))
         return name

@@ -25,6 +25,8 @@ class Limits:
     """Bytes that a compressed file may become."""
     memory: int = 1 << 26
     """Bytes that are held in memory; what is larger goes to a temporary file."""
+    names: int = 20_000
+    """Different globals, over all nested programs."""
     members: int = 20_000
     """Members of an archive."""
     findings: int = 200

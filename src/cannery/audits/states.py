@@ -80,6 +80,12 @@ def build(ledger: Ledger, target: Value, state: Value, offset: int) -> Raw | Non
     def refuse(rule: str, message: str) -> None:
         ledger.find(rule, "unsafe", message, offset=offset)
 
+    if type(target) is Array and not target.built and target.canonical in ARRAYS:  # three of four
+        target.built, target.state = True, state
+        ledger.refer(state)
+        if problem := arrays.array_problem(target, state):
+            refuse("hostile-state", problem)
+        return None
     if not isinstance(target, Made):
         refuse("foreign-state", f"a state is set on {describe(target)}")
         ledger.refer(state)

@@ -203,7 +203,11 @@ class Array(Made):
     __slots__ = ("content", "dtype", "shape")
 
     def __init__(self, name: Name | None) -> None:
-        super().__init__(name)
+        self.name = name
+        self.canonical = name.canonical if name else ""
+        self.arguments = ()
+        self.state = None
+        self.built = False
         self.dtype: DType | None = None
         """None until its state is set."""
         self.shape: tuple[int, ...] = ()
