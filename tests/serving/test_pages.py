@@ -11,6 +11,7 @@ import pytest
 from browsers import DESK, PHONE, Browser, Page, browser
 from churn_cans import RECORD, RECORDS, Caller, MakeCan, Running, expected, running
 
+from cannery.images.serving_files import serving_tree
 from cannery.serving.pages import ASSETS, FOLDER
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -43,6 +44,12 @@ def test_pages_name_no_other_place() -> None:
         assert not re.search(r"(src|href)=\"(https?:)?//", text)
         assert "innerHTML" not in text
         assert not re.search(r"\s(style|on\w+)=\"", text)
+
+
+def test_every_file_of_the_pages_travels_into_an_image() -> None:
+    """What the service reads when a browser asks must be there."""
+    carried = {name.rpartition("cannery/serving/")[2] for name in serving_tree()}
+    assert {f"page/{file.name}" for file in FOLDER.iterdir()} <= carried
 
 
 @pytest.fixture(scope="module")
