@@ -148,7 +148,7 @@ class Browser:
             if answer.get("id") == self._number:
                 assert "error" not in answer, answer["error"]
                 return dict(answer["result"])
-            if page is not None:
+            if page is not None and answer.get("sessionId") == session:  # not of another tab
                 _note(page, answer)
 
     def close(self) -> None:
