@@ -21,7 +21,7 @@ from cannery.audits.policy import Cleared, Policy, clear
 from cannery.cans.manifest import Runtime
 from cannery.conversions.choose import ConvertOptions, convert, convert_opened
 from cannery.conversions.nouns import Conversion, Parity
-from cannery.errors import CanneryError
+from cannery.errors import CanneryError, ConversionError
 from cannery.isolation import messages as m
 from cannery.isolation.inside import Worker, _failed
 from cannery.isolation.sandbox import Level
@@ -74,8 +74,8 @@ class _Near:
         return found
 
 
-def converted_near(cleared: Cleared, sample: pa.Table, options: ConvertOptions) -> Conversion:
-    """Convert as the line does, but with the original open in this process: these models are our own."""
+def opened_near(cleared: Cleared) -> Original:
+    """Open an original in this process: the models of the suite are our own."""
     source, near = cleared.source, _Near()
     opened = near.ask(
         m.Open(
@@ -85,11 +85,16 @@ def converted_near(cleared: Cleared, sample: pa.Table, options: ConvertOptions) 
             data=source.blob.read(),
         )
     )
-    if isinstance(opened, m.Failed):
-        raise CanneryError(opened.message)
+    if not isinstance(opened, m.Opened):
+        raise ConversionError(getattr(opened, "message", "the worker did not open it"))
     told = msgspec.structs.replace(opened.description, versions=VERSIONS)
-    original = Original(near, Level(name="rlimits", stops=()), told, cleared.policy)
-    return convert_opened(original, source, sample=sample, options=options)
+    return Original(near, Level(name="rlimits", stops=()), told, cleared.policy)
+
+
+def cleared_file(path: Path) -> Cleared:
+    """Fetch and audit the file of a model, and clear it."""
+    source = fetch(str(path), staging=path.parent / "staging")
+    return clear(source, audit(source), Policy())
 
 
 def run(case: Case, *, worker: bool = False) -> Finding:
@@ -133,12 +138,12 @@ def run(case: Case, *, worker: bool = False) -> Finding:
 
 
 def _converted(path: Path, rows: pd.DataFrame, *, worker: bool) -> Conversion:
-    source = fetch(str(path), staging=path.parent / "staging")
-    cleared = clear(source, audit(source), Policy())
+    cleared = cleared_file(path)
     sample = pa.Table.from_pandas(rows, preserve_index=False)
     if worker:
         return convert(cleared, sample=sample)
-    return converted_near(cleared, sample, ConvertOptions())
+    original = opened_near(cleared)
+    return convert_opened(original, cleared.source, sample=sample, options=ConvertOptions())
 
 
 def _kinds(parity: Parity) -> tuple[str, ...]:
