@@ -26,6 +26,8 @@ COMMANDS = {
     "verify": "Start a finished image and try it.",
     "inspect": "Say what an image or a can is made of, from where, and why.",
     "diff": "Say in what two images or cans differ, predictions among it.",
+    "push": "Bring a can or a layout to a registry.",
+    "pull": "Bring a can or an image from a registry.",
     "sign": "Vouch with a key for an image in a registry.",
     "serve": "Serve a can on this machine.",
     "smoke": "Load a can and score its canary.",

@@ -26,9 +26,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     config: Descriptor
     layers: tuple[Descriptor, ...] = ()
     annotations: dict[str, str] = {}
+    subject: Descriptor | None = None
+    """What an artifact refers to."""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One manifest in an index."""
 
     media_type: str

@@ -134,12 +134,12 @@ def read_documents(
     if not (folder / MARK).is_file():
         raise SourceError(f"'{folder}' is no OCI layout: it has no file '{MARK}'")
     path = folder / "index.json"
-    entry = _choose(decode(_read(path), Index, f"'{path}'"), tag, folder)
-    manifest = _blob(folder, entry.digest)
+    entry = _choose(decode(read_json(path), Index, f"'{path}'"), tag, folder)
+    manifest = read_document(folder, entry.digest)
     if entry.media_type in INDEXES:
         chosen = choose_platform(manifest, architecture, f"'{folder}'")
-        manifest = _blob(folder, chosen.digest)
-    config = _blob(folder, decode(manifest, Manifest, f"blob {entry.digest}").config.digest)
+        manifest = read_document(folder, chosen.digest)
+    config = read_document(folder, decode(manifest, Manifest, f"blob {entry.digest}").config.digest)
     return manifest, config
 
 
@@ -270,14 +270,16 @@ def _measure(path: Path, compression: Compression) -> tuple[str, int]:
     return "sha256:" + content.hexdigest(), size
 
 
-def _blob(folder: Path, digest: str) -> bytes:
-    data = _read(blob_path(folder, digest))
+def read_document(folder: Path, digest: str) -> bytes:
+    """Return a manifest, index or config of a layout, checked by digest."""
+    data = read_json(blob_path(folder, digest))
     if digest_bytes(data) != digest:
         raise ImageError(f"the blob {digest} in '{folder}' is damaged")
     return data
 
 
-def _read(path: Path) -> bytes:
+def read_json(path: Path) -> bytes:
+    """Return the bytes of a document; raises ImageError for one that is missing or too long."""
     try:
         if path.stat().st_size > LIMIT:
             raise ImageError(f"'{path}' has more than {LIMIT} bytes")

@@ -29,7 +29,7 @@ def attach(registry: Registry, repository: str, subject: Descriptor, artifact: A
     digest = digest_bytes(manifest)
     kept = registry.push_manifest(repository, digest, manifest, MANIFEST["oci"])
     if not kept:
-        _list_under_tag(registry, repository, subject.digest, artifact_entry(artifact, subject))
+        list_referrer(registry, repository, subject.digest, artifact_entry(artifact, subject))
     return digest
 
 
@@ -59,9 +59,8 @@ def payload_of(registry: Registry, repository: str, artifact: Descriptor) -> byt
     return registry.blob(repository, manifest.layers[0]) if manifest.layers else b""
 
 
-def _list_under_tag(
-    registry: Registry, repository: str, digest: str, entry: dict[str, Any]
-) -> None:
+def list_referrer(registry: Registry, repository: str, digest: str, entry: dict[str, Any]) -> None:
+    """List an artifact under the tag of what it refers to, for a registry that keeps no such lists."""
     known = registry.find_manifest(repository, _tag(digest))
     entries: list[dict[str, Any]] = msgspec.json.decode(known)["manifests"] if known else []
     entries = [e for e in entries if e.get("digest") != entry["digest"]]
