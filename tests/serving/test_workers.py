@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -92,18 +93,26 @@ def test_two_workers_tell_one_account_and_a_killed_one_is_counted_on(make_can: M
                 assert httpx.post(service.url + "/predict", json=RECORD).status_code == 200
 
         def told() -> set[int]:
-            texts = [httpx.get(service.url + "/metrics").text for _ in range(8)]
+            texts = [httpx.get(service.url + "/metrics").text for _ in range(6)]
             pattern = r'http_requests_total{method="POST",path="/predict",code="200"} (\d+)'
             return {int(found[1]) for text in texts if (found := re.search(pattern, text))}
 
+        def until(condition: Callable[[], bool]) -> None:
+            end = time.monotonic() + 20
+            while not condition():
+                assert time.monotonic() < end
+                time.sleep(0.1)
+
+        def workers() -> list[str]:
+            pid = service.process.pid
+            return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
         ask(20)
-        time.sleep(1.3)
-        assert told() == {20}
-        children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
-        run(["kill", "-9", children.read_text().split()[0]])
-        time.sleep(2.5)
+        until(lambda: told() == {20})
+        first = workers()
+        run(["kill", "-9", first[0]])
+        until(lambda: len(workers()) == 2 and first[0] not in workers())
         ask(5)
-        time.sleep(1.3)
-        assert told() == {25}
+        until(lambda: told() == {25})
         service.process.send_signal(signal.SIGTERM)
         assert service.end()[0] == 0
