@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+import time
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,28 @@ def test_a_request_that_cannot_be_meant_is_400(call: Caller, body: Any, message:
     response = call("POST", INFER, json=body)
     assert response.status_code == 400
     assert message in response.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/invocations", "/score", INFER])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"inputs":' + b"[" * 50_000,
+        b'{"tenure":' + b"9" * 50_000 + b"}",
+        json.dumps({f"k{n}": n for n in range(20_000)}).encode(),
+        json.dumps({"inputs": {f"k{n}": [n] for n in range(20_000)}}).encode(),
+        json.dumps({"inputs": [tensor(f"k{n}", "FP32", [n]) for n in range(12_000)]}).encode(),
+    ],
+    ids=["deep", "deeper", "long number", "many keys", "many columns", "many tensors"],
+)
+def test_no_request_takes_long_to_be_refused(call: Caller, path: str, body: bytes) -> None:
+    """However it is nested and whatever it repeats: a refusal, short, at a cost in line with its length."""
+    started = time.process_time()
+    response = call("POST", path, content=body)
+    assert response.status_code in (400, 422)
+    assert len(response.content) < 100_000
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -93,9 +93,11 @@ def _tensors(inputs: Any, raw: memoryview | None) -> list[Tensor]:
         found.append(tensor)
     if raw:
         raise MalformedError(f"the body has {len(raw)} raw bytes that belong to no tensor")
-    names = [tensor.name for tensor in found]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise MalformedError(f"the input '{twice[:_NAMED]}' appears twice")
+    names: set[str] = set()
+    for tensor in found:
+        if tensor.name in names:
+            raise MalformedError(f"the input '{tensor.name[:_NAMED]}' appears twice")
+        names.add(tensor.name)
     rows = {tensor.shape[0] for tensor in found}
     if len(rows) > 1:
         raise MalformedError(f"the inputs have different numbers of rows: {sorted(rows)}")
