@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "engines",
         "proofs scoring",
         "budgets deliveries subjects",
-        "builds comparisons line sweeps",
+        "builds comparisons explanations line sweeps",
         "reports",
         "demo",
         "cli",

@@ -84,7 +84,8 @@ class PackOptions:
     """The `[outputs]` table: name of an answered field → what it shows."""
 
 
-def _source_of(model: object, staging: Path, options: PackOptions) -> Source:
+def source_of(model: object, staging: Path, options: PackOptions) -> Source:
+    """Fetch a path or a URI, or write a fitted object as a pickle."""
     from cannery.sources.fetch import fetch
     from cannery.sources.memory import of_object
 
@@ -93,7 +94,8 @@ def _source_of(model: object, staging: Path, options: PackOptions) -> Source:
     return of_object(model, options.name or type(model).__name__.lower(), staging=staging)
 
 
-def _sample_of(sample: object | None) -> Any:
+def sample_of(sample: object | None) -> Any:
+    """Read a path or a frame as an Arrow table; None stays None."""
     if sample is None:
         return None
     from cannery.tables.frames import from_frame
@@ -209,8 +211,8 @@ def pack(
     refuse_foreign(folder, MANIFEST, "a can", force=options.force)
     with tempfile.TemporaryDirectory(prefix="cannery-") as staging:
         with station("fetch", progress) as work:
-            table = _sample_of(sample)
-            source = _source_of(model, Path(staging), options)
+            table = sample_of(sample)
+            source = source_of(model, Path(staging), options)
             origin = source.origin
             work.result(_lineage(origin))
         if source.format == "can":

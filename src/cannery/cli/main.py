@@ -24,6 +24,7 @@ COMMANDS = {
     "pack": "Convert an audited model and seal it into a can.",
     "build": "Make a proven image of a model or a can.",
     "verify": "Start a finished image and try it.",
+    "explain": "Say why a model can't become ONNX, and what would make it.",
     "inspect": "Say what an image or a can is made of, from where, and why.",
     "diff": "Say in what two images or cans differ, predictions among it.",
     "push": "Bring a can or a layout to a registry.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -14,6 +15,7 @@ import pyarrow as pa
 from cannery.audits.policy import Cleared
 from cannery.cans.manifest import Runtime
 from cannery.conversions.artifacts import to_artifact
+from cannery.conversions.bisecting import differing_step
 from cannery.conversions.canaries import canary_of
 from cannery.conversions.graphs import convert_graph
 from cannery.conversions.nouns import Artifact, Conversion, Description, Parity
@@ -55,7 +57,7 @@ _MADE_UP = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Study:
+class Study:
     """What was learned of the original by asking it."""
 
     description: Description
@@ -85,7 +87,7 @@ def convert(
     options = options or ConvertOptions()
     source = cleared.source
     if source.format == "onnx":
-        return convert_graph(source, sample=_table(source, sample), options=options)
+        return convert_graph(source, sample=table_for(source, sample), options=options)
     if source.format in _NO_MODELS:
         raise ConversionError(
             f"'{source.main}' holds {_NO_MODELS[source.format]}, and no model that scores by itself",
@@ -96,23 +98,30 @@ def convert(
             f"the runtime '{options.runtime}' is not made by conversion",
             hint=f"choose one of: {', '.join(_RUNTIMES)}",
         )
+    with opened(cleared, options) as original:
+        return convert_opened(original, source, sample=sample, options=options)
+
+
+@contextmanager
+def opened(cleared: Cleared, options: ConvertOptions) -> Iterator[Original]:
+    """Open the original in a worker with the libraries of its training, for as long as the block lasts."""
     options.progress("preparing an environment with the model's own library versions")
-    environment = environment_for(source, cleared.audit)
+    environment = environment_for(cleared.source, cleared.audit)
     isolation = replace(
         options.isolation,
         allow_weak=options.isolation.allow_weak or options.allow_weak_sandbox,
     )
     options.progress("opening the original in a sandbox")
     with open_original(cleared, environment, isolation) as original:
-        return convert_opened(original, source, sample=sample, options=options)
+        yield original
 
 
 def convert_opened(
     original: Original, source: Source, *, sample: pa.Table | None, options: ConvertOptions
 ) -> Conversion:
     """Convert an original that is open; see `convert`."""
-    table = _table(source, sample)
-    study = _study(original, source, table, options)
+    table = table_for(source, sample)
+    study = study_of(original, source, table, options)
     artifact, parity, notes = _chosen(original, study, source, options)
     canary = canary_of(
         study.sample.batch, study.sample.raw, study.signature, tolerance=options.tolerance
@@ -129,7 +138,7 @@ def convert_opened(
     )
 
 
-def _table(source: Source, sample: pa.Table | None) -> pa.Table | None:
+def table_for(source: Source, sample: pa.Table | None) -> pa.Table | None:
     """Return the sample, else the example that was recorded beside the model."""
     if sample is not None and len(sample):
         return sample
@@ -156,9 +165,9 @@ def _invented(table: pa.Table | None) -> Iterator[str]:
         yield "without a sample, original and converted were compared on rows made from the schema"
 
 
-def _study(
+def study_of(
     original: Original, source: Source, table: pa.Table | None, options: ConvertOptions
-) -> _Study:
+) -> Study:
     """Ask the original everything: schema, nulls, and its answers on all probe rows."""
     description = original.description
     features = features_of(
@@ -179,7 +188,7 @@ def _study(
     options.progress("asking the original on sample, thresholds, nulls, unseen and extremes")
     probed = tuple(_probed(original, rows, features, options))
     outputs = outputs_of(description, probed[0].raw, options.outputs)
-    return _Study(
+    return Study(
         description=_widened(description, probed[0].raw),
         signature=Signature(features=features, outputs=outputs),
         probed=probed,
@@ -236,24 +245,14 @@ def _probed(
 
 
 def _chosen(
-    original: Original, study: _Study, source: Source, options: ConvertOptions
+    original: Original, study: Study, source: Source, options: ConvertOptions
 ) -> tuple[Artifact, Parity, tuple[str, ...]]:
     """Return the most preferred artifact that passes, and why those before it did not."""
     notes: list[str] = []
     differed = False
-    for runtime in _candidates(original.description, options):
-        options.progress(f"converting to {runtime}")
+    for runtime in candidates(original.description, options):
         try:
-            artifact, score = _made(runtime, original, study, source)
-            options.progress(f"comparing {runtime} with the original")
-            parity = certify(
-                [p for p in study.probed if len(p.batch)],
-                score,
-                study.signature.features,
-                runtime=runtime,
-                tolerance=options.tolerance,
-                refused=study.refused,
-            )
+            artifact, parity = tried(runtime, original, study, source, options)
         except (ConversionError, CanError, ProofError) as error:
             if options.runtime is not None:
                 raise ConversionError(f"{runtime}: {error.message}", hint=error.hint) from error
@@ -262,12 +261,39 @@ def _chosen(
         if parity.equal:
             return artifact, parity, tuple(notes)
         differed = True
-        notes.append(f"{runtime}: {verdict(parity)}")
+        where = located(original, study, parity) if runtime == "onnx" else ""
+        notes.append(f"{runtime}: {verdict(parity)}{where}")
         log.debug("worst row: %s", parity.worst)
     raise _none_passed(notes, differed=differed, name=source.origin.given)
 
 
-def _candidates(description: Description, options: ConvertOptions) -> Iterator[Runtime]:
+def tried(
+    runtime: Runtime, original: Original, study: Study, source: Source, options: ConvertOptions
+) -> tuple[Artifact, Parity]:
+    """Return the artifact of a runtime and how it compares; raises ConversionError, CanError, ProofError."""
+    options.progress(f"converting to {runtime}")
+    artifact, score = _made(runtime, original, study, source)
+    options.progress(f"comparing {runtime} with the original")
+    parity = certify(
+        [p for p in study.probed if len(p.batch)],
+        score,
+        study.signature.features,
+        runtime=runtime,
+        tolerance=options.tolerance,
+        refused=study.refused,
+    )
+    return artifact, parity
+
+
+def located(original: Original, study: Study, parity: Parity) -> str:
+    """Return in words which step of a pipeline differs; empty where there is none."""
+    failed = {d.kind for d in parity.differences if d.flips or not d.maximum <= parity.tolerance}
+    probed = [one for one in study.probed if one.kind in failed]
+    step = differing_step(original, study.signature.features, probed, parity.tolerance)
+    return f", first in the step '{step}'" if step else ""
+
+
+def candidates(description: Description, options: ConvertOptions) -> Iterator[Runtime]:
     """Yield the runtimes to try: the one that is asked for, else all that could hold the model."""
     for runtime in _RUNTIMES if options.runtime is None else (options.runtime,):
         if options.runtime or runtime not in LIBRARIES or runtime == description.library:
@@ -285,7 +311,7 @@ def _none_passed(notes: list[str], *, differed: bool, name: str) -> CanneryError
 
 
 def _made(
-    runtime: Runtime, original: Original, study: _Study, source: Source
+    runtime: Runtime, original: Original, study: Study, source: Source
 ) -> tuple[Artifact, Callable[[Batch], Raw]]:
     """Return the artifact of a runtime and how it is asked."""
     features, tensors = study.signature.features, tuple(study.sample.raw)

@@ -25,6 +25,17 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it was fitted on a column of pandas' dtype `category`."""
 
 
+class Obstacle(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a model that can't become ONNX."""
+
+    step: str
+    """Where it stands, as parameters are named: `columns__scale`."""
+    type: str
+    reason: str
+    hint: str | None = None
+    """What would make it convert."""
+
+
 class Description(msgspec.Struct, frozen=True, kw_only=True):
     """What the opened original says of itself."""
 
@@ -32,6 +43,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     """Class of the outermost estimator, `sklearn.pipeline.Pipeline`."""
     steps: tuple[str, ...]
     """Class names along the pipeline, for people."""
+    path: tuple[str, ...] = ()
+    """Names of the steps of a pipeline."""
     task: Task
     columns: tuple[Column, ...]
     named: bool

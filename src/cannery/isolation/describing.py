@@ -40,6 +40,7 @@ def describe(model: Any) -> Description:
     return Description(
         type=kind,
         steps=tuple(_steps(model)),
+        path=tuple(name for name, _ in steps_of(model)),
         task=task,
         columns=tuple(
             Column(
@@ -59,6 +60,12 @@ def describe(model: Any) -> Description:
         library=_library(model),
         versions=dict(_versions()),
     )
+
+
+def steps_of(model: Any) -> list[tuple[str, Any]]:
+    """Return the named steps of a pipeline, that of a search's best too; none where there is no pipeline."""
+    model = getattr(model, "best_estimator_", model)
+    return [(str(name), step) for name, step in getattr(model, "steps", ())]
 
 
 def final(model: Any) -> Any:

@@ -17,7 +17,7 @@ from cannery.conversions.natives import serialised
 from cannery.conversions.nouns import Description
 from cannery.errors import CanneryError, ConversionError, IsolationError, UnsafeError
 from cannery.isolation import messages as m
-from cannery.isolation.describing import describe
+from cannery.isolation.describing import describe, steps_of
 from cannery.isolation.hugging import hug
 from cannery.isolation.opening import open_bytes, untrusted_types
 from cannery.isolation.ties import is_tied
@@ -112,6 +112,10 @@ class Worker:
                 return m.pack_raw(model.answer(m.unpack_rows(request.rows), request.features))
             case m.ToOnnx():
                 return _to_onnx(model.estimator, request)
+            case m.Explain():
+                return _explained(model, request.features)
+            case m.Prefix():
+                return _prefixed(model, request)
             case m.Write(runtime="skops"):
                 return self._to_skops(model)
             case m.Write():
@@ -204,6 +208,32 @@ def _to_onnx(estimator: Any, request: m.ToOnnx) -> m.Graph:
 
     data, feeds = convert(estimator, request.features, request.name)
     return m.Graph(data=data, feeds=feeds)
+
+
+def _explained(model: Model, features: tuple[Feature, ...]) -> m.Explained:
+    from cannery.conversions.onnx.obstacles import obstacles
+
+    return m.Explained(obstacles=tuple(obstacles(model.estimator, features)))
+
+
+def _prefixed(model: Model, request: m.Prefix) -> m.Prefixed:
+    from sklearn.pipeline import Pipeline
+
+    from cannery.conversions.onnx.convert import convert
+
+    batch = m.unpack_rows(request.rows)
+    head = Pipeline(steps_of(model.estimator)[: request.length])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        columns = _floats(head.transform(model.table(batch, request.features)))
+    data, feeds = convert(head, request.features, "prefix")
+    parts = getattr(head.steps[-1][1], "output_indices_", {})
+    return m.Prefixed(
+        columns=m.pack_array(columns),
+        data=data,
+        feeds=feeds,
+        parts=tuple((name, at.start or 0, at.stop or 0) for name, at in parts.items()),
+    )
 
 
 def _hug(model: Model, request: m.Hug) -> m.Rows:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cannery.cans.manifest import Feed, Runtime
-from cannery.conversions.nouns import Description
+from cannery.conversions.nouns import Description, Obstacle
 from cannery.errors import ConversionError, IsolationError
 from cannery.signatures import Batch, Feature, Raw
 
@@ -159,7 +159,21 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The raw outputs to ask for."""
 
 
-Request = Open | Predict | ToOnnx | Write | Hug | Score
+class Explain(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Say what stands in the way of ONNX; answered by Explained."""
+
+    features: tuple[Feature, ...]
+
+
+class Prefix(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Ask, and convert, the first steps of a pipeline alone; answered by Prefixed."""
+
+    rows: Rows
+    features: tuple[Feature, ...]
+    length: int
+
+
+Request = Explain | Prefix | Open | Predict | ToOnnx | Write | Hug | Score
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -188,6 +202,22 @@ class Written(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     trusted: tuple[str, ...] = ()
 
 
+class Explained(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Every part of the model that can't be converted."""
+
+    obstacles: tuple[Obstacle, ...]
+
+
+class Prefixed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What the first steps answer, and the same as a graph."""
+
+    columns: Array
+    data: bytes
+    feeds: tuple[Feed, ...]
+    parts: tuple[tuple[str, int, int], ...] = ()
+    """Of a column transformer: the columns, from and up to, that each of its parts answers."""
+
+
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The request failed; the worker goes on."""
 
@@ -196,7 +226,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     hint: str | None = None
 
 
-Reply = Opened | Answer | Graph | Written | Rows | Failed
+Reply = Explained | Prefixed | Opened | Answer | Graph | Written | Rows | Failed
 
 
 def pack_raw(raw: Raw) -> Answer:

@@ -13,7 +13,7 @@ import msgspec
 from cannery.audits.audit import audit_bytes
 from cannery.audits.policy import Cleared, Policy, objections
 from cannery.cans.manifest import Feed, Runtime
-from cannery.conversions.nouns import Artifact, Description
+from cannery.conversions.nouns import Artifact, Description, Obstacle
 from cannery.errors import CanneryError, ConversionError, IsolationError, UnsafeError
 from cannery.isolation import messages as m
 from cannery.isolation.channel import Channel, printable
@@ -101,6 +101,17 @@ class Original:
             tensors=tensors,
         )
         return m.unpack_raw(_asked(self._channel, request, m.Answer))
+
+    def explain(self, features: tuple[Feature, ...]) -> tuple[Obstacle, ...]:
+        """Return every part of the original that can't become ONNX."""
+        return _asked(self._channel, m.Explain(features=features), m.Explained).obstacles
+
+    def prefix(self, batch: Batch, features: tuple[Feature, ...], length: int) -> m.Prefixed:
+        """Return what the first `length` steps of a pipeline answer, and the graph that they become."""
+        request = m.Prefix(rows=m.pack_rows(batch), features=features, length=length)
+        prefixed = _asked(self._channel, request, m.Prefixed)
+        self._audited(prefixed.data, "onnx")
+        return prefixed
 
     def _audited(self, data: bytes, kind: Runtime) -> None:
         """Judge what the worker made as if a stranger had: a model that took it over may have made it."""

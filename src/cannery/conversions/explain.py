@@ -1,0 +1,70 @@
+"""Why a model can't become ONNX, and what would make it: every runtime tried, and every step."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import pyarrow as pa
+
+from cannery.audits.policy import Cleared
+from cannery.cans.manifest import Runtime
+from cannery.conversions.choose import candidates, located, opened, study_of, table_for, tried
+from cannery.conversions.nouns import Obstacle
+from cannery.conversions.options import ConvertOptions
+from cannery.conversions.parity import verdict
+from cannery.errors import CanError, ConversionError, ProofError
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """How one runtime did."""
+
+    runtime: Runtime
+    outcome: Literal["equal", "differs", "fails"]
+    reason: str
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What each runtime makes of a model, and which of its parts stand in the way of ONNX."""
+
+    model: str
+    type: str
+    trials: tuple[Trial, ...]
+    """In the order of preference; the first that is equal is taken."""
+    obstacles: tuple[Obstacle, ...]
+
+    @property
+    def converts(self) -> bool:
+        """Whether ONNX answers as the original does."""
+        return any(t.runtime == "onnx" and t.outcome == "equal" for t in self.trials)
+
+
+def explain(cleared: Cleared, *, sample: pa.Table | None, options: ConvertOptions) -> Explanation:
+    """Try every runtime that could hold the model, and each of its steps where ONNX can't.
+
+    Raises ConversionError when the original itself can't be asked, SchemaError, IsolationError.
+    """
+    source = cleared.source
+    with opened(cleared, options) as original:
+        study = study_of(original, source, table_for(source, sample), options)
+        trials: list[Trial] = []
+        obstacles: tuple[Obstacle, ...] = ()
+        for runtime in candidates(original.description, options):
+            try:
+                _, parity = tried(runtime, original, study, source, options)
+            except (ConversionError, CanError, ProofError) as error:
+                trials.append(Trial(runtime=runtime, outcome="fails", reason=error.message))
+                if runtime == "onnx":
+                    obstacles = original.explain(study.signature.features)
+                continue
+            where = located(original, study, parity) if not parity.equal else ""
+            outcome: Literal["equal", "differs"] = "equal" if parity.equal else "differs"
+            trials.append(
+                Trial(runtime=runtime, outcome=outcome, reason=f"{verdict(parity)}{where}")
+            )
+    return Explanation(
+        model=source.origin.given,
+        type=study.description.type,
+        trials=tuple(trials),
+        obstacles=obstacles,
+    )

@@ -1,0 +1,82 @@
+"""Why a model does not become ONNX: the steps in the way, and the first that differs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, PowerTransformer, StandardScaler
+
+from cannery.conversions.onnx.obstacles import obstacles
+from cannery.explanations import explain
+from cannery.line import PackOptions
+from cannery.reports.explanations import explanation_text
+from cannery.signatures import Feature
+
+FEATURES = (
+    Feature(name="a", type="double"),
+    Feature(name="b", type="double"),
+    Feature(name="s", type="string"),
+)
+
+
+class Odd(StandardScaler):
+    """A step that Cannery does not know."""
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    """Return two numbers and a text."""
+    random = np.random.default_rng(0)
+    rows = pd.DataFrame(random.lognormal(size=(200, 2)), columns=["a", "b"])
+    return rows.assign(s=random.choice(list("xyz"), 200).astype(object))
+
+
+def pipeline(frame: pd.DataFrame, scaler: Any, model: Any) -> Pipeline:
+    """Return a fitted pipeline whose scaler is one part of its first step."""
+    parts = [("scale", scaler, ["a", "b"]), ("texts", OneHotEncoder(), ["s"])]
+    steps = [("columns", ColumnTransformer(parts)), ("model", model)]
+    return Pipeline(steps).fit(frame, frame["a"] > frame["b"])
+
+
+def test_every_step_in_the_way_is_named(frame: pd.DataFrame) -> None:
+    """Each part is tried alone, so that a second obstacle is not hidden behind the first."""
+    trees = lightgbm.LGBMClassifier(n_estimators=2, linear_tree=True, n_jobs=1, verbose=-1)
+    found = list(obstacles(pipeline(frame, Odd(), trees), FEATURES))
+    assert [one.step for one in found] == ["columns__scale", "model"]
+    assert found[0].type.endswith("test_explain.Odd")
+    assert "no exact conversion" in found[0].reason
+    assert (found[1].reason, found[1].hint) == (
+        "its leaves hold linear models",
+        "fit it without linear_tree",
+    )
+
+
+def test_what_converts_has_no_obstacle(frame: pd.DataFrame) -> None:
+    """Nothing is yielded."""
+    assert not list(obstacles(pipeline(frame, StandardScaler(), LogisticRegression()), FEATURES))
+
+
+def test_an_explanation_says_what_pack_would_take(frame: pd.DataFrame) -> None:
+    """ONNX fails with the reason and the remedy, and skops is equal."""
+    trees = lightgbm.LGBMClassifier(n_estimators=2, linear_tree=True, n_jobs=1, verbose=-1)
+    found = explain(pipeline(frame, StandardScaler(), trees), sample=frame)
+    assert not found.converts
+    assert [(t.runtime, t.outcome) for t in found.trials] == [("onnx", "fails"), ("skops", "equal")]
+    text = explanation_text(found)
+    assert "step     model (lightgbm.sklearn.LGBMClassifier): its leaves hold" in text
+    assert text.endswith("so       pack takes skops")
+
+
+def test_the_first_step_that_differs_is_named(frame: pd.DataFrame) -> None:
+    """With no tolerance at all, the last digits of a power transform are a difference."""
+    model = pipeline(frame, PowerTransformer(), LogisticRegression())
+    found = explain(model, sample=frame, options=PackOptions(tolerance=0.0))
+    assert found.trials[0].outcome == "differs"
+    assert found.trials[0].reason.endswith("first in the step 'columns__scale'")
