@@ -41,6 +41,7 @@ def explain(
                 options=ConvertOptions(
                     runtime=options.runtime,
                     tolerance=options.tolerance,
+                    features=options.features,
                     outputs=options.outputs,
                     allow_weak_sandbox=options.allow_weak_sandbox,
                     progress=work.note,

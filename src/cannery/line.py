@@ -45,6 +45,7 @@ from cannery.progress import Progress, Station, quiet, station
 from cannery.proofs.foundations import foundation_of
 from cannery.proofs.nouns import Proof, require
 from cannery.proofs.prove import ProofOptions, prove
+from cannery.signatures import Feature
 from cannery.sources.source import Origin, Source
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class PackOptions:
     )
     force: bool = field(default=False, metadata=option("Replace an output that exists."))
     policy: Policy = field(default_factory=Policy)
+    features: tuple[Feature, ...] = ()
+    """The `[features]` table: what is said of columns, above what was recorded."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """The `[outputs]` table: name of an answered field → what it shows."""
 
@@ -227,6 +230,7 @@ def pack(
                 options=ConvertOptions(
                     runtime=options.runtime,
                     tolerance=options.tolerance,
+                    features=options.features,
                     outputs=options.outputs,
                     allow_weak_sandbox=options.allow_weak_sandbox,
                     progress=work.note,

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from cannery.errors import Issue, UsageError
+from cannery.signatures import Feature, Kind
 
 LIMIT = 1 << 20
 """Bytes; a longer settings file is not read."""
@@ -40,6 +41,17 @@ class TrustSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     digests: tuple[str, ...] = ()
 
 
+class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one column of the `[features]` table holds."""
+
+    type: Kind
+    nullable: bool = True
+    """Whether it may be missing, where the model scores such rows."""
+    categories: tuple[str | int | float, ...] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+
 class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `[image]` table."""
 
@@ -64,11 +76,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     model: ModelSettings = ModelSettings()
     trust: TrustSettings = TrustSettings()
+    features: dict[str, FeatureSettings] = {}
+    """Name of a column → what it holds: `"long"`, or `{ type = "string", categories = ["a"] }`."""
     outputs: dict[str, dict[str, Any]] = {}
     """Name of an answered field → what it shows, e.g. `{"class": "Yes"}`."""
     image: ImageSettings = ImageSettings()
     found: Path | None = None
     """The file that they were read from; None where there is none."""
+
+
+def features_of(settings: Settings) -> tuple[Feature, ...]:
+    """Return the `[features]` table as features."""
+    return tuple(
+        Feature(name=name, **msgspec.structs.asdict(told))
+        for name, told in settings.features.items()
+    )
 
 
 _TABLES: dict[str, type[msgspec.Struct]] = {
@@ -108,7 +130,13 @@ def parse_settings(document: Mapping[str, Any], file: Path) -> Settings:
         text = "; ".join(str(issue) for issue in issues)
         plural = f"{len(issues)} problems in '{file}': " if len(issues) > 1 else f"in '{file}': "
         raise UsageError(plural + text)
-    return msgspec.convert({**document, "found": file}, Settings)
+    features = {n: _spelled(value) for n, value in document.get("features", {}).items()}
+    return msgspec.convert({**document, "features": features, "found": file}, Settings)
+
+
+def _spelled(value: Any) -> Any:
+    """Return what a column holds as a table, where its type alone is given."""
+    return {"type": value} if isinstance(value, str) else value
 
 
 def _table(path: Path) -> Mapping[str, Any] | None:
@@ -134,7 +162,7 @@ def _table(path: Path) -> Mapping[str, Any] | None:
 
 
 def _issues(document: Mapping[str, Any]) -> Iterator[Issue]:
-    known = [*_TABLES, "outputs"]
+    known = [*_TABLES, "features", "outputs"]
     for key, value in document.items():
         if key not in known:
             yield _unknown(key, "", known)
@@ -142,6 +170,8 @@ def _issues(document: Mapping[str, Any]) -> Iterator[Issue]:
             yield Issue(path=key, expected="a table", got=_kind(value))
         elif key == "outputs":
             yield from _output_issues(value)
+        elif key == "features":
+            yield from _feature_issues(value)
         else:
             yield from _field_issues(value, _TABLES[key], key)
     trust = document.get("trust")
@@ -162,6 +192,18 @@ def _field_issues(
             except msgspec.ValidationError:
                 expected = _wanted(fields[key].type)
                 yield Issue(path=f"{place}.{key}", expected=expected, got=_kind(value))
+
+
+def _feature_issues(table: dict[str, Any]) -> Iterator[Issue]:
+    for name, value in table.items():
+        place, spelled = f"features.{name}", _spelled(value)
+        if not isinstance(spelled, dict):
+            expected = 'a type, or a table such as { type = "string" }'
+            yield Issue(path=place, expected=expected, got=_kind(value))
+            continue
+        yield from _field_issues(spelled, FeatureSettings, place)
+        if "type" not in spelled:
+            yield Issue(path=f"{place}.type", expected=_wanted(Kind), got="none")
 
 
 def _output_issues(table: dict[str, Any]) -> Iterator[Issue]:

@@ -1,5 +1,7 @@
 """The signature: from records, estimator and sample."""
 
+import tomllib
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -8,6 +10,7 @@ from cannery.conversions.nouns import Column, Description
 from cannery.conversions.probes import answered, extreme_rows, made_up_rows, null_rows, unseen_rows
 from cannery.conversions.samples import batch_of, nulls, pick, record_of
 from cannery.conversions.schemas import features_of, outputs_of, probe
+from cannery.conversions.templates import features_table
 from cannery.errors import ConversionError, SchemaError, UsageError
 from cannery.signatures import NULL_STRING, Batch, Feature, Raw
 
@@ -191,3 +194,45 @@ def test_a_choice_that_can_not_be_meant_is_refused(choice: dict[str, object]) ->
     """Nothing, two things, a misspelt thing, a thing of another task, a class that is not there."""
     with pytest.raises(UsageError, match="the output 'p'"):
         outputs_of(classifier(), RAW, {"p": choice})
+
+
+def test_the_table_of_features_shows_what_is_known() -> None:
+    """Names that TOML would not take bare are quoted, and many columns are cut short."""
+    features = (
+        Feature(name="tenure", type="long"),
+        Feature(name="odd name", type="string", categories=("a", 'b"')),
+        *(Feature(name=f"x{i}", type="double") for i in range(50)),
+    )
+    lines = features_table(features).split("\n")
+    assert lines[:3] == [
+        "[features]",
+        'tenure = "long"',
+        '"odd name" = { type = "string", categories = ["a", "b\\""] }',
+    ]
+    assert lines[-1] == "# and 12 more"
+    assert tomllib.loads("\n".join(lines))["features"]["tenure"] == "long"
+
+
+def test_what_is_told_of_a_column_outranks_what_was_recorded() -> None:
+    """A part of the columns may be told; a column that the model does not have is an error."""
+    columns = (Column(name="a"), Column(name="b"))
+    recorded = (Feature(name="a", type="double"), Feature(name="b", type="double"))
+    told = (Feature(name="b", type="long", nullable=True, minimum=1.0),)
+    found = features_of(columns, named=True, recorded=recorded, sample=None, told=told)
+    assert [(f.type, f.minimum) for f in found] == [("double", None), ("long", 1.0)]
+    with pytest.raises(UsageError, match=r"features\.c"):
+        features_of(
+            columns,
+            named=True,
+            recorded=None,
+            sample=None,
+            told=(Feature(name="c", type="long"),),
+        )
+
+
+def test_what_is_told_names_columns_without_names() -> None:
+    """A model that was fitted on an array takes the names of the table, in its order."""
+    told = (Feature(name="p", type="double"), Feature(name="q", type="double"))
+    columns = (Column(name="x0"), Column(name="x1"))
+    found = features_of(columns, named=False, recorded=None, sample=None, told=told)
+    assert [f.name for f in found] == ["p", "q"]

@@ -15,11 +15,11 @@ from originals import churn_frame
 
 from cannery.cans.manifest import Runtime
 from cannery.cans.open import Can
-from cannery.errors import ConversionError
+from cannery.errors import ConversionError, SchemaError
 from cannery.line import PackOptions, pack
 from cannery.serving.schema import render
 from cannery.serving.scorer import open_scorer
-from cannery.signatures import Batch
+from cannery.signatures import Batch, Feature
 
 NUMBERS = ["tenure", "monthly_charges"]
 TEXTS = ["contract"]
@@ -153,3 +153,23 @@ def test_categories_of_a_frame_reach_the_original(
     assert contract.categories == tuple(framed["contract"].cat.categories)
     got = [answer["probability_Yes"] for answer in answers(can, churn)]
     assert np.abs(np.array(got) - model.predict_proba(framed)[:, 1]).max() < 1e-12
+
+
+def test_what_is_not_known_of_columns_is_asked_for(churn: pd.DataFrame, tmp_path: Path) -> None:
+    """Without a sample, the error shows the table to fill in; with it filled in, that is enough."""
+    columns = [*NUMBERS, *TEXTS]
+    model = catboost.CatBoostClassifier(cat_features=TEXTS, **QUIET)
+    model.fit(churn[columns], churn["churn"])
+    with pytest.raises(SchemaError, match="too little is known") as caught:
+        pack(model, output=tmp_path / "can")
+    assert str(caught.value.hint).endswith(
+        '[features]\ntenure = "double"\nmonthly_charges = "double"\ncontract = "double"'
+    )
+    told = (
+        Feature(name="tenure", type="long", minimum=0.0, maximum=72.0),
+        Feature(name="contract", type="string", categories=("Month-to-month", "Two year")),
+    )
+    can = pack(model, output=tmp_path / "can", options=PackOptions(features=told))
+    tenure, charges, contract = can.manifest.signature.features
+    assert (tenure.type, charges.type, contract.type) == ("long", "double", "string")
+    assert contract.categories == ("Month-to-month", "Two year")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cannery.errors import UsageError
-from cannery.settings import Settings, load_settings
+from cannery.settings import Settings, features_of, load_settings
+from cannery.signatures import Feature
 
 GOOD = """\
 [model]
@@ -115,3 +116,33 @@ def test_an_unquoted_name_says_how_to_quote_it(tmp_path: Path) -> None:
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, part: str) -> None:
     """A reason, a dotted name, a full digest and a table are needed where they stand."""
     assert part in _problems(tmp_path, text)
+
+
+def test_columns_may_be_told_by_type_or_in_full(tmp_path: Path) -> None:
+    """The short form is a type alone."""
+    file = tmp_path / "cannery.toml"
+    file.write_text(
+        '[features]\ntenure = "long"\n'
+        'contract = { type = "string", categories = ["a", "b"], nullable = false }\n'
+    )
+    assert features_of(load_settings(tmp_path)) == (
+        Feature(name="tenure", type="long", nullable=True),
+        Feature(name="contract", type="string", categories=("a", "b")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('tenure = "integer"', "features.tenure.type"),
+        ("tenure = 3", "features.tenure"),
+        ("tenure = { nullable = true }", "features.tenure.type"),
+        ('tenure = { type = "long", kategories = [] }', "categories"),
+    ],
+)
+def test_what_a_column_can_not_hold_is_told(tmp_path: Path, line: str, problem: str) -> None:
+    """Place and remedy are named."""
+    file = tmp_path / "cannery.toml"
+    file.write_text(f"[features]\n{line}\n")
+    with pytest.raises(UsageError, match=problem):
+        load_settings(tmp_path)

@@ -15,6 +15,7 @@ from cannery.errors import UsageError
 from cannery.line import PackOptions, pack
 from cannery.reports.cans import can_text
 from cannery.reports.text import ticker
+from cannery.settings import features_of
 
 sample_option = click.option(
     "--sample",
@@ -27,6 +28,7 @@ def pack_options(project: Project, given: dict[str, Any]) -> PackOptions:
     """Return the options of the command line, joined by what the project says."""
     return PackOptions(
         policy=project.policy,
+        features=features_of(project.settings),
         outputs=project.settings.outputs,
         **picked(PackOptions, given),
     )

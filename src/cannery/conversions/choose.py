@@ -31,12 +31,14 @@ from cannery.conversions.probes import (
 )
 from cannery.conversions.samples import batch_of, nulls, pick
 from cannery.conversions.schemas import features_of, outputs_of, probe, with_ranges
+from cannery.conversions.templates import features_table
 from cannery.errors import (
     CanError,
     CanneryError,
     ConversionError,
     ParityError,
     ProofError,
+    SchemaError,
     UsageError,
 )
 from cannery.isolation.environments import environment_for
@@ -171,7 +173,11 @@ def study_of(
     """Ask the original everything: schema, nulls, and its answers on all probe rows."""
     description = original.description
     features = features_of(
-        description.columns, named=description.named, recorded=source.features, sample=table
+        description.columns,
+        named=description.named,
+        recorded=source.features,
+        sample=table,
+        told=options.features,
     )
     if table is None:
         rows = made_up_rows(features, _MADE_UP, options.seed)
@@ -179,8 +185,14 @@ def study_of(
         features = with_ranges(features, table)
         rows = batch_of(table, features)
     options.progress("learning which columns may be missing or unseen")
-    row = _first(original, rows, features)
-    required = frozenset(f.name for f in source.features or () if not f.nullable)
+    try:
+        row = _first(original, rows, features)
+    except ConversionError as error:
+        if table is not None:
+            raise
+        raise _unknown(error, features) from error
+    stated = (*(source.features or ()), *options.features)
+    required = frozenset(f.name for f in stated if not f.nullable)
     features, refused = probe(original.predict, row, features, required)
     lacking = nulls(rows, features)
     allowed = ~(lacking & [not f.nullable for f in features]).any(axis=1)
@@ -221,6 +233,15 @@ def _first(original: Original, rows: Batch, features: tuple[Feature, ...]) -> Ba
         else:
             return one
     raise problem
+
+
+def _unknown(error: ConversionError, features: tuple[Feature, ...]) -> SchemaError:
+    """Return what to say where rows that are made up from what is known are refused."""
+    return SchemaError(
+        f"too little is known of the columns to ask the model: {error.message}",
+        hint="pass rows such as it was trained on (--sample FILE), or say in cannery.toml what its "
+        f"columns hold (double, long, boolean, string):\n{features_table(features)}",
+    )
 
 
 def _probed(

@@ -8,6 +8,7 @@ from typing import Any
 
 from cannery.cans.manifest import Runtime
 from cannery.isolation.worker import IsolationOptions
+from cannery.signatures import Feature
 
 
 def _silent(_: str) -> None:
@@ -22,6 +23,8 @@ class ConvertOptions:
     """Take this runtime or fail; None: the most preferred that passes."""
     tolerance: float = 1e-6
     """Largest difference of a score; relative to max(1, |score|) but for probabilities."""
+    features: tuple[Feature, ...] = ()
+    """The `[features]` table: what is said of columns, above what was recorded."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """The `[outputs]` table: name of an answered field → an OutputChoice, or the table that is one."""
     seed: int = 0

@@ -143,7 +143,10 @@ def _numbers(feature: Feature, count: int, random: np.random.Generator) -> Any:
         return random.integers(0, 2, size=count).astype(np.float64)
     if feature.categories:
         return random.choice(np.array(feature.categories, dtype=np.float64), size=count)
-    values = random.normal(size=count) * random.choice([1.0, 10.0, 100.0], size=count)
+    if feature.minimum is not None and feature.maximum is not None:
+        values = random.uniform(feature.minimum, feature.maximum, size=count)
+    else:
+        values = random.normal(size=count) * random.choice([1.0, 10.0, 100.0], size=count)
     return np.round(values) if feature.type == "long" else values
 
 

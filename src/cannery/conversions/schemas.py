@@ -44,14 +44,21 @@ def features_of(
     named: bool,
     recorded: tuple[Feature, ...] | None,
     sample: pa.Table | None,
+    told: tuple[Feature, ...] = (),
 ) -> tuple[Feature, ...]:
-    """Return the features in the model's own order; types as recorded, else as in the sample.
+    """Return the features in the model's own order; types as told, else as recorded, else as in the sample.
 
     Raises SchemaError, naming all, for columns that are missing; ConversionError when nothing at
     all is known of the columns.
     """
-    names = _names(columns, named=named, recorded=recorded, sample=sample)
-    known = {f.name: f for f in recorded or ()}
+    given = recorded if recorded or named else told or None
+    names = _names(columns, named=named, recorded=given, sample=sample)
+    stray = [f.name for f in told if f.name not in names]
+    if stray:
+        raise UsageError(
+            f"'features.{stray[0]}' is no column of the model", hint=f"it has: {', '.join(names)}"
+        )
+    known = {f.name: f for f in (*(recorded or ()), *told)}
     if sample is not None:
         _check_columns(names, sample)
     by_name = dict(zip(names, columns, strict=True)) if len(columns) == len(names) else {}
@@ -145,7 +152,7 @@ def _kind(name: str, column: Column, sample: pa.Table | None, issues: list[Issue
 
 
 def _feature(name: str, kind: Kind, column: Column, recorded: Feature | None) -> Feature:
-    categories = column.categories
+    categories = column.categories or (recorded.categories if recorded else None)
     if categories is not None and any(isinstance(v, str) != (kind == "string") for v in categories):
         categories = None  # a mixed column: the encoder compares texts that callers can't send
     return Feature(
@@ -155,6 +162,8 @@ def _feature(name: str, kind: Kind, column: Column, recorded: Feature | None) ->
         categories=categories,
         unseen=column.unseen or categories is None,
         categorical=column.categorical and categories is not None,
+        minimum=recorded.minimum if recorded else None,
+        maximum=recorded.maximum if recorded else None,
     )
 
 
