@@ -216,11 +216,10 @@ def pack(
         with station("fetch", progress) as work:
             table = sample_of(sample)
             source = source_of(model, Path(staging), options)
-            origin = source.origin
-            work.result(_lineage(origin))
+            work.result(_lineage(source.origin))
         if source.format == "can":
             raise UsageError(
-                f"'{origin.given}' is a can already", hint="build it: cannery build CAN -t NAME:TAG"
+                f"'{source.origin.given}' is a can already", hint="cannery build CAN -t NAME:TAG"
             )
         cleared = clear_source(source, options, progress)
         with station("convert", progress) as work:
