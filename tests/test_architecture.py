@@ -37,7 +37,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 DOORS: dict[str, frozenset[str]] = {
     "subprocess": frozenset({"processes", "indexes"}),
     "pickle": frozenset({"sources.memory", "demo.attack"}),
-    "joblib": frozenset(),
+    "joblib": frozenset({"serving.pickles"}),
     "onnxruntime": frozenset({"serving.scorer"}),
     "mlflow": frozenset({"sources.mlflow", "sources.publish", "demo.train"}),
 }

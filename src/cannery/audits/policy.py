@@ -23,6 +23,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Digests of pickles that may run as they are, when `pickle` is `boundary`."""
 
     @property
+    def boundary(self) -> tuple[str, ...]:
+        """The digests of pickles that may run as they are."""
+        return self.digests if self.pickle == "boundary" else ()
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the policy in canonical JSON."""
         return digest_bytes(canonical_json(self))

@@ -52,7 +52,7 @@ __all__ = ["ConvertOptions", "convert"]
 
 log = logging.getLogger(__name__)
 
-_RUNTIMES: tuple[Runtime, ...] = ("onnx", *LIBRARIES, "skops")
+_RUNTIMES: tuple[Runtime, ...] = ("onnx", *LIBRARIES, "skops", "pickle")
 """In the order in which they are preferred."""
 _MADE_UP = 200
 """Rows that are made from the schema alone where there is no sample."""
@@ -100,6 +100,7 @@ def convert(
             f"the runtime '{options.runtime}' is not made by conversion",
             hint=f"choose one of: {', '.join(_RUNTIMES)}",
         )
+    options = replace(options, boundary=cleared.policy.boundary)
     with opened(cleared, options) as original:
         return convert_opened(original, source, sample=sample, options=options)
 
@@ -271,7 +272,7 @@ def _chosen(
     """Return the most preferred artifact that passes, and why those before it did not."""
     notes: list[str] = []
     differed = False
-    for runtime in candidates(original.description, options):
+    for runtime in candidates(original.description, source, options):
         try:
             artifact, parity = tried(runtime, original, study, source, options)
         except (ConversionError, CanError, ProofError) as error:
@@ -314,10 +315,23 @@ def located(original: Original, study: Study, parity: Parity) -> str:
     return f", first in the step '{step}'" if step else ""
 
 
-def candidates(description: Description, options: ConvertOptions) -> Iterator[Runtime]:
-    """Yield the runtimes to try: the one that is asked for, else all that could hold the model."""
+def candidates(
+    description: Description, source: Source, options: ConvertOptions
+) -> Iterator[Runtime]:
+    """Yield the runtimes to try: the one that is asked for, else all that could hold the model.
+
+    Raises ConversionError when a pickle is asked for that no boundary lists.
+    """
+    listed = source.blob.digest in options.boundary and source.format in ("pickle", "joblib")
+    if options.runtime == "pickle" and not listed:
+        raise ConversionError(
+            f"'{source.main}' is no pickle that may run as it is",
+            hint='list it in cannery.toml: [trust] pickle = "boundary", '
+            f'digests = ["{source.blob.digest}"]',
+        )
     for runtime in _RUNTIMES if options.runtime is None else (options.runtime,):
-        if options.runtime or runtime not in LIBRARIES or runtime == description.library:
+        own = runtime not in LIBRARIES or runtime == description.library
+        if options.runtime or (own and (listed or runtime != "pickle")):
             yield runtime
 
 
@@ -337,7 +351,7 @@ def _made(
     """Return the artifact of a runtime and how it is asked."""
     features, tensors = study.signature.features, tuple(study.sample.raw)
     if runtime != "onnx":
-        artifact = to_artifact(original, runtime)
+        artifact = to_artifact(original, runtime, source)
         return artifact, lambda batch: original.score(artifact, batch, features, tensors)
     data, feeds = original.to_onnx(features, _graph_name(source))
     scorer = onnx_scorer(data, study.signature, feeds, outputs=tensors)

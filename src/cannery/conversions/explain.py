@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import msgspec
@@ -44,12 +45,12 @@ def explain(cleared: Cleared, *, sample: pa.Table | None, options: ConvertOption
 
     Raises ConversionError when the original itself can't be asked, SchemaError, IsolationError.
     """
-    source = cleared.source
+    source, options = cleared.source, replace(options, boundary=cleared.policy.boundary)
     with opened(cleared, options) as original:
         study = study_of(original, source, table_for(source, sample), options)
         trials: list[Trial] = []
         obstacles: tuple[Obstacle, ...] = ()
-        for runtime in candidates(original.description, options):
+        for runtime in candidates(original.description, source, options):
             try:
                 _, parity = tried(runtime, original, study, source, options)
             except (ConversionError, CanError, ProofError) as error:

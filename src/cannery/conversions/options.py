@@ -27,6 +27,8 @@ class ConvertOptions:
     """The `[features]` table: what is said of columns, above what was recorded."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """The `[outputs]` table: name of an answered field → an OutputChoice, or the table that is one."""
+    boundary: tuple[str, ...] = ()
+    """Digests of pickles that may run as they are, where nothing safer holds the model."""
     seed: int = 0
     sample_cap: int = 2000
     """Rows of the sample that are compared."""

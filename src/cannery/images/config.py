@@ -12,6 +12,7 @@ from cannery.images.plan import Plan
 from cannery.images.recipe import CAN, LIBRARIES, PYTHON, USER
 from cannery.oci.descriptors import Image, Layer
 from cannery.oci.documents import Config, decode
+from cannery.serving.pickles import VARIABLE
 
 _SECOND = 1_000_000_000
 PORT = 8080
@@ -99,6 +100,9 @@ def environment_of(plan: Plan) -> dict[str, str]:
     }
     if plan.mode == "bake":
         environment["CANNERY_CAN"] = f"/{CAN}"
+    if plan.manifest is not None and plan.manifest.runtime == "pickle":
+        # Only a policy that lists this digest lets a pickle become a can: see serving/pickles.py.
+        environment[VARIABLE] = plan.manifest.files[plan.manifest.model].digest
     return environment
 
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from cannery.blobs import digest_bytes
 from cannery.cans.manifest import Runtime
 from cannery.conversions.natives import serialised
 from cannery.conversions.nouns import Description
@@ -191,6 +192,7 @@ class Worker:
             trusted=tuple(n for n in untrusted_types(data) if n in self._names)
             if runtime == "skops"
             else (),
+            pickles=frozenset({digest_bytes(data)}),  # the sandbox is its boundary
             named=named,
         )
 

@@ -174,6 +174,8 @@ def open_original(
         )
         told = _asked(channel, request, m.Opened).description
         # What was installed is known here: the image's packages must not follow a worker's word.
-        versions = {n: v for n, v in environment.packages.items() if n in told.versions}
+        own = {name.partition(".")[0].replace("_", "-").lower() for name in cleared.names}
+        kept = {*told.versions, *own}
+        versions = {n: v for n, v in environment.packages.items() if n in kept}
         description = msgspec.structs.replace(told, versions=versions)
         yield Original(channel, level, description, cleared.policy)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cannery.errors import CanError, ProofError, SchemaError
 from cannery.serving.boosters import open_booster
 from cannery.serving.natives import native_problem
+from cannery.serving.pickles import open_pickle
 from cannery.signatures import NULL_STRING, Batch, Feature, Raw, Signature
 
 METHODS = {
@@ -64,14 +65,18 @@ def estimator_scorer(
     runtime: str = "skops",
     task: str,
     trusted: tuple[str, ...] = (),
+    pickles: frozenset[str] = frozenset(),
     named: bool = False,
 ) -> EstimatorScorer:
     """Open the file of a runtime; raises CanError when it can't be opened.
 
-    skops makes the types that are listed as `trusted`, and no other that it does not know itself.
+    skops makes the types that are listed as `trusted`, and no other that it does not know itself;
+    a pickle is opened if its digest is among `pickles`.
     """
     if runtime == "skops":
         estimator = _of_skops(data, trusted)
+    elif runtime == "pickle":
+        estimator = open_pickle(data, pickles)
     else:
         classes = next((o.classes for o in signature.outputs if o.tensor == "label"), None)
         estimator = open_booster(data, runtime, classes)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cannery.cans.manifest import Feed, Terms
 from cannery.errors import CanError, ProofError, SchemaError
+from cannery.serving.pickles import declared
 from cannery.serving.starting import quieten
 from cannery.serving.texts import cut_all, cutter
 from cannery.signatures import Batch, Raw, Signature
@@ -112,21 +113,17 @@ def open_scorer(can: Can, *, threads: int = 1) -> Scorer:
     match manifest.runtime:
         case "onnx":
             return onnx_scorer(can.model(), manifest.signature, manifest.feeds, threads=threads)
-        case "skops" | "catboost" | "lightgbm" | "xgboost":
+        case runtime:
             from cannery.serving.estimators import estimator_scorer  # no image of ONNX needs it
 
             return estimator_scorer(
                 can.model(),
                 manifest.signature,
-                runtime=manifest.runtime,
+                runtime=runtime,
                 task=manifest.task,
                 trusted=manifest.trusted,
+                pickles=declared(),
                 named=manifest.named,
-            )
-        case runtime:
-            raise CanError(
-                f"the can '{manifest.name}' has runtime '{runtime}', which is not served",
-                hint="pack the model again with another runtime",
             )
 
 
