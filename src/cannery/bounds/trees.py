@@ -232,8 +232,9 @@ def predictor(thing: Thing) -> str | None:
     """Judge one tree of histogram-based boosting."""
     state = attributes(thing)
     nodes = numbers(state["nodes"], 1, "V")
-    at, left, right, *_ = _histogram(nodes)
-    if not nodes.shape[0] or not _descends(left, right, at, nodes.shape[0]):
+    leaf, left, right = _columns([nodes], "is_leaf", "left", "right")
+    at = np.flatnonzero(leaf == 0)
+    if not nodes.shape[0] or not _descends(left[at], right[at], at, nodes.shape[0]):
         return _ASTRAY
     for name in ("raw_left_cat_bitsets", "binned_left_cat_bitsets"):
         sets = state.get(name)
