@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from onnx_comparison import as_frame, assert_same, compare, expected, hugging, load, tree_thresholds
@@ -11,6 +13,7 @@ from sklearn.ensemble import (
     ExtraTreesRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
+    VotingClassifier,
 )
 from sklearn.tree import (
     DecisionTreeClassifier,
@@ -46,6 +49,21 @@ def test_a_tree_classifier_is_exact_at_its_thresholds(model):
     converted = assert_same(model, X, tolerance=0.0)
     rows = hugging(X, tree_thresholds(model))
     compare(converted(as_frame(rows)), expected(model, rows), 0.0)
+
+
+def test_two_classes_that_are_almost_even_are_told_apart_by_the_last_bit():
+    """One class is summed and the other is the rest, but where rounding decides both are summed."""
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(200, 3)), random.integers(0, 2, size=200)
+    model = RandomForestClassifier(12, max_depth=4, random_state=0).fit(x, y)
+    assert_same(model, x, tolerance=1e-15)
+    for own, other in zip(model.estimators_[:6], model.estimators_[6:], strict=True):
+        mirrored = deepcopy(own.tree_)
+        mirrored.value[:] = own.tree_.value[:, :, ::-1]
+        other.tree_ = mirrored
+    assert len(np.unique(model.predict_proba(x)[:, 0] - 0.5)) > 1  # by nothing but rounding
+    assert_same(model, x, tolerance=0.0)
+    assert_same(VotingClassifier([("a", model), ("b", model)]).fit(x, y), x, tolerance=1e-15)
 
 
 @pytest.mark.parametrize("model", REGRESSORS, ids=str)

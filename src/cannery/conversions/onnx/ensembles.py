@@ -17,7 +17,7 @@ from cannery.conversions.onnx.answers import (
 from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block, join, of_wire
 from cannery.conversions.onnx.emitter import Emit, Emitter, qualified_name
-from cannery.conversions.onnx.forests import Tree, emit_trees
+from cannery.conversions.onnx.forests import Tree, emit_fractions, emit_trees
 from cannery.conversions.onnx.maps import as_numbers
 from cannery.conversions.onnx.results import Classified, Predicted, width_of
 from cannery.conversions.onnx.trees import fractions, tree_of
@@ -135,17 +135,15 @@ def is_tree(member: Any) -> bool:
     return qualified_name(type(member)).startswith(tuple(f"sklearn.tree.{t}" for t in _TREES))
 
 
-def _bagged(
-    emitter: Emitter, estimator: Any, block: Block, values: list[NDArray[np.float64]]
-) -> str:
-    """Return the sum over bagged trees, each of which sees columns of its own."""
+def _bagged(estimator: Any, values: list[NDArray[np.float64]]) -> list[Tree]:
+    """Return bagged trees, each of which sees columns of its own."""
     trees: list[Tree] = []
     for member, chosen, leaves in zip(
         estimator.estimators_, estimator.estimators_features_, values, strict=True
     ):
         tree = tree_of(member.tree_, leaves)
         trees.append(replace(tree, feature=np.asarray(chosen)[tree.feature]))
-    return emit_trees(emitter.graph, block, trees, single=True, refuses_missing=False)
+    return trees
 
 
 def _bagging_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
@@ -155,7 +153,7 @@ def _bagging_classifier(emitter: Emitter, estimator: Any, block: Block) -> Class
         values = [
             _spread(fractions(m.tree_, len(m.classes_)), m.classes_, count) for m, _ in members
         ]
-        total = _bagged(emitter, estimator, block, values)
+        total = emit_fractions(graph, block, _bagged(estimator, values))
     else:
         parts = []
         for i, (member, chosen) in enumerate(members):
@@ -188,7 +186,8 @@ def _bagging_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predic
     graph = emitter.graph
     members = list(zip(estimator.estimators_, estimator.estimators_features_, strict=True))
     if all(is_tree(m) and m.n_outputs_ == 1 for m, _ in members):
-        total = _bagged(emitter, estimator, block, [m.tree_.value[:, :, 0] for m, _ in members])
+        trees = _bagged(estimator, [m.tree_.value[:, :, 0] for m, _ in members])
+        total = emit_trees(graph, block, trees, single=True, refuses_missing=False)
         return Predicted(value=mean(graph, total, len(members)))
     parts = [
         emitter.at(str(i)).regress(member, block.take(chosen.tolist()))

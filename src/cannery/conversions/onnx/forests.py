@@ -9,12 +9,12 @@ keeps the trees in theirs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto
+from onnx import GraphProto, TensorProto
 
 from cannery.conversions.onnx.builder import ML, Graph
 from cannery.conversions.onnx.columns import Block, Column, materialise
@@ -22,6 +22,12 @@ from cannery.conversions.onnx.folds import LEQ, MEMBER, fold
 from cannery.conversions.onnx.roots import rank, settle
 
 _SUM = 1
+_MANY = 10
+"""Trees from which on it is quicker to sum one class alone."""
+_MIXED = 0.1
+"""Of the leaves, the share that holds both classes, from which on it is quicker."""
+_NEAR = 1e-9
+"""Of a vote, the lead within which rounding may decide."""
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
@@ -84,13 +90,52 @@ def emit_trees(
     `single`: the library compares float32(x), as scikit-learn's trees do. `refuses_missing`: the
     original answers no row with NaN.
     """
+    wire, attributes = _laid(graph, block, trees, single=single, refuses_missing=refuses_missing)
+    return graph.node("TreeEnsemble", [wire], domain=ML, **attributes)
+
+
+def _laid(
+    graph: Graph, block: Block, trees: Sequence[Tree], *, single: bool, refuses_missing: bool
+) -> tuple[str, dict[str, Any]]:
+    """Return the wire that the trees ask, and the attributes of their node."""
     forest = _stack(trees)
     used = sorted(set(forest.feature[~forest.leaf].tolist()))
     sets = all((t.values[t.left < 0] != 0).any(axis=0).sum() <= 1 for t in trees)
     columns = settle(graph, block.numeric(), used, sets=sets, refuses_missing=refuses_missing)
     questions = _ask(graph, forest, columns, single=single)
-    attributes = _attributes(forest, questions)
-    return graph.node("TreeEnsemble", [questions.wire], domain=ML, **attributes)
+    return questions.wire, _attributes(forest, questions)
+
+
+def emit_fractions(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
+    """Add the sum of trees whose leaves hold class distributions; its wire, double [N, classes].
+
+    Of two classes the first is what the second leaves, and only the second is summed. Where for some
+    row both are almost equal, the first is summed too: the last bit decides which of them is greater.
+    That is a loop of one turn at most.
+    """
+    mixed = np.concatenate([(t.values[t.left < 0] != 0).all(axis=1) for t in trees]).mean()
+    if trees[0].values.shape[1] != 2 or len(trees) < _MANY or mixed < _MIXED:
+        return emit_trees(graph, block, trees, single=True, refuses_missing=False)
+    halves = [[replace(t, values=t.values[:, k : k + 1]) for t in trees] for k in (0, 1)]
+    (rows, one), (_, two) = (
+        _laid(graph, block, half, single=True, refuses_missing=False) for half in halves
+    )
+    count, second = float(len(trees)), graph.node("TreeEnsemble", [rows], domain=ML, **two)
+    lead = graph.node("Abs", [graph.node("Sub", [second, graph.constant(count / 2)])])
+    near = graph.node("Less", [lead, graph.constant(_NEAR * count)])
+    many = graph.node("ReduceSum", [graph.node("Cast", [near], to=TensorProto.INT64)], keepdims=0)
+    decides = graph.node("Cast", [many], to=TensorProto.BOOL)
+    rest = graph.node("Sub", [graph.constant(count), second])
+    first, _ = graph.loop(1, decides, [rest, rows], _summed_once(one))
+    return graph.node("Concat", [first, second], axis=1)
+
+
+def _summed_once(attributes: dict[str, Any]) -> GraphProto:
+    """Return the body of a loop that puts the sum of trees in place of its first state, and ends."""
+    body = Graph(0, 0, prefix="e")
+    summed = body.node("TreeEnsemble", ["e_rows"], domain=ML, **attributes)
+    ends = body.node("Identity", [body.constant(False)])
+    return body.as_body(["e_rest", "e_rows"], ends, [summed, body.node("Identity", ["e_rows"])])
 
 
 def emit_single_trees(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cannery.conversions.onnx.answers import both, by_highest, exceeds, first_highest, mean, softmax
 from cannery.conversions.onnx.columns import Block
 from cannery.conversions.onnx.emitter import Emit, Emitter, qualified_name
-from cannery.conversions.onnx.forests import Tree, emit_trees
+from cannery.conversions.onnx.forests import Tree, emit_fractions, emit_trees
 from cannery.conversions.onnx.results import Classified, Predicted, Several
 
 _COUNTS_IN_LEAVES = tuple(int(p) for p in sklearn.__version__.split(".")[:2]) < (1, 4)
@@ -57,7 +57,7 @@ def _voted(
 ) -> Classified:
     members = getattr(estimator, "estimators_", [estimator])
     trees = [tree_of(m.tree_, fractions(m.tree_, len(classes), output)) for m in members]
-    total = emit_trees(emitter.graph, block, trees, single=True, refuses_missing=False)
+    total = emit_fractions(emitter.graph, block, trees)
     return by_highest(emitter.graph, classes, mean(emitter.graph, total, len(members)))
 
 
