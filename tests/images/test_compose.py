@@ -222,3 +222,19 @@ def test_an_architecture_that_is_not_in_the_lock_is_refused(lock: Lock, user_sto
     other = "arm64" if "amd64" in lock.platforms else "amd64"
     with pytest.raises(ImageError, match=f"no packages for '{other}'"):
         compose(Plan(lock=lock, mode="pull", architecture=other), user_store)
+
+
+def test_a_can_of_an_older_version_is_taken_as_it_is(
+    lock: Lock, user_store: Store, make_can: MakeCan
+) -> None:
+    """A `can.json` that lacks fields which have been added since goes in byte for byte."""
+    folder, manifest = make_can("an old model")
+    document = json.loads((folder / "can.json").read_bytes())
+    del document["notes"]
+    old = json.dumps(document).encode()
+    (folder / "can.json").write_bytes(old)
+    image = compose(Plan(lock=lock, can=folder, manifest=manifest), user_store)
+    with tar_of(image.layers[-1]) as tar:
+        stream = tar.extractfile("opt/cannery/can/can.json")
+        assert stream is not None
+        assert stream.read() == old

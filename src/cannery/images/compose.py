@@ -10,8 +10,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from cannery.blobs import Blob, canonical_json, digest_bytes
-from cannery.cans.manifest import CanManifest, File, Runtime
+from cannery.cans.manifest import CanManifest, File, Runtime, read_manifest
 from cannery.cans.open import MANIFEST
 from cannery.errors import ImageError
 from cannery.images.bases.debian import base_tree, python_tree
@@ -310,6 +312,19 @@ def _can_files(folder: Path, manifest: CanManifest) -> dict[str, Blob]:
     """Return the can's files as it lists them; what it does not list stays out."""
     for name in manifest.files:
         safe_path(name, str(folder))
-    own = canonical_json(manifest)
+    own = _manifest_bytes(folder, manifest)
     files = {MANIFEST: File(digest=digest_bytes(own), size=len(own)), **manifest.files}
     return {n: Blob(path=folder / n, digest=f.digest, size=f.size) for n, f in files.items()}
+
+
+def _manifest_bytes(folder: Path, manifest: CanManifest) -> bytes:
+    """Return `can.json` as it lies there, if it says what `manifest` does: an older Cannery wrote fewer fields."""
+    try:
+        data = (folder / MANIFEST).read_bytes()
+        if read_manifest(data) == manifest:
+            return data
+    except OSError as error:
+        raise ImageError(f"can't read '{folder / MANIFEST}': {error.strerror}") from error
+    except msgspec.MsgspecError:
+        pass
+    return canonical_json(manifest)
