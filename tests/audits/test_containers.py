@@ -63,6 +63,7 @@ def _array(value: np.ndarray) -> bytes:
 TABLE = np.array([(1, 2.0, "x")], dtype=[("a", "i4"), ("b", "f8", (2,)), ("c", "U3")])
 HONEST_FILES = {
     "zip": lambda: zipped(("model.pkl", MODEL), ("README.md", b"# A model\n")),
+    "pickle in a literal": lambda: pickle.dumps({"model": MODEL}),
     "zip of folders": lambda: zipped(("a/", b""), ("a/model.pkl", MODEL)),
     "tar": lambda: tarred(("./model.pkl", MODEL), ("requirements.txt", b"scikit-learn\n")),
     "tar with a comment": lambda: tarred(("model.pkl", MODEL), pax={"comment": "of Git"}),

@@ -171,6 +171,17 @@ def torch_files() -> Iterator[Case]:
     )  # fmt: skip
 
 
+def carried() -> Iterator[Case]:
+    """A payload in a literal, for whoever opens that."""
+    yield "carried:bytes", lambda m: pickle.dumps({"a": evil(m)}, 4)
+    yield "carried:long", lambda m: pickle.dumps({"a": pickle.dumps([b"x" * 99_999, evil(m)])}, 4)
+    yield "carried:bytearray", lambda m: pickle.dumps({"a": bytearray(evil(m))}, 5)
+    yield "carried:old-bytes", lambda m: pickle.dumps({"a": evil(m)}, 2)
+    yield "carried:text", lambda m: pickle.dumps({"a": evil(m).decode("latin-1")}, 4)
+    yield "carried:deep", lambda m: pickle.dumps(pickle.dumps([pickle.dumps([evil(m)])]), 4)
+    yield "carried:array", lambda m: arrayed(evil(m))
+
+
 def array_files() -> Iterator[Case]:
     """Arrays of objects, and headers that readers would understand differently or evaluate."""
     yield "npy:objects", lambda m: arrayed(Calls(os.system, touch(m)))
@@ -309,6 +320,14 @@ def _pickled_tar(tar: bytes) -> bytes:
 
 CASES: list[Case] = [
     case
-    for make in (in_archives, torch_files, array_files, broken_zips, broken_tars, polyglots)
+    for make in (
+        in_archives,
+        torch_files,
+        carried,
+        array_files,
+        broken_zips,
+        broken_tars,
+        polyglots,
+    )
     for case in make()
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,8 @@ from cannery.audits import calls, states
 from cannery.audits.domains import Raw
 from cannery.audits.ledger import Ledger
 from cannery.audits.listing import modern
-from cannery.audits.opcodes import Data
+from cannery.audits.machine import Machine
+from cannery.audits.opcodes import BrokenProgramError, Data
 from cannery.audits.values import (
     HEAD,
     Array,
@@ -43,6 +45,7 @@ def _characters(data: Data, at: int, end: int) -> Iterator[bytes]:
 _LONG = frozenset({Tuple, List, Dict})
 _SHORT = 64
 """Items that may be looked at without a charge."""
+_PROTO, _STOP = 0x80, b"."
 
 
 class Facts:
@@ -64,6 +67,8 @@ class Facts:
         errors = "surrogatepass" if coding == "utf-8" else "strict"
         if coding != "utf-8" or end - at <= CHUNK:
             value = str(data[at:end], coding, errors)
+            if value[:1] == "\x80" and value[-1:] == ".":
+                self._follow_carried(value.encode("latin-1", "replace"), 0, at)
             if len(value) <= self.limits.kept:
                 return value
             return Opaque(str, len(value), head_of(value), Span(data, at, end, coding))
@@ -76,13 +81,30 @@ class Facts:
     def binary(self, data: Data, at: int, end: int) -> Value:
         """Return bytes, or what is known of many."""
         size = end - at
+        if size > 1 and data[at] == _PROTO and data[end - 1 : end] == _STOP:
+            self._follow_carried(data, at, at)
         if size <= self.limits.kept:
             return data[at:end]
         return Opaque(bytes, size, data[at : at + HEAD], Span(data, at, end))
 
     def buffer(self, data: Data, at: int, end: int) -> Value:
         """Return what is known of a bytearray."""
+        if end - at > 1 and data[at] == _PROTO and data[end - 1 : end] == _STOP:
+            self._follow_carried(data, at, at)
         return Opaque(bytearray, end - at, data[at : min(end, at + HEAD)], Span(data, at, end))
+
+    def _follow_carried(self, data: Data, at: int, offset: int) -> None:
+        """Follow a literal that is a pickle itself: nothing here opens it, and no honest file brings an attack."""
+        probe = Ledger(self.ledger.listing, self.limits)
+        probe.steps = self.steps
+        with contextlib.suppress(BrokenProgramError):
+            Machine(data, at, Facts(probe)).run()
+        for finding in probe.findings():
+            if finding.rule in ("carried-pickle", "dangerous-name"):
+                message = f"a literal is a pickle: in it, {finding.message}"
+                self.ledger.find(
+                    "carried-pickle", "unsafe", message, offset=offset, name=finding.name
+                )
 
     # Containers
 

@@ -66,9 +66,11 @@ def short_binunicode(m: Machine, data: Data, at: int) -> int:
     start = at + 1
     at = start + data[at]
     try:
-        m.stack.append(data[start:at].decode())
+        value = data[start:at].decode()
     except UnicodeDecodeError:
-        m.stack.append(text(m, data, start, at))
+        value = text(m, data, start, at)
+    # What may be a program itself is for the domain to look at.
+    m.stack.append(text(m, data, start, at) if value and data[start] == 0xC2 else value)
     return at
 
 
@@ -76,7 +78,8 @@ def short_binbytes(m: Machine, data: Data, at: int) -> int:
     """Push less than 256 bytes."""
     start = at + 1
     at = start + data[at]
-    m.stack.append(data[start:at])
+    value = data[start:at]
+    m.stack.append(m.domain.binary(data, start, at) if value[:1] == b"\x80" else value)
     return at
 
 

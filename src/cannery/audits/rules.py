@@ -29,7 +29,7 @@ FAMILIES = (
         title="A name that can run commands or code",
         why="It is known from attacks: opening the file would start what its author wanted.",
         remedy=_REFUSE,
-        rules=("dangerous-name",),
+        rules=("carried-pickle", "dangerous-name"),
     ),
     Family(
         title="A name that is hidden",
