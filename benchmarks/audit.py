@@ -150,6 +150,7 @@ def main() -> None:
     """Write the corpus, let every scanner look at it, and print what they found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS, help="beside these")
     parser.add_argument("--work", type=Path, default=ROOT / "demo" / "work" / "scanners")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cannery-audit-") as folder:
@@ -158,7 +159,9 @@ def main() -> None:
         write_benign(corpus / "benign")
         counts = {kind: len(list((corpus / kind).iterdir())) for kind in ("hostile", "benign")}
         results = [measure("cannery", Path(sys.executable), corpus)]
-        results += [measure(peer, environment(options.work, peer), corpus) for peer in PEERS]
+        results += [
+            measure(peer, environment(options.work, peer), corpus) for peer in options.peers
+        ]
         assert not (corpus / "hostile" / "marker").exists(), "a scanner ran a payload"
     text = (
         json.dumps({"counts": counts, "results": [asdict(r) for r in results]}, indent=2)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
+import zipfile
 from typing import Any
 
+import catboost
+import lightgbm
 import native_models as n
 import pickles as p
 import pytest
+import skops.io
+import xgboost
 from audit_sources import AuditBytes
+from hostile_files import zipped
 
 CLASSES = [("xgboost.core", "Booster"), ("lightgbm.basic", "Booster")]
 
@@ -88,6 +95,26 @@ def test_what_is_no_buffer_of_the_library_is_unsafe(
     found = audit_bytes(booster(home, name, state))
     assert found.verdict == "unsafe"
     assert [f.rule for f in found.findings] == ["hostile-state"]
+
+
+SKOPS = [
+    xgboost.XGBClassifier(n_estimators=2).fit(n.X, n.Y),
+    lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(n.X, n.Y),
+    catboost.CatBoostClassifier(iterations=2, verbose=0, allow_writing_files=False).fit(n.X, n.Y),
+]
+
+
+@pytest.mark.parametrize("model", SKOPS, ids=lambda model: type(model).__name__)
+def test_a_buffer_in_a_skops_file_is_judged_too(model: Any, audit_bytes: AuditBytes) -> None:
+    """It is a member of the archive there; one that was cut is refused."""
+    data = skops.io.dumps(model)
+    found = audit_bytes(data, "skops")
+    assert (found.findings, found.verdict) == ((), "safe")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        parts = [(name, archive.read(name)) for name in archive.namelist()]
+    cut = zipped(*((name, part[:-9] if name.endswith(".bin") else part) for name, part in parts))
+    if any(name.endswith(".bin") for name, _ in parts):
+        assert [f.rule for f in audit_bytes(cut, "skops").findings] == ["hostile-state"]
 
 
 @pytest.mark.parametrize(("home", "name"), CLASSES)

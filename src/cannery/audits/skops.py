@@ -24,6 +24,7 @@ from cannery.audits.values import (
     Opaque,
     Partial,
     Set,
+    Span,
     Tuple,
     Value,
 )
@@ -242,7 +243,7 @@ class _Walk:
         self.only(node, "builtins.bytes", "builtins.bytearray")
         data = self.archive.read(self.file(node), self.ledger.limits.decompressed)
         kind = bytearray if node["__class__"] == "bytearray" else bytes
-        return Opaque(kind, len(data), bytes(data[:HEAD]))
+        return Opaque(kind, len(data), data[:HEAD], Span(data, 0, len(data)))
 
     def slice(self, node: Node) -> Value:
         self.only(node, "builtins.slice")

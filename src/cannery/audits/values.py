@@ -70,7 +70,7 @@ class Opaque:
     head: bytes = b""
     """Its first bytes, where they tell a format; of a text in UTF-8."""
     span: Span | None = None
-    """Where it stands; None where that is nowhere, as in a skops file."""
+    """Where it stands; None where that is nowhere."""
 
 
 class Tuple:
