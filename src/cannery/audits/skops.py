@@ -14,19 +14,17 @@ from cannery.audits.natives import judged
 from cannery.audits.opcodes import BrokenProgramError, Data
 from cannery.audits.skops_arrays import OddNodeError, flat, is_scalar, matrix, stored
 from cannery.audits.values import (
-    HEAD,
     Array,
     Dict,
     DType,
     List,
     Made,
     Name,
-    Opaque,
     Partial,
     Set,
-    Span,
     Tuple,
     Value,
+    held,
 )
 
 _PROTOCOLS = (0, 1, 2)
@@ -243,7 +241,7 @@ class _Walk:
         self.only(node, "builtins.bytes", "builtins.bytearray")
         data = self.archive.read(self.file(node), self.ledger.limits.decompressed)
         kind = bytearray if node["__class__"] == "bytearray" else bytes
-        return Opaque(kind, len(data), data[:HEAD], Span(data, 0, len(data)))
+        return held(kind, data)
 
     def slice(self, node: Node) -> Value:
         self.only(node, "builtins.slice")

@@ -73,6 +73,11 @@ class Opaque:
     """Where it stands; None where that is nowhere."""
 
 
+def held(kind: type, data: bytes) -> Opaque:
+    """Return what is known of bytes that are no literal, but at hand."""
+    return Opaque(kind, len(data), data[:HEAD], Span(data, 0, len(data)))
+
+
 class Tuple:
     """A tuple; `names` are the globals within it, at any depth of tuples."""
 
