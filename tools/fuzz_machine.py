@@ -34,7 +34,9 @@ def timed(data: bytes, names: frozenset[str]) -> bool:
     began = time.process_time()
     accepted = agreement.check(data, names)
     for kind in FORMATS:
-        audit_bytes(data, kind)
+        for finding in audit_bytes(data, kind).findings:
+            if finding.rule == "exhausted":
+                raise AssertionError(f"{finding.message}: {data!r}")
     if time.process_time() - began > SLOWEST:
         raise AssertionError(f"{time.process_time() - began:.1f} s for {data!r}")
     return accepted

@@ -297,6 +297,42 @@ def test_work_that_one_value_makes_again_and_again_is_bounded(name: str) -> None
     assert "too-long" in {finding.rule for finding in ledger.findings()}
 
 
+LARGE = b"\x8b" + (1000).to_bytes(4, "little") + b"\x7f" * 1000
+SIZED = p.pair(p.number(3), p.text("|"), p.NONE, p.NONE, p.NONE, LARGE, LARGE, LARGE)
+LARGES = {
+    "size of a dtype": p.dtype("S5", state=SIZED),
+    "arguments of a dtype": p.call(p.name("numpy", "dtype"), p.text("f8"), LARGE, LARGE),
+    "shape": p.array(DOUBLES, p.pair(LARGE), p.data(b"")),
+    "columns of a tree": p.built(
+        p.call(p.name("sklearn.tree._tree", "Tree"), LARGE, LARGE, LARGE),
+        p.items(nodes=LARGE, values=LARGE, max_depth=LARGE, node_count=LARGE),
+    ),
+    "name": p.stack_name(LARGE, LARGE),
+    "state": p.built(PIPELINE, LARGE),
+}
+
+
+@pytest.mark.parametrize("name", LARGES)
+def test_a_number_that_is_as_long_as_may_be_is_judged(name: str, audit_bytes: AuditBytes) -> None:
+    """Python prints no number of more than 4300 digits: a message that holds one would be an error."""
+    found = audit_bytes(listed(LARGES[name]))
+    assert found.verdict == "unsafe"
+    assert {finding.rule for finding in found.findings}.isdisjoint({"exhausted", "too-long"})
+
+
+def test_a_reader_that_fails_ends_the_audit_with_a_finding(
+    audit_bytes: AuditBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a reader raises, the file is unsafe, and nobody sees a traceback."""
+
+    def fail(*_: object) -> None:
+        raise ValueError("an oversight")
+
+    monkeypatch.setattr("cannery.audits.pickles.audit_pickle", fail)
+    found = audit_bytes(listed(p.number(1)))
+    assert (found.verdict, found.findings[0].rule) == ("unsafe", "exhausted")
+
+
 def test_names_in_a_tuple_are_bounded() -> None:
     """Each tuple around it would hand on all of them."""
     names = b"".join(p.name("numpy", f"n{i}") for i in range(300))

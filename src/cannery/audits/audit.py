@@ -12,7 +12,7 @@ from cannery.audits.limits import Limits
 from cannery.audits.listing import listing
 from cannery.audits.polyglots import check_readers
 from cannery.blobs import digest_bytes
-from cannery.errors import SourceError
+from cannery.errors import CanneryError, SourceError
 from cannery.sources.source import Format, Source
 from cannery.sources.windows import Data
 
@@ -73,6 +73,10 @@ def _audit_data(format: Format, data: Data, ledger: Ledger) -> None:  # noqa: A0
         _dispatch(format, data, ledger)
     except (RecursionError, MemoryError) as error:
         ledger.find("exhausted", "unsafe", f"it exhausts the audit ({type(error).__name__})")
+    except CanneryError:
+        raise
+    except Exception as error:  # no reader should raise on any file; where one does, the file fails
+        ledger.find("exhausted", "unsafe", f"it breaks the audit ({type(error).__name__})")
 
 
 def _dispatch(format: Format, data: Data, ledger: Ledger) -> None:  # noqa: A002

@@ -19,8 +19,8 @@ class Limits:
     """Bytes of one string, and of `schema.json`."""
     kept: int = 1 << 14
     """Bytes of a literal that are kept for looking at; of longer ones only the size is known."""
-    integer: int = 1 << 12
-    """Bytes of one integer."""
+    integer: int = 1 << 10
+    """Bytes of one integer; its digits must stay few enough for Python to print them."""
     decompressed: int = 1 << 33
     """Bytes that a compressed file may become."""
     memory: int = 1 << 26
