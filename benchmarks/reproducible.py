@@ -3,8 +3,8 @@
     python benchmarks/reproducible.py [--builds 10] [--python PROGRAM]...
 
 Each build makes every layer anew from the same packages, under another umask, time zone, locale,
-hash seed, folder and (run as root) user; each `--python` is a further interpreter that has
-Cannery's packages. Exit code 1 where two digests differ.
+hash seed, folder and (run as root) user; each `--python` is a further interpreter of the
+same version. Exit code 1 where two digests differ.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import itertools
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -82,9 +83,11 @@ def main() -> int:
         compose(Plan(lock=lock, can=top / "can", manifest=manifest), full)  # brings every package
         write_lock(lock, top / "cannery.lock")
         (top / "cannery.lock").chmod(0o644)
-        others = os.getuid() == 0 and open_to_all(Path(sys.prefix).resolve())
+        packages = sysconfig.get_path("purelib")
+        open_pythons = [p for p in given.python if open_to_all(Path(p).resolve().parent)]
+        others = os.getuid() == 0 and bool(open_pythons) and open_to_all(Path(packages))
         if not others:
-            sys.stdout.write("one user: not run as root, or others may not read this Python\n")
+            sys.stdout.write("one user: not run as root, or others may not read its Python\n")
         ways = zip(
             range(given.builds),
             itertools.cycle(UMASKS),
@@ -95,11 +98,13 @@ def main() -> int:
         )
         for number, umask, zone, locale, python in ways:
             user = 20000 + number if others and number % 2 else 0
+            if user:
+                python = open_pythons[number % len(open_pythons)]
             store = top / f"store {number}" / ("x" * (number % 3 + 1))
             fresh_store(store, lock, full, user)
             environment = {
                 **os.environ,
-                "PYTHONPATH": str(Path(cannery.__file__).parent.parent),
+                "PYTHONPATH": f"{Path(cannery.__file__).parent.parent}:{packages}",
                 "TZ": zone,
                 "LC_ALL": locale,
                 "PYTHONHASHSEED": str(number * 7919),

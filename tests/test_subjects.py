@@ -21,6 +21,7 @@ from cannery.errors import CanError, ImageError, SourceError, UsageError
 from cannery.images.layers import layer_of_files
 from cannery.images.recipe import CAN
 from cannery.oci.archive import write_archive
+from cannery.oci.artifacts import Artifact
 from cannery.oci.descriptors import Image, manifest_of
 from cannery.oci.layout import write_layout
 from cannery.oci.references import parse
@@ -91,12 +92,15 @@ def test_a_registry_is_asked_for_documents_and_the_can_alone(can: Can, image: Im
     state = State()
     with fake_registry(state) as host:
         reference = parse(f"{host}/team/churn:v1")
-        push_image(image, reference)
+        said = Artifact(kind="application/vnd.cyclonedx+json", payload=b"{}", media_type="x/y")
+        push_image(image, reference, attached={image.digest: [said]})
         state.requests.clear()
         found = look(str(reference))
     assert found.can == can.manifest
     assert found.image is not None
     assert found.image.digest == image.digest
+    assert found.image.attached == ("application/vnd.cyclonedx+json",)
+    assert "attached  application/vnd.cyclonedx+json" in subject_text(found)
     asked = " ".join(path for _, path, _ in state.requests)
     assert image.layers[0].digest not in asked
     assert image.layers[1].digest in asked

@@ -11,6 +11,7 @@ from typing import IO, TypeVar
 
 import msgspec
 
+from cannery.attestations.statements import PREDICATE
 from cannery.blobs import digest_bytes
 from cannery.cans.manifest import CanManifest, read_manifest
 from cannery.cans.open import MANIFEST, Can, open_can
@@ -124,13 +125,17 @@ def _in_layout(folder: Path, looking: Looking, take: Take[T]) -> tuple[ImageFact
 
 
 def _in_registry(word: str, architecture: str | None, take: Take[T]) -> tuple[ImageFacts, T | None]:
-    from cannery.oci.transfer import open_registry, pull_image_manifest  # needs an HTTP client
+    from cannery.oci.referrers import referrers  # these need an HTTP client
+    from cannery.oci.transfer import open_registry, pull_image_manifest
 
     reference = parse(word)
     with open_registry(reference) as registry:
         data = pull_image_manifest(registry, reference, architecture or host_architecture())
         manifest = decode(data, Manifest, f"'{word}'")
         facts = describe(registry.blob(reference.repository, manifest.config), data)
+        found = referrers(registry, reference.repository, digest_bytes(data))
+        kinds = [a.annotations.get(PREDICATE) or a.artifact_type or "unknown" for a in found]
+        facts = msgspec.structs.replace(facts, attached=tuple(kinds))
         if manifest.layers[-1:] and manifest.layers[-1].media_type in LAYER_TAR.values():
             pieces = registry.stream(reference.repository, manifest.layers[-1])
             with contextlib.closing(pieces), as_file(pieces) as layer:

@@ -51,6 +51,8 @@ class ImageFacts(msgspec.Struct, frozen=True, kw_only=True):
     argv: tuple[str, ...]
     layers: tuple[LayerFacts, ...]
     labels: dict[str, str]
+    attached: tuple[str, ...] = ()
+    """What refers to it in its registry, by type: bill of materials, provenance, proof."""
 
     @property
     def size(self) -> int:

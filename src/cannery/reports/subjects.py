@@ -49,6 +49,8 @@ def _facts(subject: Subject) -> Iterator[tuple[str, str]]:
         yield "platform", f"{image.platform}, made {image.created}"
         yield "starts", f"{' '.join(image.argv)} (as {image.user})"
         yield "size", human_bytes(image.size)
+        for kind in image.attached:
+            yield "attached", kind
     else:
         yield "folder", subject.name
     yield "can", subject.digest or ""
