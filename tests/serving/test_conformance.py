@@ -56,6 +56,7 @@ def test_requests_made_from_the_document_are_answered_as_it_says(
     @given(data=st.data())
     @settings(
         max_examples=12,
+        derandomize=True,
         deadline=None,
         database=None,
         phases=[Phase.generate],

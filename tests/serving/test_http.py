@@ -66,6 +66,7 @@ def test_a_wrong_record_names_every_issue(call: Caller) -> None:
         ("POST", "/predict", {"content": b"{}", "headers": {"content-encoding": "br"}}, 415),
         ("POST", "/predict", {"content": b"{}", "headers": {"content-encoding": "gzip"}}, 400),
         ("POST", "/predict?outputs=none", {"json": RECORD}, 422),
+        ("POST", "/predict?outputs=label,label", {"json": RECORD}, 422),
         ("POST", "/predict?treshold=0.5", {"json": RECORD}, 422),
         ("POST", "/predict?threshold=nan", {"json": RECORD}, 422),
         ("POST", "/predict?threshold=0.1&threshold=0.2", {"json": RECORD}, 422),

@@ -153,9 +153,20 @@ def test_a_request_that_cannot_be_meant_is_400(call: Caller, body: Any, message:
         b'{"tenure":' + b"9" * 50_000 + b"}",
         json.dumps({f"k{n}": n for n in range(20_000)}).encode(),
         json.dumps({"inputs": {f"k{n}": [n] for n in range(20_000)}}).encode(),
+        json.dumps({"inputs": [RECORD], "params": {"outputs": ["x"] * 100_000}}).encode(),
+        json.dumps({"inputs": [RECORD], "params": {f"k{n}": n for n in range(20_000)}}).encode(),
         json.dumps({"inputs": [tensor(f"k{n}", "FP32", [n]) for n in range(12_000)]}).encode(),
     ],
-    ids=["deep", "deeper", "long number", "many keys", "many columns", "many tensors"],
+    ids=[
+        "deep",
+        "deeper",
+        "long number",
+        "many keys",
+        "many columns",
+        "names",
+        "params",
+        "many tensors",
+    ],
 )
 def test_no_request_takes_long_to_be_refused(call: Caller, path: str, body: bytes) -> None:
     """However it is nested and whatever it repeats: a refusal, short, at a cost in line with its length."""

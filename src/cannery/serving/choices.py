@@ -18,6 +18,8 @@ Answer = Mapping[str, NDArray[Any]]
 """Field → array of [rows]."""
 
 NAMES = ("outputs", "threshold")
+LISTED = 20
+"""Issues of a choice that are listed; nobody reads more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +53,10 @@ ALL = Choice()
 
 def choose(chosen: Mapping[str, Any], signature: Signature, place: str = "") -> Choice:
     """Return the choice that `outputs` and `threshold` make; raises SchemaError with every issue."""
+    unknown = [name for name in chosen if name not in NAMES][:LISTED]
     issues = [
         Issue(path=f"{place}{name[:60]}", expected=" or ".join(NAMES), got="an unknown parameter")
-        for name in chosen
-        if name not in NAMES
+        for name in unknown
     ]
     fields = _fields(chosen.get("outputs"), signature, place, issues)
     threshold = _threshold(chosen.get("threshold"), signature, place, issues)
@@ -84,11 +86,16 @@ def _fields(
     }
     groups.update({o.name: [o.name] for o in signature.outputs})
     found: dict[str, None] = {}
-    for name in names:
+    for index, name in enumerate(names):
         meant = groups.get(name) if isinstance(name, str) else None
+        if meant and name in names[:index]:
+            issues.append(Issue(path=f"{place}outputs", expected="each name once", got=show(name)))
+            return None
         if not meant:
             known = ", ".join(o.name for o in signature.outputs[:20])
             issues.append(Issue(path=f"{place}outputs", expected=f"one of {known}", got=show(name)))
+            if len(issues) >= LISTED:
+                break
             continue
         found.update(dict.fromkeys(meant))
     return tuple(found)
