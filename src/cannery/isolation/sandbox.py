@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import logging
@@ -25,7 +26,14 @@ LEVELS: tuple[Name, ...] = ("bubblewrap", "landlock", "rlimits")
 """From the strongest."""
 
 _NEEDED = {"write", "read", "network", "exec"}
-"""What a level must be seen to stop before anything but a safe file is opened in it."""
+"""What a level must be seen to stop before a file is opened in it, where the host can have such a level."""
+
+_FORBIDDEN = (
+    "no permissions", "not permitted", "permission denied", "declined", "has no landlock", "not installed",
+    "no space left on device",
+)  # fmt: skip
+"""What is said where a host has no such level, or forbids it (namespaces used up count as space); whatever
+else goes wrong is a failure."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SYSTEM = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib")
@@ -40,10 +48,16 @@ class Level:
     stops: tuple[str, ...]
     """Of `exec`, `fork`, `network`, `read` (files of the user), `write`; sorted."""
 
+    reasons: tuple[str, ...] = ()
+    """Why this host has no stronger level, one for each."""
+
     @property
     def strong(self) -> bool:
-        """Whether a file that was not found safe, but is trusted by policy, may be opened here."""
+        """Whether it stops everything that an opened file could do harm by."""
         return set(self.stops) >= _NEEDED
+
+    def __str__(self) -> str:
+        return f"{self.name} (stops {', '.join(self.stops) or 'nothing'})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,17 +201,38 @@ def _try(name: Name, tried: dict[str, Any]) -> dict[str, bool]:
 
 @functools.lru_cache(maxsize=1)
 def strongest() -> Level:
-    """Return the strongest level that starts and holds on this host; probed once in a process."""
+    """Return the strongest level that starts and holds on this host; probed once in a process.
+
+    Raises IsolationError when a level that the host seems to have fails: one that merely failed must
+    not make room for a weaker one.
+    """
+    reasons: list[str] = []
+    failed: list[str] = []
     for name in LEVELS:
         try:
             level = probe(name)
         except IsolationError as error:
             log.debug("%s", error.message)
+            reasons.append(error.message)
+            if not any(word in error.message.lower() for word in _FORBIDDEN):
+                failed.append(error.message)
             continue
-        if level.strong or name == LEVELS[-1]:
+        if level.strong:
             return level
-        log.debug("%s stops only %s", name, ", ".join(level.stops))
+        if name == LEVELS[-1]:
+            return _weakest(level, tuple(reasons), failed)
+        reasons.append(str(level))
     raise IsolationError(
         "no worker can be started on this host, not even with resource limits alone",
         hint="`cannery doctor` shows what each level needs",
     )
+
+
+def _weakest(level: Level, reasons: tuple[str, ...], failed: list[str]) -> Level:
+    if failed:
+        raise IsolationError(
+            f"a sandbox that this host seems to have failed: {failed[0]}",
+            hint="`cannery doctor` tries each level; mend it, or accept the risk with --allow-weak-sandbox",
+        )
+    log.warning("this host has no strong sandbox: %s", "; ".join(reasons))
+    return dataclasses.replace(level, reasons=reasons)

@@ -18,7 +18,7 @@ from cannery.errors import CanneryError, ConversionError, IsolationError, Unsafe
 from cannery.isolation import messages as m
 from cannery.isolation.channel import Channel, printable
 from cannery.isolation.environments import Environment
-from cannery.isolation.sandbox import Level, Limits, Name, command, probe, strongest
+from cannery.isolation.sandbox import LEVELS, Level, Limits, Name, command, probe, strongest
 from cannery.processes import PIPE, started
 from cannery.signatures import Batch, Feature, Raw
 
@@ -39,7 +39,7 @@ class IsolationOptions:
     level: Name | None = None
     """None: the strongest that the host has."""
     allow_weak: bool = False
-    """Open what is trusted by policy, but not found safe, even where only resource limits hold it."""
+    """Open a file even where only resource limits hold it."""
 
 
 class Original:
@@ -59,8 +59,8 @@ class Original:
 
     @property
     def sandbox(self) -> str:
-        """Name of the level of isolation."""
-        return self.level.name
+        """Name of the level of isolation, and what it was seen to stop."""
+        return str(self.level)
 
     def predict(self, batch: Batch, features: tuple[Feature, ...]) -> Raw:
         """Return the raw outputs of the original, by the names that graphs use too."""
@@ -137,14 +137,34 @@ def _asked(channel: Channel, request: m.Request, kind: type[_Reply]) -> _Reply:
 
 
 def _level_for(cleared: Cleared, options: IsolationOptions) -> Level:
-    """Return the level to use; raises IsolationError when it is too weak for this file."""
-    level = strongest() if options.level is None else probe(options.level)
-    if level.strong or options.allow_weak or cleared.audit.verdict == "safe":
+    """Return the level to use; raises IsolationError when it is too weak.
+
+    Where the host can have a strong one it is required, whatever the audit said; where it can't, what
+    was found safe is opened all the same.
+    """
+    if options.allow_weak:
+        return _weak(options)
+    level = strongest()
+    if options.level is not None and options.level != level.name:
+        level = probe(options.level)
+    if level.strong or (cleared.audit.verdict == "safe" and not strongest().strong):
         return level
     raise IsolationError(
-        f"'{cleared.source.main}' was found '{cleared.audit.verdict}', and this host can hold a worker "
-        f"only by '{level.name}', which stops {', '.join(level.stops) or 'nothing'}",
-        hint="install bubblewrap, or accept the risk with --allow-weak-sandbox",
+        f"'{cleared.source.main}' was found '{cleared.audit.verdict}', and would be held only by {level}",
+        hint="; ".join(level.reasons)
+        or "leave the level to the host, or accept the risk with --allow-weak-sandbox",
+    )
+
+
+def _weak(options: IsolationOptions) -> Level:
+    """Return the strongest level that starts, or the one that was asked for."""
+    for name in (options.level,) if options.level else LEVELS:
+        try:
+            return probe(name)
+        except IsolationError as error:
+            log.warning("%s", error.message)
+    raise IsolationError(
+        "no worker can be started on this host, not even with resource limits alone"
     )
 
 
