@@ -11,6 +11,7 @@ does nothing else: no file, no process, no network, no code.
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import pkgutil
 import sys
@@ -146,6 +147,11 @@ SKLEARN_NOT_CLASSES = (
     "Pytest",
     "Heap",
     "PQueue",
+    "QuadTree",
+    "UnionFind",
+    "WeightedEdge",
+    "WeightedFenwickTree",
+    "IntFloatDict",
     "_Deprecat",
     "WeightedMedian",
 )
@@ -158,9 +164,7 @@ SKLEARN_SETTERS = (
 """Setters that were read: they assign, cast arrays, or rebuild an interpolation."""
 SKLEARN_CONSTRUCTED = {
     "sklearn._loss._loss": None,
-    "sklearn.impute._iterative": ("_ImputerTriplet",),
     "sklearn.linear_model._sgd_fast": None,
-    "sklearn.neighbors._quad_tree": ("_QuadTree",),
     "sklearn.tree._tree": ("Tree",),
 }
 """Classes that pickles call with arguments, compiled ones and tuples: all of a module, or these."""
@@ -207,7 +211,10 @@ def sklearn_table() -> dict[str, Any]:
                 refused[name].add(key)
             elif is_plain_class(value, key, SKLEARN_SETTERS):
                 classes[name].add(key)
-                if name in SKLEARN_CONSTRUCTED and key in (SKLEARN_CONSTRUCTED[name] or (key,)):
+                constructed = SKLEARN_CONSTRUCTED.get(name, ()) or (key,)
+                if (name in SKLEARN_CONSTRUCTED and key in constructed) or hasattr(
+                    value, "_fields"
+                ):
                     functions[name].add(key)
         compiled = str(getattr(module, "__file__", "")).endswith(".so")
         for key in function_names(module):
@@ -277,10 +284,12 @@ def imblearn_table() -> dict[str, Any]:
 
 def xgboost_table() -> dict[str, Any]:
     """List XGBoost: its estimators, and the booster, whose buffer has a rule in `audits/boosters.py`."""
-    return with_booster(
+    found = with_booster(
         estimators_table(distribution("xgboost", "xgboost-cpu"), "xgboost", ("xgboost.sklearn",)),
         "xgboost.core",
-    ) | {"library": "xgboost"}
+    )
+    found["classes"]["xgboost.callback"] = ["EarlyStopping"]
+    return found | {"library": "xgboost"}
 
 
 def lightgbm_table() -> dict[str, Any]:
@@ -304,10 +313,17 @@ def catboost_table() -> dict[str, Any]:
 # numpy
 
 NUMPY_CLASSES = {
-    "numpy": ("matrix", "ndarray", "recarray", "record", "vectorize"),
+    # `memmap` is made here as a view of other bytes; it opens files where it is called, which it may not be.
+    "numpy": ("matrix", "memmap", "ndarray", "poly1d", "recarray", "record", "vectorize"),
+    "numpy.ma.core": ("MaskedArray", "MaskedConstant"),
+    "numpy.polynomial.chebyshev": ("Chebyshev",),
+    "numpy.polynomial.hermite": ("Hermite",),
+    "numpy.polynomial.hermite_e": ("HermiteE",),
+    "numpy.polynomial.laguerre": ("Laguerre",),
+    "numpy.polynomial.legendre": ("Legendre",),
+    "numpy.polynomial.polynomial": ("Polynomial",),
     "numpy.rec": ("recarray", "record"),
     "numpy.ma": ("MaskedArray",),
-    "numpy.ma.core": ("MaskedArray",),
     "numpy.random._mt19937": ("MT19937",),
     "numpy.random._pcg64": ("PCG64", "PCG64DXSM"),
     "numpy.random._philox": ("Philox",),
@@ -319,7 +335,7 @@ NUMPY_FUNCTIONS = {
     "numpy._core": ("_ufunc_reconstruct",),
     "numpy._core.multiarray": ("_reconstruct", "scalar"),
     "numpy._core.numeric": ("_frombuffer",),
-    "numpy.ma.core": ("_mareconstruct",),
+    "numpy.ma.core": ("MaskedConstant", "_mareconstruct"),
     "numpy.random._pickle": ("__bit_generator_ctor", "__generator_ctor", "__randomstate_ctor"),
     "numpy.random._generator": ("Generator",),
     "numpy.random.bit_generator": ("__pyx_unpickle_SeedSequence",),
@@ -333,6 +349,7 @@ NUMPY_WITHOUT = (
     "array_repr", "array_str", "format_", "errstate", "buffer", "bufsize", "geterr", "dlpack", "nested", "_",
 )  # fmt: skip
 """Parts of names of functions that read, write, configure, or call what they are given."""
+TEXT_HOMES = ("numpy.strings", "numpy._core.defchararray")
 UFUNC_HOMES = ("numpy", "numpy._core._multiarray_umath", "numpy._core.umath")
 
 
@@ -351,13 +368,17 @@ def numpy_table() -> dict[str, Any]:
     references: Modules = defaultdict(set)
     for home in UFUNC_HOMES:
         for key, value in vars(numpy_module(home)).items():
-            if isinstance(value, np.ufunc) and value.__name__ == key:
+            if isinstance(value, np.ufunc) and value.__name__ == key and key[0] != "_":
                 references[home].add(key)
     for value in vars(np).values():
         if isinstance(value, type) and issubclass(value, np.generic):
             references["numpy"].add(value.__name__)
-    for home in ("numpy", "numpy.linalg", "numpy.fft"):
-        for key, value in vars(importlib.import_module(home)).items():
+    for home in ("numpy", "numpy.linalg", "numpy.fft", *TEXT_HOMES):
+        try:
+            module = numpy_module(home)
+        except ImportError:
+            continue
+        for key, value in vars(module).items():
             if not callable(value) or isinstance(value, type | np.ufunc):
                 continue
             if key.startswith("_") or any(part in key for part in NUMPY_WITHOUT[:-1]):
@@ -379,17 +400,17 @@ def numpy_table() -> dict[str, Any]:
 
 SCIPY_CLASSES = (
     "scipy.sparse._",
-    "scipy.interpolate._",
-    "scipy.spatial._",
+    "scipy.interpolate._bsplines",
+    "scipy.interpolate._cubic",
+    "scipy.interpolate._interpolate",
+    "scipy.interpolate._polyint",
     "scipy.stats._continuous_distns",
     "scipy.stats._discrete_distns",
     "scipy.stats._distn_infrastructure",
     "scipy.optimize._optimize",
 )
-SCIPY_NOT_CLASSES = (
-    "KDTree", "_DeprecationWrapper", "cKDTree", "cKDTreeNode", "coo_entries", "ordered_pairs",
-)  # fmt: skip
-"""The setter of trees follows offsets of the file in native code, and writes where they lead."""
+SCIPY_NOT_CLASSES = ("BPoly", "NdPPoly", "_DeprecationWrapper", "interp2d")
+"""Native code follows the arrays of other interpolations and of trees, and no rule judges these."""
 SCIPY_SETTERS = (
     "scipy.stats._distn_infrastructure.rv_generic",
     "scipy.stats._distn_infrastructure.rv_continuous",
@@ -427,7 +448,7 @@ def scipy_table() -> dict[str, Any]:
                 plain = is_plain_class(value, key, SCIPY_SETTERS)
                 (classes if plain else refused)[name].add(key)
         if name.startswith("scipy.spatial.distance"):
-            references[name].update(function_names(module, without=("_validate", "pdist", "cdist")))
+            references[name].update(function_names(module, without=("_", "pdist", "cdist")))
     homes = ("scipy.special", "scipy.special._ufuncs", "scipy.special._special_ufuncs")
     for home in homes:
         try:
@@ -447,7 +468,8 @@ def scipy_table() -> dict[str, Any]:
 PANDAS_CLASSES = {
     "pandas": (
         "BooleanDtype", "Categorical", "CategoricalDtype", "CategoricalIndex", "DataFrame",
-        "DatetimeIndex", "Index", "MultiIndex", "RangeIndex", "Series", "TimedeltaIndex",
+        "DatetimeIndex", "DatetimeTZDtype", "Index", "Int64Dtype", "Float64Dtype", "IntervalDtype",
+        "IntervalIndex", "MultiIndex", "PeriodIndex", "RangeIndex", "Series", "TimedeltaIndex",
     ),
     "pandas.core.frame": ("DataFrame",),
     "pandas.core.series": ("Series",),
@@ -467,18 +489,27 @@ PANDAS_CLASSES = {
     "pandas.core.arrays.string_": ("StringArray", "StringDtype"),
     "pandas.core.arrays.numpy_": ("NumpyExtensionArray", "PandasArray"),
     "pandas.core.arrays.boolean": ("BooleanArray", "BooleanDtype"),
-    "pandas.core.arrays.integer": ("IntegerArray",),
-    "pandas.core.arrays.floating": ("FloatingArray",),
-    "pandas.core.dtypes.dtypes": ("CategoricalDtype", "DatetimeTZDtype"),
+    "pandas.core.arrays.integer": ("Int64Dtype", "IntegerArray"),
+    "pandas.core.arrays.floating": ("Float64Dtype", "FloatingArray"),
+    "pandas.core.dtypes.dtypes": ("CategoricalDtype", "DatetimeTZDtype", "IntervalDtype"),
     "pandas.core.arrays.sparse.array": ("SparseArray",),
     "pandas.arrays": (
         "ArrowStringArray", "BooleanArray", "Categorical", "DatetimeArray", "FloatingArray",
-        "IntegerArray", "NumpyExtensionArray", "SparseArray", "StringArray", "TimedeltaArray",
+        "IntervalArray", "PeriodArray", "IntegerArray", "NumpyExtensionArray", "SparseArray", "StringArray", "TimedeltaArray",
     ),
     "pandas.core.arrays.string_arrow": ("ArrowStringArray",),
+    "pandas.core.arrays.period": ("PeriodArray",),
+    "pandas.core.arrays.interval": ("IntervalArray",),
 }  # fmt: skip
 PANDAS_FUNCTIONS = {
-    "pandas._libs.internals": ("_unpickle_block", "__pyx_unpickle_BlockManager"),
+    "pandas._libs.internals": ("_unpickle_block",),
+    "pandas._libs.interval": ("Interval", "__pyx_unpickle_IntervalMixin"),
+    "pandas._libs.tslibs.offsets": (
+        "BDay", "BusinessDay", "Day", "Hour", "Micro", "Milli", "Minute", "MonthBegin", "MonthEnd", "Nano",
+        "QuarterBegin", "QuarterEnd", "Second", "Week", "YearBegin", "YearEnd",
+    ),
+    "pandas._libs.tslibs.period": ("Period", "_unpickle_period"),
+    "pandas.core.indexes.interval": ("_new_IntervalIndex",),
     "pandas._libs.arrays": ("__pyx_unpickle_NDArrayBacked",),
     "pandas._libs.tslibs.timestamps": ("_unpickle_timestamp",),
     "pandas._libs.tslibs.timedeltas": ("_timedelta_unpickle",),
@@ -487,14 +518,16 @@ PANDAS_FUNCTIONS = {
     "pandas.core.indexes.base": ("_new_Index",),
     "pandas.core.indexes.datetimes": ("_new_DatetimeIndex",),
     "pandas.core.internals.managers": ("BlockManager", "SingleBlockManager"),
-    "pandas.core.dtypes.dtypes": ("CategoricalDtype", "DatetimeTZDtype"),
+    "pandas.core.dtypes.dtypes": ("CategoricalDtype", "DatetimeTZDtype", "PeriodDtype"),
     "pandas.core.arrays.string_": ("StringDtype",),
-    "pandas": ("CategoricalDtype", "DatetimeTZDtype", "StringDtype"),
-}
+    "pandas": (
+        "CategoricalDtype", "DatetimeTZDtype", "Interval", "Period", "PeriodDtype", "StringDtype",
+    ),
+}  # fmt: skip
 PANDAS_REFERENCES = {
     "pandas": (
-        "Categorical", "CategoricalIndex", "DataFrame", "DatetimeIndex", "Index", "MultiIndex", "NA",
-        "RangeIndex", "Series", "TimedeltaIndex", "isna", "isnull", "notna", "notnull",
+        "Categorical", "CategoricalIndex", "DataFrame", "DatetimeIndex", "Index", "IntervalIndex",
+        "MultiIndex", "NA", "PeriodIndex", "RangeIndex", "Series", "TimedeltaIndex", "isna", "isnull", "notna", "notnull",
     ),
     "pandas.core.dtypes.missing": ("isna", "notna"),
     "pandas.core.indexes.base": ("Index",),
@@ -517,7 +550,7 @@ def pandas_table() -> dict[str, Any]:
 
 PYTHON_CLASSES = {
     "builtins": ("object",),
-    "collections": ("OrderedDict", "Counter"),
+    "collections": ("ChainMap", "Counter", "OrderedDict", "UserDict", "UserList"),
     "types": ("SimpleNamespace",),
     "uuid": ("UUID",),
     "functools": ("partial",),
@@ -526,7 +559,7 @@ PYTHON_FUNCTIONS = {
     "_codecs": ("encode",),
     "builtins": (
         "bytearray", "bytes", "complex", "dict", "frozenset", "getattr", "list", "range", "set", "slice",
-        "tuple",
+        "tuple", "type",
     ),
     "collections": ("Counter", "OrderedDict", "defaultdict", "deque"),
     "copyreg": ("__newobj__", "_reconstructor"),
@@ -535,14 +568,25 @@ PYTHON_FUNCTIONS = {
     "fractions": ("Fraction",),
     "functools": ("partial",),
     "operator": ("itemgetter",),
+    "pathlib": ("PosixPath", "PurePosixPath", "PureWindowsPath", "WindowsPath"),
     "re": ("_compile",),
+    "types": ("SimpleNamespace",),
 }  # fmt: skip
 PYTHON_REFERENCES = {
     "builtins": (
         "abs", "bool", "bytes", "complex", "dict", "float", "frozenset", "int", "len", "list",
-        "max", "min", "object", "range", "round", "set", "slice", "sorted", "str", "sum", "tuple",
+        "max", "min", "Ellipsis", "NotImplemented", "object", "range", "round", "set", "slice", "sorted", "str", "sum", "tuple",
     ),
     "collections": ("OrderedDict",),
+    "zoneinfo": ("ZoneInfo",),
+    "_operator": (
+        "abs", "add", "and_", "eq", "floordiv", "ge", "gt", "inv", "le", "lt", "matmul", "mod", "mul", "ne",
+        "neg", "not_", "or_", "pos", "pow", "sub", "truediv", "xor",
+    ),
+    "statistics": (
+        "fmean", "geometric_mean", "harmonic_mean", "mean", "median", "median_high", "median_low", "mode",
+        "pstdev", "pvariance", "stdev", "variance",
+    ),
 }  # fmt: skip
 
 
@@ -554,7 +598,14 @@ def python_table() -> dict[str, Any]:
         key for key, value in vars(math).items() if isinstance(value, types.BuiltinFunctionType)
     }
     number = ".".join(map(str, sys.version_info[:3]))
-    return table("python", PYTHON_CLASSES, PYTHON_FUNCTIONS, references, versions=(number,))
+    return table(
+        "python",
+        PYTHON_CLASSES,
+        PYTHON_FUNCTIONS,
+        references,
+        aliases={"pathlib._local": "pathlib"},
+        versions=(number,),
+    )
 
 
 def joblib_table() -> dict[str, Any]:
@@ -581,7 +632,38 @@ def table(
         "functions": ordered(functions),
         "references": ordered(references),
         "refused": ordered(dict(refused)),
+        "methods": methods(classes) if library in ESTIMATORS else [],
     }
+
+
+ESTIMATORS = {"catboost", "imbalanced-learn", "lightgbm", "scikit-learn", "xgboost", "xgboost-cpu"}
+"""Libraries whose objects are asked for their answers."""
+
+
+def methods(classes: Any) -> list[str]:
+    """Return the names of all methods of these classes; an attribute may not stand in front of one."""
+    found: set[str] = set()
+    parameters: set[str] = set()
+    for home, names in classes.items():
+        module = importlib.import_module(home)
+        for cls in (getattr(module, name, None) for name in names):
+            for base in getattr(cls, "__mro__", ())[:-1]:
+                found.update(key for key, value in vars(base).items() if is_method(value))
+            if isinstance(cls, type):
+                parameters.update(inspect.signature(cls.__init__).parameters)
+    kept = found - parameters - NOT_METHODS
+    return sorted(name for name in kept if not name.startswith("__"))
+
+
+NOT_METHODS = {"link"}
+"""Methods of some classes that are attributes of others, as are those with the name of a parameter."""
+
+
+def is_method(value: Any) -> bool:
+    """Tell whether something in a class is called on its objects."""
+    return isinstance(value, classmethod | staticmethod) or (
+        callable(value) and not isinstance(value, type)
+    )
 
 
 def distribution(*names: str) -> str:

@@ -69,6 +69,8 @@ def merge(tables: list[dict[str, Any]]) -> dict[str, Any]:
             for home, names in table[role].items():
                 found[home].update(name for name in names if (home, name) not in refused)
         merged[role] = {home: sorted(found[home]) for home in sorted(found) if found[home]}
+    if methods := {name for table in tables for name in table["methods"]}:
+        merged["methods"] = sorted(methods)
     return merged
 
 

@@ -58,6 +58,11 @@ def text(value: str) -> Schema:
     return node("JsonNode", "builtins", "str", content=json.dumps(value), is_json=True)
 
 
+def number(value: int) -> Schema:
+    """Return a node of a number."""
+    return node("JsonNode", "builtins", "int", content=str(value), is_json=True)
+
+
 def sequence(*items: Schema, kind: str = "tuple") -> Schema:
     """Return a node of a tuple or list."""
     return node(f"{kind.title()}Node", "builtins", kind, content=list(items))
@@ -151,6 +156,49 @@ NODES: dict[str, Schema] = {
         {**OWNED, "__id__": 7}, {**function("numpy", "mean"), "__id__": 7}
     ),
     "missing member": node("BytesNode", "builtins", "bytes", file="nothing.bin"),
+    "key through a function": {
+        **mapping(a=OWNED),
+        "key_types": sequence(
+            node("TypeNode", "sklearn.feature_extraction.text", "strip_accents_unicode"), kind="list"
+        ),
+    },
+    "key of no type": {**mapping(a=OWNED), "key_types": sequence(OWNED, kind="list")},
+    "array through a function": node(
+        "NdArrayNode", "numpy", "sum", type="json", content=[OWNED], shape=sequence(text("1"))
+    ),
+    "array of another shape": node(
+        "NdArrayNode", "numpy", "ndarray", type="json", content=[sequence(OWNED, kind="list")],
+        shape=sequence(number(1), number(2)),
+    ),
+    "code of a distribution behind an id": sequence(
+        {**text("import os; os.abort()"), "__id__": 7},
+        node("ObjectNode", *UNIFORM, content=mapping(
+            _parse_arg_template={**text(hostile._template()), "__id__": 7}
+        )),
+    ),
+    "code of a distribution said twice": sequence(
+        {**text("import os; os.abort()"), "__id__": 7},
+        node("ObjectNode", *UNIFORM, content=mapping(
+            _parse_arg_template={"__loader__": "CachedNode", "__id__": 7}
+        )),
+    ),
+    "bit generator behind an id": sequence(
+        {**text("seed"), "__id__": "7"},
+        node(
+            "RandomGeneratorNode", "numpy.random._generator", "Generator",
+            content={"bit_generator": mapping(bit_generator={**text("PCG64"), "__id__": "7"}),
+                     "seed_seq": mapping()},
+        ),
+    ),
+    "cached nothing": sequence({"__loader__": "CachedNode", "__id__": 99}),
+    "object in json": node("JsonNode", "builtins", "str", content='{"a": 1}'),
+    "fraction without end": node(
+        "ConstructorFromReduceNode", "fractions", "Fraction", content=sequence(text("1e999999999"))
+    ),
+    "rows that name files": node(
+        "ObjectNode", "sklearn.feature_extraction.text", "CountVectorizer",
+        content=mapping(input=text("filename")),
+    ),
     "half a node": {"__loader__": "ObjectNode", "protocol": 2},
     "protocol 9": {**OWNED, "protocol": 9},
     "protocol true": {**OWNED, "protocol": True},

@@ -40,8 +40,11 @@ def dtype(c: Call) -> Value:
             width = int(digits) if digits else (8 if kind in "mMO" else 0)
             if kind not in _FIXED or width in _FIXED[kind]:
                 return DType(c.name, kind, width * 4 if kind == "U" else width)
+        case (Name(canonical="numpy.record" | "numpy.rec.record") as cls, False | 0, True | 1):
+            c.ledger.use(cls, "reference")
+            return DType(c.name, "V", -1)  # its size comes with its state
         case (Name() as cls, *_):
-            # `numpy.dtype(numpy.record)` and the like look at attributes of the class.
+            # Others look at attributes of the class.
             c.ledger.use(cls, "reference")
     return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
 
@@ -142,6 +145,8 @@ def _is_unit(meta: Value) -> bool:
 
 def _structure_problem(made: DType, parts: tuple[Value, ...]) -> str | None:
     sub, names, fields, size, flags = parts
+    if made.itemsize < 0:
+        made.itemsize = size if isinstance(size, int) and 0 <= size < _LARGEST else 0
     if size not in (-1, made.itemsize) or flags & _POINTERS:
         return "a structured dtype has another size, or holds pointers"
     if sub is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
-from cannery.audits import arrays, tensors
+from cannery.audits import arrays, lookups, tensors
 from cannery.audits.arguments import Call
 from cannery.audits.ledger import Ledger
 from cannery.audits.values import (
@@ -125,6 +126,9 @@ def _unpickle_cython(c: Call) -> Value:
             made = Made(cls)
             made.state = state
             c.ledger.made(made, c.offset)
+            # What is more than the attributes of the class becomes its dictionary.
+            if any(isinstance(part, Dict) for part in (state.items if state else ())):
+                return c.refuse("with attributes")
             return made
     return c.refuse("otherwise than Cython does")
 
@@ -157,6 +161,16 @@ def _bytes(c: Call) -> Value:
     return b"" if not c.items else c.refuse("with arguments")
 
 
+def _nothing(c: Call) -> Value:
+    return Made(c.name) if not c.items else c.refuse("with arguments")
+
+
+def _texts(c: Call) -> Value:
+    if all(isinstance(item, str) for item in c.items):
+        return Made(c.name)
+    return c.refuse("with something else than text")
+
+
 def _bytearray(c: Call) -> Value:
     match c.items:
         case ():
@@ -176,7 +190,7 @@ def _numbers(c: Call) -> Value:
     for item in c.items:
         if not (item is None or isinstance(item, int | float | Made)):
             return c.refuse(f"with {describe(item)}")
-    return Made(c.name)
+    return Made(c.name, c.items)
 
 
 def _container(c: Call) -> Value:
@@ -197,6 +211,23 @@ def _container(c: Call) -> Value:
 def _known(items: tuple[Value, ...]) -> tuple[Value, ...]:
     """Return the items of a literal container that becomes a list."""
     return tuple(items[0].items) if items and isinstance(items[0], List | Tuple) else ()
+
+
+def _deque(c: Call) -> Value:
+    match c.items:
+        case () | (List() | Tuple(),) | (List() | Tuple(), int() | None):
+            return _plain(c)
+    return c.refuse("with something else than a list and a length")
+
+
+def _fraction(c: Call) -> Value:
+    match c.items:
+        case (str() as text,) if re.fullmatch(r"-?\d+(/\d+)?", text):
+            return Made(c.name)
+        case (int(), int()):
+            return Made(c.name)
+    # "1e999999999" would be written out.
+    return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
 
 
 def _partial(c: Call) -> Value:
@@ -224,17 +255,8 @@ def _regex(c: Call) -> Value:
     return c.refuse("with something else than a pattern and flags")
 
 
-_METHODS = {"scipy.stats._discrete_distns.": frozenset({"_entropy"})}
-"""Where classes begin → the methods of their objects that may be looked up: scipy keeps one in its state."""
-
-
-def _getattr(c: Call) -> Value:
-    match c.items:
-        case (Made() as owner, str() as method):
-            for prefix, methods in _METHODS.items():
-                if owner.canonical.startswith(prefix) and method in methods:
-                    return Made(c.name)
-    return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
+def _type(c: Call) -> Value:
+    return Made(c.name) if c.items == (None,) else c.refuse("with something else than None")
 
 
 def _ufunc(c: Call) -> Value:
@@ -283,7 +305,7 @@ RULES: dict[str, Rule] = {
     "builtins.complex": _numbers,
     "builtins.dict": _container,
     "builtins.frozenset": _container,
-    "builtins.getattr": _getattr,
+    "builtins.getattr": lookups.attribute,
     "builtins.list": _container,
     "builtins.range": _numbers,
     "builtins.set": _container,
@@ -292,8 +314,10 @@ RULES: dict[str, Rule] = {
     "collections.Counter": _container,
     "collections.OrderedDict": _container,
     "collections.defaultdict": _defaultdict,
+    "collections.deque": _deque,
     "copyreg.__newobj__": _newobj,
     "copyreg._reconstructor": _reconstructor,
+    "fractions.Fraction": _fraction,
     "functools.partial": _partial,
     "numpy._core._ufunc_reconstruct": _ufunc,
     "numpy._core.multiarray._reconstruct": arrays.reconstruct,
@@ -304,15 +328,20 @@ RULES: dict[str, Rule] = {
     "numpy.random._pickle.__bit_generator_ctor": _bit_generator,
     "numpy.random._pickle.__generator_ctor": _generator,
     "numpy.random._pickle.__randomstate_ctor": _generator,
+    "numpy.ma.core.MaskedConstant": _nothing,
     "re._compile": _regex,
     "torch.Size": tensors.size,
     "torch._utils._rebuild_parameter": tensors.parameter,
     "torch._utils._rebuild_tensor_v2": tensors.rebuilt,
     "torch.device": tensors.device,
+    "builtins.type": _type,
+    "types.SimpleNamespace": _nothing,
+    "zoneinfo.ZoneInfo._unpickle": lookups.zone,
 }
 """By canonical name; a listed function without a rule takes any arguments."""
 
-for _module in ("_dist_metrics",):
-    RULES[f"sklearn.metrics.{_module}.newObj"] = _new_of_class
+for _kind in ("PosixPath", "PurePosixPath", "PureWindowsPath", "WindowsPath"):
+    RULES[f"pathlib.{_kind}"] = _texts
+RULES["sklearn.metrics._dist_metrics.newObj"] = _new_of_class
 for _module in ("_kd_tree", "_ball_tree"):
     RULES[f"sklearn.neighbors.{_module}.newObj"] = _new_of_class

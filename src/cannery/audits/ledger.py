@@ -168,17 +168,20 @@ class Ledger:
                 member=self.member,
             )
             if not listed and name.entry is not None:
-                roles = ", ".join(sorted(name.entry.roles))
-                message = f"'{dotted}' is listed as {roles}, and is used here as {role}"
-                self.find(
-                    "wrong-role",
-                    "review",
-                    message,
-                    offset=name.offset if name.offset >= 0 else None,
-                    name=dotted,
-                    remedy=remedy_for(dotted),
-                )
+                self._misused(name, name.entry, role)
         return listed
+
+    def _misused(self, name: Name, entry: Entry, role: Role) -> None:
+        dotted = name.dotted
+        offset = name.offset if name.offset >= 0 else None
+        message = (
+            f"'{dotted}' is listed as {', '.join(sorted(entry.roles))}, and is used here as {role}"
+        )
+        if self.listing.is_dangerous(*entry.canonical.rsplit(".", 1)):
+            self.find("dangerous-name", "unsafe", message, offset=offset, name=dotted)
+            return
+        remedy = remedy_for(dotted)
+        self.find("wrong-role", "review", message, offset=offset, name=dotted, remedy=remedy)
 
     def made(self, made: Made, offset: int) -> None:
         """Remember an object that is to be judged once everything in it is known."""

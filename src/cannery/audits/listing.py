@@ -29,6 +29,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """May be called on opening (`REDUCE`), within the argument rules."""
     references: dict[str, tuple[str, ...]] = {}
     """May be put into a state, and so be called when the model scores."""
+    methods: tuple[str, ...] = ()
+    """Methods of its classes."""
 
 
 class Dangerous(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +61,8 @@ class Listing:
     dangerous: Dangerous
     versions: Mapping[str, tuple[str, ...]]
     """Library → versions its table was made from."""
+    methods: frozenset[str]
+    """Methods of estimators: an attribute of that name would stand in front of one."""
 
     def find(self, module: str, qualname: str) -> Entry | None:
         """Return the row of exactly this name; no re-export and no attribute of a listed name counts."""
@@ -94,6 +98,7 @@ def listing() -> Listing:
     entries: dict[tuple[str, str], Entry] = {}
     aliases: dict[str, str] = {}
     versions: dict[str, tuple[str, ...]] = {}
+    methods: set[str] = set()
     folder = resources.files("cannery.audits.names")
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         if not file.name.endswith(".json") or file.name == "dangerous.json":
@@ -101,6 +106,7 @@ def listing() -> Listing:
         table = msgspec.json.decode(file.read_bytes(), type=Table)
         aliases.update(table.aliases)
         versions[table.name] = table.versions
+        methods.update(table.methods)
         for role, modules in _roles(table):
             for module, names in modules.items():
                 for name in names:
@@ -108,7 +114,13 @@ def listing() -> Listing:
                     roles = frozenset({role}) | (old.roles if old else frozenset())
                     entries[module, name] = Entry(f"{module}.{name}", roles, table.name)
     dangerous = msgspec.json.decode(folder.joinpath("dangerous.json").read_bytes(), type=Dangerous)
-    return Listing(entries=entries, aliases=aliases, dangerous=dangerous, versions=versions)
+    return Listing(
+        entries=entries,
+        aliases=aliases,
+        dangerous=dangerous,
+        versions=versions,
+        methods=frozenset(methods),
+    )
 
 
 def _roles(table: Table) -> tuple[tuple[Role, dict[str, tuple[str, ...]]], ...]:

@@ -79,7 +79,13 @@ def _parts(whole: Value) -> Iterable[Value]:
 
 
 def _thing(made: Made) -> Thing:
-    return Thing(made.canonical, _seen, state=lambda: made.state, arguments=lambda: made.arguments)
+    return Thing(
+        made.canonical,
+        _seen,
+        state=lambda: made.state,
+        arguments=lambda: made.arguments,
+        known=made.listed,
+    )
 
 
 def _seen(value: Value) -> Any:

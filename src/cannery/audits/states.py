@@ -23,30 +23,6 @@ from cannery.audits.values import (
     describe,
 )
 
-METHODS = frozenset(
-    {
-        "apply",
-        "decision_function",
-        "fit",
-        "fit_predict",
-        "fit_transform",
-        "get_feature_names_out",
-        "get_params",
-        "inverse_transform",
-        "partial_fit",
-        "predict",
-        "predict_log_proba",
-        "predict_proba",
-        "score",
-        "score_samples",
-        "set_output",
-        "set_params",
-        "staged_predict",
-        "transform",
-    }
-)
-"""Methods that callers call: an attribute of that name would stand in front of them."""
-
 NATIVE = (
     "collections.deque",
     "numpy.random.",
@@ -69,6 +45,8 @@ _HARMLESS = frozenset({"__doc__", "__name__"})
 
 TEMPLATE = "_parse_arg_template"
 """Attribute of scipy's distributions whose text scipy executes."""
+
+_TEXT = "sklearn.feature_extraction.text."
 
 _WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
 _VERSION = "_sklearn_version"
@@ -120,6 +98,7 @@ ARRAYS = frozenset(
     {
         "numpy.ndarray",
         "numpy.matrix",
+        "numpy.memmap",
         "numpy.recarray",
         "numpy.rec.recarray",
         "numpy.ma.MaskedArray",
@@ -175,15 +154,15 @@ def _general(ledger: Ledger, target: Made, state: Value, refuse: _Refuse) -> Non
             continue
         part.sealed = True
         attributes(ledger, target.canonical, part.items, refuse)
-        if part.count != len(part.items) and part is state:
+        if part.rest and (part is state or len(parts) == 1):
             refuse("odd-state", f"{describe(target)} gets attributes that are no strings")
 
 
 def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Refuse) -> None:
     """Judge the attributes that an object of class `owner` is given."""
-    for key in _striking(tuple(items)):
+    for key in _striking(tuple(items), ledger.listing.methods):
         value = items[key]
-        if key in METHODS:
+        if key in ledger.listing.methods:
             if not is_data(value):
                 refuse("method-override", f"method '{key}' of an object of '{owner}' is replaced")
         elif key not in _HARMLESS or not (value is None or isinstance(value, str | Opaque)):
@@ -195,14 +174,16 @@ def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Ref
         refuse("hostile-state", problem)
     if TEMPLATE in items and not is_template(items[TEMPLATE]):
         refuse("hostile-state", f"'{owner}' would execute code that is no argument parser of scipy")
-    if items.get("input") in ("filename", "file") and owner.startswith("sklearn."):
+    # Anything that equals "filename" would do, so nothing but the literal passes.
+    told = items.get("input", "content")
+    if owner.startswith(_TEXT) and not (isinstance(told, str) and told == "content"):
         refuse("hostile-state", f"'{owner}' would open files that its rows name")
 
 
 @functools.lru_cache(maxsize=1 << 10)
-def _striking(keys: tuple[str, ...]) -> tuple[str, ...]:
+def _striking(keys: tuple[str, ...], methods: frozenset[str]) -> tuple[str, ...]:
     """Return those of the names of attributes that mean something to Python or to callers."""
-    return tuple(k for k in keys if k in METHODS or (k.startswith("__") and k.endswith("__")))
+    return tuple(k for k in keys if k in methods or (k.startswith("__") and k.endswith("__")))
 
 
 def is_data(value: Value) -> bool:

@@ -15,6 +15,7 @@ from cannery.bounds.things import (
     attributes,
     integer,
     numbers,
+    whole,
     within,
 )
 
@@ -87,9 +88,16 @@ def _blocks(state: Mapping[str, Any], rows: int, columns: int) -> str | None:
 
 
 def _coordinates(state: Mapping[str, Any], shape: tuple[int, ...]) -> str | None:
-    coordinates = state.get("coords", (state.get("row"), state.get("col")))
     stored = numbers(state["data"], 1, _ANY).shape
-    if not isinstance(coordinates, Items) or len(coordinates) != len(shape):
+    coordinates = state.get("coords")
+    if isinstance(coordinates, Numbers):
+        # In scipy's own archive they are the rows of one array.
+        table = whole(numbers(coordinates, 2)).reshape(coordinates.shape)
+        inside = all(((row >= 0) & (row < n)).all() for row, n in zip(table, shape, strict=True))
+        return None if inside and table.shape[1:] == stored else _OUTSIDE
+    if coordinates is None:
+        coordinates = [state.get("row"), state.get("col")]
+    if len(coordinates) != len(shape):
         return _LENGTHS
     for places, size in zip(coordinates, shape, strict=True):
         if numbers(places, 1).shape != stored:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 
-from cannery.bounds import matrices, neighbours, sources, trees, vectors
-from cannery.bounds.things import BrokenThingError, Thing
+from cannery.bounds import frames, matrices, neighbours, sources, trees, vectors
+from cannery.bounds.things import BrokenThingError, Thing, UnknownThingError
 
 Rule = Callable[[Thing], str | None]
 
@@ -18,6 +18,13 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("numpy.random._pickle.__generator_ctor", sources.source),
     ("numpy.random._pickle.__randomstate_ctor", sources.source),
     ("numpy.random.mtrand.RandomState", sources.source),
+    ("pandas.Categorical", frames.categorical),
+    ("pandas.MultiIndex", frames.index),
+    ("pandas.core.arrays.categorical.Categorical", frames.categorical),
+    ("pandas.core.indexes.base._new_Index", frames.index),
+    ("pandas.core.indexes.multi.MultiIndex", frames.index),
+    ("pandas.core.internals.managers.BlockManager", frames.manager),
+    ("pandas.core.internals.managers.SingleBlockManager", frames.series),
     ("scipy.interpolate._bsplines.BSpline", vectors.spline),
     ("scipy.sparse._bsr.", matrices.matrix),
     ("scipy.sparse._coo.", matrices.matrix),
@@ -46,13 +53,16 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("sklearn.tree._classes.", trees.holder),
     (trees.TREE, trees.tree),
 )
-"""Where the name of a class begins → what must hold for its objects."""
+"""A class, or a module with the dot at its end → what must hold for its objects."""
 
 
 @functools.cache
 def rule_for(name: str) -> Rule | None:
     """Return the rule for a class, None where it has nothing that native code would follow."""
-    return next((rule for prefix, rule in _RULES if name.startswith(prefix)), None)
+    for prefix, rule in _RULES:
+        if name == prefix or (prefix.endswith(".") and name.startswith(prefix)):
+            return rule
+    return None
 
 
 def problem_of(thing: Thing) -> str | None:
@@ -62,6 +72,8 @@ def problem_of(thing: Thing) -> str | None:
         return None
     try:
         return rule(thing)
+    except UnknownThingError:
+        return None
     except BrokenThingError as broken:
         return str(broken)
     except _BROKEN as error:

@@ -23,7 +23,7 @@ Convert = Callable[[Any], Any]
 class Thing:
     """An object; its parts are literals, and the classes below."""
 
-    __slots__ = ("_convert", "_found", "_made", "_state", "name")
+    __slots__ = ("_convert", "_found", "_made", "_state", "known", "name")
 
     def __init__(
         self,
@@ -32,9 +32,12 @@ class Thing:
         *,
         state: Callable[[], Any],
         arguments: Callable[[], Sequence[Any]] = tuple,
+        known: bool = True,
     ) -> None:
         self.name = name
         """Module and name of its class."""
+        self.known = known
+        """Whether it must be one that the rules can tell; of others a person has to judge."""
         self._convert = convert
         self._made = arguments
         self._state = state
@@ -110,6 +113,10 @@ class Objects:
 
 class BrokenThingError(Exception):
     """An object that is not what its class says; the message goes on after "an object of '…'"."""
+
+
+class UnknownThingError(Exception):
+    """An object of which no rule can tell how it looks, and which is not said to be safe."""
 
 
 def attributes(thing: Thing) -> Mapping[str, Any]:

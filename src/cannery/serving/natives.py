@@ -68,7 +68,7 @@ def _thing(part: Any) -> Thing:
     def state() -> Any:
         return part.bit_generator.state if hasattr(part, "bit_generator") else reduced()[2]
 
-    return Thing(_class(part), _seen, state=state, arguments=lambda: reduced()[1])
+    return Thing(_class(part), _seen, state=state, arguments=lambda: reduced()[1], known=False)
 
 
 def _seen(value: Any) -> Any:
@@ -86,6 +86,9 @@ def _seen(value: Any) -> Any:
         return Parts(texts, _seen, [item for key, item in value.items() if key not in texts])
     if isinstance(value, functools.partial):
         return _seen(value.func)
+    if isinstance(value, slice):
+        steps = (value.start, value.stop, value.step)
+        return Thing("builtins.slice", _seen, state=lambda: None, arguments=lambda: steps)
     if isinstance(value, _CODE):
         name = f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else ""
         return Thing(name, _seen, state=lambda: None)

@@ -1,0 +1,52 @@
+"""What a pickle may look up inside an object or a class: a few pairs, and nothing else."""
+
+from __future__ import annotations
+
+import re
+
+from cannery.audits.arguments import Call
+from cannery.audits.listing import Entry
+from cannery.audits.values import Made, Name, Value, describe
+
+_TEXT_METHODS = frozenset(
+    {"capitalize", "casefold", "lower", "lstrip", "rsplit", "rstrip", "split", "splitlines",
+     "strip", "swapcase", "title", "upper"}
+)  # fmt: skip
+_PATTERN_METHODS = frozenset({"findall", "fullmatch", "match", "search", "split"})
+
+_METHODS = {
+    "builtins.str": _TEXT_METHODS,
+    "re._compile": _PATTERN_METHODS,
+    "scipy.stats._discrete_distns.": frozenset({"_entropy"}),
+}
+"""A class, or where classes begin → what may be looked up in it: tokenizers are such methods, and scipy
+keeps one in its state."""
+
+
+_ZONE = Entry("zoneinfo.ZoneInfo._unpickle", frozenset({"function"}), "python")
+
+
+def zone(c: Call) -> Value:
+    """Judge how a zone of time is made again."""
+    match c.items:
+        case (str() as key, bool() | 0 | 1) if re.fullmatch(r"\w[\w+-]*(/\w[\w+-]*)*", key):
+            return Made(c.name)
+    return c.refuse("with something that is no name of a zone")
+
+
+def attribute(c: Call) -> Value:
+    """Judge `getattr(owner, name)`; returns what stands for the method."""
+    match c.items:
+        case (Name(canonical="zoneinfo.ZoneInfo") as zone, "_unpickle"):
+            return Name(zone.module, "ZoneInfo._unpickle", c.offset, _ZONE)
+        case (Made() | Name() as owner, str() as method):
+            for prefix, methods in _METHODS.items():
+                same = (
+                    owner.canonical.startswith(prefix)
+                    if prefix[-1] == "."
+                    else owner.canonical == prefix
+                )
+                if same and method in methods:
+                    c.ledger.refer(owner)
+                    return Made(c.name)
+    return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")

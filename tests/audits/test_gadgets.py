@@ -1,0 +1,65 @@
+"""Gadgets made of listed names alone are not safe, in whatever form they come."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import warnings
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from audit_sources import AuditBytes
+from gadgets import GADGETS, PROGRAMS, categories, frame, levels
+
+
+def dumped(value: Any) -> bytes:
+    """Save by joblib into memory."""
+    stream = io.BytesIO()
+    joblib.dump(value, stream, compress=("xz", 3))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", GADGETS)
+def test_a_gadget_of_listed_names_is_unsafe(name: str, audit_bytes: AuditBytes) -> None:
+    """What makes it one is found: no policy can lift it."""
+    gadget = GADGETS[name]()
+    for protocol in (0, 2, 4, 5):
+        assert audit_bytes(pickle.dumps(gadget, protocol)).verdict == "unsafe"
+    assert audit_bytes(dumped(gadget), "joblib").verdict == "unsafe"
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_of_listed_names_is_not_safe(name: str, audit_bytes: AuditBytes) -> None:
+    """Nor what only a program by hand can do with them."""
+    assert audit_bytes(PROGRAMS[name]).verdict != "safe"
+    assert audit_bytes(PROGRAMS[name], "joblib").verdict != "safe"
+
+
+def test_the_same_parts_put_together_honestly_are_safe(audit_bytes: AuditBytes) -> None:
+    """The hand-made frames, levels and categories of these tests pass when nothing is wrong with them."""
+    honest = [
+        frame(values=np.zeros((1, 2))),
+        levels([np.array([0, -1])]),
+        categories(np.array([1, -1], dtype="i1")),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert audit_bytes(pickle.dumps(honest)).findings == ()
+
+
+def test_frames_of_every_shape_are_safe(audit_bytes: AuditBytes) -> None:
+    """Blocks of several types and orders, indexes of every kind, categories and missing values."""
+    mixed = pd.DataFrame({0: [1, 2], 1: [1.5, None], 2: [True, False], 3: [3, 4]})
+    mixed[4] = pd.Categorical([1, None])
+    frames = [
+        mixed, mixed[[3, 0]], mixed.T, mixed.iloc[:0], mixed[[]], pd.DataFrame(),
+        mixed.set_index(0), mixed.set_index([0, 3]), pd.Series(dtype="f8"), mixed[4], mixed[1],
+        pd.Series([1], index=pd.DatetimeIndex(["2026"])), pd.cut(pd.Series([1, 2, 3]), 2),
+        pd.DataFrame({0: pd.array([1, None], dtype="Int64"), 1: pd.to_datetime(["2026", None])}),
+    ]  # fmt: skip
+    for protocol in (2, 4, 5):
+        for one in frames:
+            assert audit_bytes(pickle.dumps([one], protocol)).findings == (), repr(one)

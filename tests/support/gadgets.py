@@ -1,0 +1,141 @@
+"""Attacks made of listed names alone: constructors with hostile arguments, listed classes with hostile states."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+from pathlib import PurePosixPath
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pickles as p
+from bent import FAR, LABELS, ROWS, Told
+from pandas._libs.internals import _unpickle_block
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+WORDS = ["one two", "three"]
+
+
+def with_attributes(model: Any, **attributes: Any) -> Any:
+    """Return a model whose state has more in it."""
+    model.__dict__.update(attributes)
+    return model
+
+
+def forest(**attributes: Any) -> Any:
+    """Return a fitted forest with attributes that stand in front of its methods."""
+    return with_attributes(RandomForestClassifier(n_estimators=2).fit(ROWS, LABELS), **attributes)
+
+
+def frame(**parts: Any) -> Any:
+    """Return a frame whose one block is somewhere else."""
+    told = {"values": np.zeros((1, 2)), "placement": slice(0, 1, 1)} | parts
+    block = Told(_unpickle_block, (told["values"], told["placement"], 2), None)
+    axes = [pd.Index(["a"], dtype=object), pd.RangeIndex(2)]
+    manager = Told(type(pd.DataFrame()._mgr), ((block,), axes), None)
+    return [manager]
+
+
+def levels(codes: Any) -> Any:
+    """Return an index of one level with these codes."""
+    function, arguments = pd.MultiIndex.from_arrays([[1, 2]]).__reduce__()[:2]
+    return [Told(function, (arguments[0], arguments[1] | {"codes": codes}), None)]
+
+
+def categories(codes: Any) -> Any:
+    """Return categories with these codes."""
+    function, arguments, state = pd.Categorical([1, 2]).__reduce_ex__(4)[:3]
+    parts = [codes if isinstance(part, np.ndarray) else part for part in state]
+    return [Told(function, arguments, tuple(parts))]
+
+
+GADGETS: dict[str, Callable[[], Any]] = {
+    "files named by rows": lambda: with_attributes(
+        CountVectorizer().fit(WORDS), input=np.str_("filename")
+    ),
+    "files named by rows, hashed": lambda: HashingVectorizer(input="filename"),
+    "files given by rows": lambda: with_attributes(
+        TfidfVectorizer().fit(WORDS), input=np.array("file")
+    ),
+    "check of columns replaced": lambda: forest(_validate_X_predict=np.float32),
+    "check of columns bound": lambda: forest(_validate_X_predict=partial(np.asarray, dtype="f4")),
+    "tags replaced": lambda: with_attributes(StandardScaler(), _get_tags=np.mean),
+    "steps replaced": lambda: with_attributes(Pipeline([]), _iter=np.mean),
+    "score replaced": lambda: with_attributes(
+        LogisticRegression(), decision_function=FunctionTransformer(np.sum)
+    ),
+    "fraction without end": lambda: [Told(Fraction, ("1e999999999",), None)],
+    "fraction of spaces": lambda: [Told(Fraction, (" 1_0 ",), None)],
+    "queue without end": lambda: [Told(deque, (range(1 << 40),), None)],
+    "queue of a dictionary": lambda: [Told(deque, (OrderedDict(a=1), "x"), None)],
+    "block of a frame": lambda: frame(placement=slice(FAR, FAR + 1, 1)),
+    "block without a step": lambda: frame(placement=slice(0, 1, 0)),
+    "block of other rows": lambda: frame(values=np.zeros((1, 9))),
+    "block of other columns": lambda: frame(values=np.zeros((3, 2))),
+    "code of a level": lambda: levels([np.array([0, FAR])]),
+    "codes of more levels": lambda: levels([np.array([0]), np.array([0])]),
+    "code of a category": lambda: categories(np.array([0, 100], dtype="i1")),
+    "code before the first": lambda: categories(np.array([0, -5], dtype="i1")),
+    "path of an object": lambda: [Told(PurePosixPath, (StandardScaler(),), None)],
+    "memory map of a file": lambda: [Told(np.memmap, ("owned", "u1", "w+", 0, (1,)), None)],
+    "method of a type": lambda: [Told(getattr, (str, "format"), None)],
+    "method of a pattern": lambda: [Told(getattr, (CountVectorizer(), "fit"), None)],
+    "namespace with arguments": lambda: [Told(SimpleNamespace, ({"a": 1},), None)],
+}
+"""What is wrong → what makes a model with it. Every name in these is listed for some use."""
+
+
+def keyed(key: Any) -> bytes:
+    """Return a pickle that sets an attribute by its slot, under a key that is no literal."""
+    target = p.made(p.name("sklearn.pipeline", "Pipeline"))
+    scalar = p.call(
+        p.name("numpy._core.multiarray", "scalar"),
+        p.dtype(f"U{len(key)}", state=p.pair(
+            p.number(3), p.text("<"), p.NONE, p.NONE, p.NONE,
+            p.number(4 * len(key)), p.number(4), p.number(8),
+        )),
+        p.data(key.encode("utf-32-le")),
+    )  # fmt: skip
+    slots = p.EMPTY_DICT + p.MARK + scalar + p.name("sklearn.pipeline", "FeatureUnion") + b"u"
+    return p.make_pickle(p.built(target, p.pair(p.NONE, slots)))
+
+
+PROGRAMS: dict[str, bytes] = {
+    "class set by a text of numpy": keyed("__class__"),
+    "method set by a text of numpy": keyed("predict"),
+    "attributes behind a compiled state": p.make_pickle(
+        p.call(
+            p.name("sklearn._loss._loss", "__pyx_unpickle_CyHalfMultinomialLoss"),
+            p.name("sklearn._loss._loss", "CyHalfMultinomialLoss"),
+            p.number(1),
+            p.pair(p.items(gradient=p.name("numpy", "mean"))),
+        )
+    ),
+    "levels without a call": p.make_pickle(
+        p.built(
+            p.made(p.name("pandas", "MultiIndex")),
+            p.items(_levels=p.listed(), _codes=p.listed(p.NONE)),
+        )
+    ),
+    "blocks without a call": p.make_pickle(
+        p.built(
+            p.made(p.name("pandas.core.internals.managers", "BlockManager")),
+            p.pair(p.listed(), p.listed()),
+        )
+    ),
+    "private function of numpy": p.make_pickle(
+        p.built(
+            p.made(p.name("sklearn.preprocessing._function_transformer", "FunctionTransformer")),
+            p.items(func=p.name("numpy._core.umath", "_expandtabs")),
+        )
+    ),
+}
+"""Programs that no pickler writes, of listed names as well."""
