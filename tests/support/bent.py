@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.random import MT19937, Generator, Philox, RandomState
 from scipy import sparse
-from sklearn.cluster import BisectingKMeans, KMeans
+from sklearn.cluster import Birch, BisectingKMeans, KMeans
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -17,14 +17,21 @@ from sklearn.ensemble import (
 )
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import (
     BallTree,
     KernelDensity,
     KNeighborsClassifier,
+    KNeighborsTransformer,
     LocalOutlierFactor,
 )
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
+from sklearn.preprocessing import (
+    MultiLabelBinarizer,
+    OneHotEncoder,
+    SplineTransformer,
+    StandardScaler,
+)
 from sklearn.svm import SVC, SVR, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.tree._tree import Tree
@@ -189,6 +196,13 @@ def bent_words(kind: Any, words: Any) -> Any:
     return model
 
 
+def bent_labels() -> Any:
+    """Return a binarizer with a label for a column behind the last."""
+    model = MultiLabelBinarizer().fit([("a",), ("b",)])
+    model._cached_dict = {"a": FAR, "b": 1}
+    return model
+
+
 def bent_boosting(**options: Any) -> Any:
     """Return stages with more trees than a row has scores."""
     model = GradientBoostingClassifier(n_estimators=2, **options).fit(ROWS, LABELS % 2)
@@ -200,6 +214,14 @@ def bent_prior() -> Any:
     """Return stages of three trees over a prior of two classes."""
     model = GradientBoostingClassifier(n_estimators=2).fit(ROWS, LABELS)
     model.init_.class_prior_ = model.init_.class_prior_[:2]
+    return model
+
+
+def told_scores(**attributes: Any) -> Any:
+    """Return stages of three trees whose loss, or whose start, says that there is one score."""
+    start = attributes.pop("init", None)
+    model = GradientBoostingClassifier(n_estimators=2, init=start).fit(ROWS, LABELS)
+    changed(model._loss if "is_multiclass" in attributes else model.init_, **attributes)
     return model
 
 
@@ -233,6 +255,9 @@ BENT: dict[str, Callable[[], Any]] = {
     "stages": bent_boosting,
     "stages from zero": lambda: bent_boosting(init="zero"),
     "stages over a prior": bent_prior,
+    "scores of a loss": lambda: told_scores(is_multiclass=False),
+    "scores of a start": lambda: told_scores(n_classes_=1),
+    "scores of a model": lambda: told_scores(init=LogisticRegression(), coef_=np.zeros((1, 4))),
     "isolation": lambda: wider_tree(IsolationForest, n_estimators=3),
     "histogram child": lambda: bent_histogram("left"),
     "histogram feature": lambda: bent_histogram("feature_idx"),
@@ -262,6 +287,11 @@ BENT: dict[str, Callable[[], Any]] = {
     "support of a regression": lambda: machine(SVR, _dual_coef_=np.zeros((1, 1))),
     "support of one class": lambda: machine(OneClassSVM, support_=np.full(9, -1, np.int32)),
     "centres": lambda: changed(KMeans(3).fit(ROWS), cluster_centers_=np.zeros((3, 1))),
+    "norms of centres": lambda: changed(Birch().fit(ROWS), _subcluster_norms=np.zeros(1)),
+    "labels": bent_labels,
+    "kept rows of a graph": lambda: changed(
+        KNeighborsTransformer(algorithm="brute").fit(ROWS), _fit_X=ROWS[:, :1].copy()
+    ),
     "centres' tree": lambda: changed(
         BisectingKMeans(3).fit(ROWS), cluster_centers_=np.zeros((3, 9))
     ),
@@ -292,6 +322,13 @@ TOLD: dict[str, Callable[[], Any]] = {
     "fields of another order": lambda: told_tree(
         lambda s, a: s.update(nodes=s["nodes"][list(s["nodes"].dtype.names[::-1])])
     ),
+    "neighbours without a state": lambda: [
+        Told(
+            type(neighbours()._tree).__reduce__(neighbours()._tree)[0],
+            (type(neighbours()._tree),),
+            None,
+        )
+    ],
     "a tree without a state": lambda: told_tree(lambda s, a: s.clear()),
 }
 """What is wrong → what makes a model that some versions refuse to open, each in another way."""
@@ -314,6 +351,9 @@ HONEST: tuple[Any, ...] = (
     OneClassSVM(),
     KMeans(3),
     BisectingKMeans(3),
+    Birch(),
+    KNeighborsTransformer(),
+    GradientBoostingClassifier(n_estimators=2, init=LogisticRegression()),
     SplineTransformer(extrapolation="periodic"),
     OneHotEncoder(min_frequency=0.3, drop="first"),
     OneHotEncoder(max_categories=2, handle_unknown="infrequent_if_exist"),

@@ -55,7 +55,9 @@ def reconstruct(c: Call) -> Value:
         cls, shape, code = c.items
         if type(cls) is Name and type(shape) is Tuple and shape.items == (0,) and code in _BYTE:
             c.ledger.use(cls, "class")
-            return Array(cls)
+            array = Array(cls)
+            c.ledger.made(array, c.offset)
+            return array
     return c.refuse("otherwise than numpy does")
 
 

@@ -72,7 +72,9 @@ def make(ledger: Ledger, cls: Value, arguments: Value, offset: int) -> Value:
         Call(ledger, cls, items, offset).refuse("with arguments, which a class does not take here")
     if cls.canonical == "functools.partial":
         return Partial(cls, items[0] if items else None)
-    return Made(cls)
+    made = Made(cls)
+    ledger.made(made, offset)
+    return made
 
 
 def _arguments(ledger: Ledger, function: Value, arguments: Value, offset: int) -> tuple[Value, ...]:
@@ -135,7 +137,9 @@ def _unpickle_cython(c: Call) -> Value:
 
 def _new_of_class(c: Call) -> Value:
     if len(c.items) == 1 and _class(c, c.items[0]):
-        return Made(c.items[0])
+        made = Made(c.items[0])
+        c.ledger.made(made, c.offset)
+        return made
     return c.refuse("with something else than one class")
 
 

@@ -36,20 +36,26 @@ from cannery.bounds.trees import TREE
 @contextmanager
 def judged(ledger: Ledger) -> Iterator[None]:
     """Judge what a program makes and the bounds know, when the block ends; raises BrokenProgramError."""
-    before, member = len(ledger.natives), ledger.member
-    yield
-    found = dict(list(ledger.natives.items())[before:])
-    for made in found:
-        del ledger.natives[made]
+    outer, member = ledger.natives, ledger.member
+    ledger.natives = {}
+    try:
+        yield
+        _judge(ledger)
+    finally:
+        ledger.natives, ledger.member = outer, member
+
+
+def _judge(ledger: Ledger) -> None:
+    found = ledger.natives
     for made in found:
         ledger.spend(_weight(made))
     trees = [made for made in found if made.canonical == TREE]
     sound = set(trees) if all_sound(map(_thing, trees)) else set()
-    for made, (offset, ledger.member) in found.items():
+    for made, (offset, place) in found.items():
+        ledger.member = place
         if made not in sound and (problem := problem_of(_thing(made))):
             message = f"an object of '{made.canonical}' {problem}"
             ledger.find("hostile-native", "unsafe", message, offset=None if offset < 0 else offset)
-    ledger.member = member
 
 
 _UNIT = 1 << 10

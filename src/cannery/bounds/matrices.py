@@ -122,16 +122,22 @@ def _lists(state: Mapping[str, Any], rows: int, columns: int) -> str | None:
 
 
 def vocabulary(thing: Thing) -> str | None:
-    """Judge the columns of words: they become indices of a sparse matrix with as many columns as words."""
-    words = attributes(thing).get("vocabulary_")
-    if words is None:
-        return None
-    if not isinstance(words, Parts):
-        return "has a vocabulary that is no dictionary"
-    count = len(words) + len(words.rest)
-    if all(0 <= integer(place) < count for place in (*words.values(), *words.rest)):
-        return None
-    return "has a word for a column that it has not"
+    """Judge the columns of words or labels: they become indices of a sparse matrix with as many columns."""
+    state = attributes(thing)
+    for words in (state.get("vocabulary_"), state.get("_cached_dict")):
+        if words is None:
+            continue
+        if not isinstance(words, Parts):
+            return "has a vocabulary that is no dictionary"
+        count = len(words) + len(words.rest)
+        if not all(0 <= integer(place) < count for place in (*words.values(), *words.rest)):
+            return "has a word for a column that it has not"
+    return None
+
+
+def mapped(thing: Thing) -> str | None:
+    """Judge what was a map of a file: as an array it has bytes of its own."""
+    return "has no bytes of its own" if thing.state is None else None
 
 
 def categories(thing: Thing) -> str | None:

@@ -65,8 +65,6 @@ def _metric(metric: Any, columns: int) -> str | None:
     if kind.startswith("Haversine") and columns != 2:
         return "measures on a globe, and has no two columns"
     state = metric.state
-    if state is None:
-        return None
     if not isinstance(state, Items) or len(state) < 3:
         return "has a metric that is none"
     vector, matrix = numbers(state[1], 1, "f"), numbers(state[2], 2, "f")

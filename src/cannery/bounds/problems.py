@@ -11,6 +11,8 @@ from cannery.bounds.things import BrokenThingError, Thing, UnknownThingError
 Rule = Callable[[Thing], str | None]
 
 _RULES: tuple[tuple[str, Rule], ...] = (
+    ("imblearn.ensemble._forest.", trees.forest),
+    ("numpy.memmap", matrices.mapped),
     ("numpy.random._generator.Generator", sources.source),
     ("numpy.random._mt19937.", sources.source),
     ("numpy.random._philox.", sources.source),
@@ -32,6 +34,7 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("scipy.sparse._csr.", matrices.matrix),
     ("scipy.sparse._dia.", matrices.matrix),
     ("scipy.sparse._lil.", matrices.matrix),
+    ("sklearn.cluster._birch.Birch", vectors.subclusters),
     ("sklearn.cluster._bisect_k_means.BisectingKMeans", vectors.centres),
     ("sklearn.cluster._kmeans.", vectors.centres),
     ("sklearn.ensemble._forest.", trees.forest),
@@ -44,11 +47,13 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("sklearn.feature_extraction.text.TfidfVectorizer", matrices.vocabulary),
     ("sklearn.neighbors._ball_tree.", neighbours.index),
     ("sklearn.neighbors._classification.", neighbours.estimator),
+    ("sklearn.neighbors._graph.", neighbours.estimator),
     ("sklearn.neighbors._kd_tree.", neighbours.index),
     ("sklearn.neighbors._lof.", neighbours.estimator),
     ("sklearn.neighbors._regression.", neighbours.estimator),
     ("sklearn.neighbors._unsupervised.", neighbours.estimator),
     ("sklearn.preprocessing._encoders.OneHotEncoder", matrices.categories),
+    ("sklearn.preprocessing._label.MultiLabelBinarizer", matrices.vocabulary),
     ("sklearn.svm._classes.", vectors.machine),
     ("sklearn.tree._classes.", trees.holder),
     (trees.TREE, trees.tree),

@@ -120,8 +120,8 @@ class UnknownThingError(Exception):
 
 
 def attributes(thing: Thing) -> Mapping[str, Any]:
-    """Return the attributes of a thing; raises BrokenThingError when it has none."""
-    state = thing.state
+    """Return the attributes of a thing, none of one that never got any; raises BrokenThingError for others."""
+    state = {} if thing.state is None else thing.state
     if not isinstance(state, Mapping):
         raise BrokenThingError("has no attributes")
     return state

@@ -205,7 +205,7 @@ _SEVERAL = ("HalfMultinomialLoss", "MultinomialDeviance")
 
 def _scores(state: Mapping[str, Any], trees: int) -> str | None:
     loss, init = state.get("_loss", state.get("loss_")), state.get("init_")
-    several = isinstance(loss, Thing) and loss.name.endswith(_SEVERAL)
+    several = isinstance(loss, Thing) and loss.name.endswith(_SEVERAL) and _is_plain(loss)
     if init == "zero":
         known = state.get("n_trees_per_iteration_")
         if known is None and isinstance(loss, Thing):
@@ -218,10 +218,17 @@ def _scores(state: Mapping[str, Any], trees: int) -> str | None:
     return None if scores == trees else f"adds {trees} trees to {scores} scores"
 
 
+def _is_plain(loss: Thing) -> bool:
+    """Return whether a loss has the number of scores of its class."""
+    return attributes(loss).get("is_multiclass", True) is True
+
+
 def _classes(state: Mapping[str, Any]) -> int:
-    """Return how many probabilities a classifier answers."""
-    prior, count = state.get("class_prior_"), state.get("classes_")
-    sizes = {value.shape[0] for value in (prior, count) if isinstance(value, Numbers)}
+    """Return how many probabilities a classifier answers, -1 where its parts differ on that."""
+    parts = (state.get(name) for name in ("class_prior_", "classes_", "coef_"))
+    sizes = {part.shape[0] for part in parts if isinstance(part, Numbers) and part.shape}
+    if "n_classes_" in state:
+        sizes.add(integer(state["n_classes_"]))
     return sizes.pop() if len(sizes) == 1 else -1
 
 

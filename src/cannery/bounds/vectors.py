@@ -91,6 +91,20 @@ def centres(thing: Thing) -> str | None:
     return None
 
 
+def subclusters(thing: Thing) -> str | None:
+    """Judge the centres of a tree of clusters, and their norms."""
+    state = attributes(thing)
+    if "subcluster_centers_" not in state:
+        return None
+    shape = numbers(state["subcluster_centers_"], 2, "f").shape
+    norms = state.get("_subcluster_norms")
+    if shape[1] != width(thing) or (
+        norms is not None and numbers(norms, 1, "f").shape != shape[:1]
+    ):
+        return "has centres of other columns, or other norms, than it takes"
+    return None
+
+
 def spline(thing: Thing) -> str | None:
     """Judge a spline: as many coefficients as its knots ask for."""
     state = attributes(thing)
