@@ -106,18 +106,26 @@ def _class(c: Call, value: Value) -> bool:
     return True
 
 
+def _object(c: Call, cls: Name, state: Value = None) -> Made:
+    """Return what stands for an object of a class, which is judged at the end."""
+    made = Made(cls)
+    made.state = state
+    c.ledger.made(made, c.offset)
+    return made
+
+
 def _reconstructor(c: Call) -> Value:
     match c.items:
         case (cls, Name(canonical="builtins.object"), None) if _class(c, cls):
-            return Made(cls)
+            return _object(c, cls)
         case (cls, Name(canonical="builtins.dict"), Dict()) if _class(c, cls):
-            return Made(cls)
+            return _object(c, cls)
     return c.refuse("with a base that is neither object nor dict")
 
 
 def _newobj(c: Call) -> Value:
     if len(c.items) == 1 and _class(c, c.items[0]):
-        return Made(c.items[0])
+        return _object(c, c.items[0])
     return c.refuse("with more than a class")
 
 
@@ -125,21 +133,16 @@ def _unpickle_cython(c: Call) -> Value:
     match c.items:
         case (cls, int(), None | Tuple() as state) if _class(c, cls):
             c.ledger.refer(state)
-            made = Made(cls)
-            made.state = state
-            c.ledger.made(made, c.offset)
             # What is more than the attributes of the class becomes its dictionary.
             if any(isinstance(part, Dict) for part in (state.items if state else ())):
                 return c.refuse("with attributes")
-            return made
+            return _object(c, cls, state)
     return c.refuse("otherwise than Cython does")
 
 
 def _new_of_class(c: Call) -> Value:
     if len(c.items) == 1 and _class(c, c.items[0]):
-        made = Made(c.items[0])
-        c.ledger.made(made, c.offset)
-        return made
+        return _object(c, c.items[0])
     return c.refuse("with something else than one class")
 
 

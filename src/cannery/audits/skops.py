@@ -247,8 +247,7 @@ class _Walk:
         self.only(node, "builtins.slice")
         content = _member(node, "content")
         steps = tuple(_member(content, key) for key in ("start", "stop", "step"))
-        found = self.ledger.listing.find("builtins", "slice")
-        return Made(Name("builtins", "slice", -1, found), steps)
+        return Made(self.name(node, "function"), steps)
 
     # Names
 
