@@ -10,6 +10,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+import pickles as p
 import pytest
 from audit_sources import AuditBytes
 from gadgets import GADGETS, PROGRAMS, categories, frame, levels
@@ -63,3 +64,12 @@ def test_frames_of_every_shape_are_safe(audit_bytes: AuditBytes) -> None:
     for protocol in (2, 4, 5):
         for one in frames:
             assert audit_bytes(pickle.dumps([one], protocol)).findings == (), repr(one)
+
+
+def test_a_class_of_the_user_may_call_its_attributes_what_it_likes(audit_bytes: AuditBytes) -> None:
+    """Only what callers call is kept free: what else its methods are called, no table knows."""
+    own = p.name("acme.features", "Ratio")
+    inner = p.built(p.made(p.name("sklearn.pipeline", "Pipeline")), p.items())
+    for key, verdict in (("values", "review"), ("build", "review"), ("predict", "unsafe")):
+        program = p.make_pickle(p.built(p.made(own), p.items(**{key: inner})))
+        assert audit_bytes(program).verdict == verdict

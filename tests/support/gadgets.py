@@ -88,6 +88,11 @@ GADGETS: dict[str, Callable[[], Any]] = {
     "memory map of a file": lambda: [Told(np.memmap, ("owned", "u1", "w+", 0, (1,)), None)],
     "method of a type": lambda: [Told(getattr, (str, "format"), None)],
     "method of a pattern": lambda: [Told(getattr, (CountVectorizer(), "fit"), None)],
+    "index that is an array": lambda: [
+        Told(pd.RangeIndex(1).__reduce__()[0], (np.ndarray, {"shape": (FAR, FAR)}), None)
+    ],
+    "zone that is a path": lambda: [Told(pd.DatetimeTZDtype, ("ns", "dateutil//etc/passwd"), None)],
+    "class of an array elsewhere": lambda: with_attributes(StandardScaler(), subclass=np.memmap),
     "namespace with arguments": lambda: [Told(SimpleNamespace, ({"a": 1},), None)],
 }
 """What is wrong → what makes a model with it. Every name in these is listed for some use."""

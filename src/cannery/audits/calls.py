@@ -262,6 +262,24 @@ def _regex(c: Call) -> Value:
     return c.refuse("with something else than a pattern and flags")
 
 
+def _index(c: Call) -> Value:
+    match c.items:
+        case (Name() as cls, Dict()) if cls.canonical.startswith("pandas."):
+            if cls.canonical.endswith("Index"):
+                return _plain(c)
+    return c.refuse("with something else than an index and its parts")
+
+
+def _zoned(c: Call) -> Value:
+    match c.items:
+        case (str(),) | (str(), Made()):
+            return _plain(c)
+        case (str(), str() as zone) if lookups.is_zone(zone):
+            return Made(c.name, c.items)
+    # A zone may be told as the path of a file.
+    return c.refuse("with something that is no name of a zone")
+
+
 def _type(c: Call) -> Value:
     return Made(c.name) if c.items == (None,) else c.refuse("with something else than None")
 
@@ -336,6 +354,11 @@ RULES: dict[str, Rule] = {
     "numpy.random._pickle.__generator_ctor": _generator,
     "numpy.random._pickle.__randomstate_ctor": _generator,
     "numpy.ma.core.MaskedConstant": _nothing,
+    "pandas.DatetimeTZDtype": _zoned,
+    "pandas.core.dtypes.dtypes.DatetimeTZDtype": _zoned,
+    "pandas.core.indexes.base._new_Index": _index,
+    "pandas.core.indexes.datetimes._new_DatetimeIndex": _index,
+    "pandas.core.indexes.interval._new_IntervalIndex": _index,
     "re._compile": _regex,
     "torch.Size": tensors.size,
     "torch._utils._rebuild_parameter": tensors.parameter,

@@ -29,9 +29,14 @@ _ZONE = Entry("zoneinfo.ZoneInfo._unpickle", frozenset({"function"}), "python")
 def zone(c: Call) -> Value:
     """Judge how a zone of time is made again."""
     match c.items:
-        case (str() as key, bool() | 0 | 1) if re.fullmatch(r"\w[\w+-]*(/\w[\w+-]*)*", key):
+        case (str() as key, bool() | 0 | 1) if is_zone(key):
             return Made(c.name)
     return c.refuse("with something that is no name of a zone")
+
+
+def is_zone(key: str) -> bool:
+    """Return whether a text is the name of a zone of time, and no path."""
+    return bool(re.fullmatch(r"[A-Za-z][\w+-]*(/[A-Za-z][\w+-]*)*", key)) and key[:8] != "dateutil"
 
 
 def attribute(c: Call) -> Value:

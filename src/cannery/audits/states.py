@@ -23,6 +23,15 @@ from cannery.audits.values import (
     describe,
 )
 
+CALLED = frozenset(
+    {
+        "apply", "decision_function", "fit", "fit_predict", "fit_transform", "get_feature_names_out",
+        "get_params", "inverse_transform", "partial_fit", "predict", "predict_log_proba", "predict_proba",
+        "score", "score_samples", "set_output", "set_params", "staged_predict", "transform",
+    }
+)  # fmt: skip
+"""Methods that callers call: also of classes that no table lists."""
+
 NATIVE = (
     "collections.deque",
     "numpy.random.",
@@ -160,13 +169,16 @@ def _general(ledger: Ledger, target: Made, state: Value, refuse: _Refuse) -> Non
 
 def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Refuse) -> None:
     """Judge the attributes that an object of class `owner` is given."""
-    for key in _striking(tuple(items), ledger.listing.methods):
+    listed = ledger.listing.find(*owner.rpartition(".")[::2])
+    methods = ledger.listing.methods if listed else CALLED
+    for key in _striking(tuple(items), methods):
         value = items[key]
-        if key in ledger.listing.methods:
+        if key in methods:
             if not is_data(value):
                 refuse("method-override", f"method '{key}' of an object of '{owner}' is replaced")
         elif key not in _HARMLESS or not (value is None or isinstance(value, str | Opaque)):
             refuse("dunder-state", f"attribute '{key[:80]}' is set on an object of '{owner}'")
+    ledger.refer(items.get("subclass"))  # of joblib's arrays alone it is more than a reference
     version = items.get(_VERSION)
     if isinstance(version, str) and len(version) < 40:
         ledger.versions.setdefault("scikit-learn", version)
