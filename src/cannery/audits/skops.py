@@ -12,7 +12,7 @@ from cannery.audits.findings import Role
 from cannery.audits.ledger import Ledger, remedy_for
 from cannery.audits.natives import judged
 from cannery.audits.opcodes import BrokenProgramError, Data
-from cannery.audits.skops_arrays import OddNodeError, flat, is_scalar, matrix, stored
+from cannery.audits.skops_arrays import OddNodeError, flat, is_key, is_scalar, matrix, stored
 from cannery.audits.values import (
     Array,
     Dict,
@@ -30,9 +30,6 @@ from cannery.audits.values import (
 _PROTOCOLS = (0, 1, 2)
 _DEPTH = 150
 """Nodes within nodes; skops itself gives up at about twice that."""
-
-_KEYS = frozenset(f"builtins.{kind}" for kind in ("bool", "bytes", "float", "int", "str"))
-"""Types of keys, beside the scalars of numpy."""
 
 Node = Mapping[str, Any]
 
@@ -210,7 +207,7 @@ class _Walk:
         """Every key is put through its type: a function there could make another key of it."""
         for kind in types.items if isinstance(types, List) else (None,):
             name = kind.canonical if isinstance(kind, Name) else ""
-            if name not in _KEYS and not is_scalar(name):
+            if not is_key(name):
                 raise OddNodeError("the type of a dictionary's key is no type of keys")
 
     def default_dict(self, node: Node) -> Value:

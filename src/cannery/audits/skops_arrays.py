@@ -14,6 +14,9 @@ _MATRICES = frozenset({"bsr", "coo", "csc", "csr", "dia"})
 """Formats that scipy writes into archives."""
 
 
+_KEYS = frozenset(f"builtins.{kind}" for kind in ("bool", "bytes", "float", "int", "str"))
+
+
 class OddNodeError(Exception):
     """A node that skops does not write."""
 
@@ -22,6 +25,11 @@ def is_scalar(name: str) -> bool:
     """Return whether a name is that of a scalar type of numpy."""
     kind = getattr(np, name.removeprefix("numpy."), None) if name.startswith("numpy.") else None
     return isinstance(kind, type) and issubclass(kind, np.generic) and kind is not np.object_
+
+
+def is_key(name: str) -> bool:
+    """Return whether a name is that of a type of which keys of dictionaries are."""
+    return name in _KEYS or is_scalar(name)
 
 
 def stored(archive: Archive, member: str, ledger: Ledger) -> Value:
