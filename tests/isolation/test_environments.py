@@ -104,6 +104,14 @@ def test_a_booster_file_asks_for_the_version_that_wrote_it(
     assert wanted in requirements_of(source_with(path=path, kind=kind), audit)
 
 
+def test_a_library_of_boosters_that_the_model_does_not_name_is_left_out() -> None:
+    """It is recorded wherever it is installed, and weighs hundreds of megabytes."""
+    source = source_with("catboost==1.2.10", "xgboost==3.0.2", "lightgbm==4.5.0")
+    wanted = requirements_of(source, audit_with(("lightgbm.sklearn.LGBMRegressor",)))
+    assert "lightgbm==4.5.0" in wanted
+    assert not any(r.startswith(("catboost", "xgboost")) for r in wanted)
+
+
 def test_a_package_that_the_model_names_is_installed_where_it_is_recorded() -> None:
     """The package of a trusted class comes along, at its recorded version; others stay out."""
     source = source_with("acme-features==1.2", "boto3==1.0")

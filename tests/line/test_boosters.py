@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 import xgboost
 from originals import churn_frame
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from cannery.cans.manifest import Runtime
 from cannery.cans.open import Can
@@ -173,3 +175,19 @@ def test_what_is_not_known_of_columns_is_asked_for(churn: pd.DataFrame, tmp_path
     tenure, charges, contract = can.manifest.signature.features
     assert (tenure.type, charges.type, contract.type) == ("long", "double", "string")
     assert contract.categories == ("Month-to-month", "Two year")
+
+
+def test_a_booster_behind_a_step_that_does_not_convert_is_kept_by_skops(
+    churn: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Its native buffer, in a skops file, is read by the audit as anywhere else."""
+    steps = [("scale", StandardScaler()), ("model", catboost.CatBoostRegressor(**QUIET))]
+    model = Pipeline(steps).fit(churn[NUMBERS], churn["tenure"])
+    can = pack(
+        model,
+        sample=churn[NUMBERS],
+        output=tmp_path / "can",
+        options=PackOptions(runtime="skops"),
+    )
+    assert can.manifest.runtime == "skops"
+    assert f"catboost=={catboost.__version__}" in can.manifest.requirements

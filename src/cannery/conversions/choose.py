@@ -327,7 +327,9 @@ def candidates(
         raise ConversionError(
             f"'{source.main}' is no pickle that may run as it is",
             hint='list it in cannery.toml: [trust] pickle = "boundary", '
-            f'digests = ["{source.blob.digest}"]',
+            f'digests = ["{source.blob.digest}"]'
+            if source.format in ("pickle", "joblib")
+            else f"it is a file of {source.format}",
         )
     for runtime in _RUNTIMES if options.runtime is None else (options.runtime,):
         own = runtime not in LIBRARIES or runtime == description.library

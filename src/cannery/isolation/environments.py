@@ -36,19 +36,7 @@ _RECIPE = 1
 _OWN = ("joblib", "msgspec", "numpy", "onnx", "pandas", "scikit-learn", "skops")
 """What opening and converting need, whatever the model says."""
 
-_KEPT = frozenset(
-    {
-        *_OWN,
-        "catboost",
-        "cloudpickle",
-        "lightgbm",
-        "scipy",
-        "threadpoolctl",
-        "xgboost",
-        "xgboost-cpu",
-    }
-    - {"onnx"}
-)
+_KEPT = frozenset({*_OWN, "cloudpickle", "scipy", "threadpoolctl"} - {"onnx"})
 """The recorded names whose versions matter to opening and converting.
 
 So does a package that has the name of a module which the model names: one that the user trusts."""
@@ -93,6 +81,7 @@ def _pins(source: Source, audit: Audit) -> dict[str, str]:
     """Return name → exact version as recorded beside the model, and, ranking higher, inside it."""
     pins: dict[str, str] = {}
     kept = _KEPT | {r.name.partition(".")[0].replace("_", "-").lower() for r in audit.names}
+    kept |= {package for name in _named(audit) for package in (name, f"{name}-cpu")}
     recorded = [line.partition("==")[::2] for line in source.requirements]
     for name, version in [*recorded, *audit.versions.items()]:
         name = re.sub(r"[-_.]+", "-", name.strip()).lower()
