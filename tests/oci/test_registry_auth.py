@@ -9,7 +9,8 @@ import os
 import pytest
 
 from cannery.errors import UsageError
-from cannery.oci.auth import Credentials, find_credentials
+from cannery.oci.auth import Credentials, find_credentials, find_login
+from cannery.oci.references import HUB
 
 
 def write(path, document) -> None:
@@ -123,3 +124,20 @@ def test_a_password_is_not_shown() -> None:
     text = repr(Credentials(username="ann", password="hush", token="quiet"))
     assert "hush" not in text
     assert "quiet" not in text
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        (".docker/config.json", "https://index.docker.io/v1/"),
+        (".config/containers/auth.json", "docker.io"),
+    ],
+)
+def test_the_login_of_docker_s_hub_stands_under_other_names(tmp_path, folder, name) -> None:
+    """As Docker writes it and as Podman does; another registry has nothing of it."""
+    path = tmp_path / folder
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"auths": {name: {"username": "ann", "password": "x"}}}))
+    env = {"HOME": str(tmp_path)}
+    assert find_login(HUB, env) == Credentials(username="ann", password="x")
+    assert find_login("r.io", env) is None

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from cannery.errors import CanneryError, UsageError
+from cannery.oci.references import HUB
 from cannery.processes import run
 
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -43,6 +44,16 @@ def find_credentials(registry: str, env: Mapping[str, str] | None = None) -> Cre
         if document is None:
             continue
         found = _from_helper(registry, document, path, env) or _from_file(registry, document, path)
+        if found is not None:
+            return found
+    return None
+
+
+def find_login(registry: str, env: Mapping[str, str] | None = None) -> Credentials | None:
+    """Return the login of a registry; that of Docker's hub stands under other names than its address."""
+    names = ("https://index.docker.io/v1/", "docker.io") if registry == HUB else (registry,)
+    for name in names:
+        found = find_credentials(name, env)
         if found is not None:
             return found
     return None

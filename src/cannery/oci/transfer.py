@@ -9,7 +9,7 @@ from types import MappingProxyType
 from cannery.blobs import digest_bytes
 from cannery.errors import UsageError
 from cannery.oci.artifacts import Attached
-from cannery.oci.auth import find_credentials
+from cannery.oci.auth import find_login
 from cannery.oci.channel import RegistryOptions
 from cannery.oci.descriptors import (
     CONFIG,
@@ -52,9 +52,7 @@ def open_registry(reference: Reference, options: RegistryOptions | None = None) 
             f"'{reference}' names no registry",
             hint=f"put its address first, such as localhost:5000/{reference}",
         )
-    return Registry(
-        reference.registry, credentials=find_credentials(reference.registry), options=options
-    )
+    return Registry(reference.registry, credentials=find_login(reference.registry), options=options)
 
 
 def push_image(
