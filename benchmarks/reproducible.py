@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -81,6 +82,9 @@ def main() -> int:
         top.chmod(0o755)
         manifest = make_can(top / "can", 1)
         compose(Plan(lock=lock, can=top / "can", manifest=manifest), full)  # brings every package
+        # What is built from must not change meanwhile, as it does where somebody works on it.
+        source = Path(cannery.__file__).parent
+        shutil.copytree(source, top / "code" / "cannery")
         write_lock(lock, top / "cannery.lock")
         (top / "cannery.lock").chmod(0o644)
         packages = sysconfig.get_path("purelib")
@@ -104,7 +108,7 @@ def main() -> int:
             fresh_store(store, lock, full, user)
             environment = {
                 **os.environ,
-                "PYTHONPATH": f"{Path(cannery.__file__).parent.parent}:{packages}",
+                "PYTHONPATH": f"{top / 'code'}:{packages}",
                 "TZ": zone,
                 "LC_ALL": locale,
                 "PYTHONHASHSEED": str(number * 7919),
