@@ -81,7 +81,7 @@ def test_a_state_that_is_not_that_of_a_tree_is_unsafe(name: str, audit_bytes: Au
     assert audit_bytes(dumped(model), "joblib").verdict == "unsafe"
 
 
-@pytest.mark.parametrize("model", HONEST, ids=repr)
+@pytest.mark.parametrize("model", HONEST, ids=lambda model: type(model).__name__)
 def test_what_was_fitted_is_safe(model: Any, audit_bytes: AuditBytes) -> None:
     """Fitted models of the same kinds hold, in every form."""
     fitted = clone(model).fit(ROWS, LABELS)

@@ -26,7 +26,7 @@ def test_what_leads_nowhere_is_found(name: str) -> None:
     assert native_problem(BENT[name]()) is not None
 
 
-@pytest.mark.parametrize("model", HONEST, ids=repr)
+@pytest.mark.parametrize("model", HONEST, ids=lambda model: type(model).__name__)
 def test_what_was_fitted_holds(model: Any) -> None:
     """No honest model is refused, nor one that was never fitted."""
     assert native_problem(model) is None

@@ -114,6 +114,7 @@ def _tar() -> bytes:
         (gzip.compress(_tar()), "archive"),
         (b"\x93NUMPY\x01\x00", "numpy"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "data",
 )
 def test_what_other_libraries_write_is_told(tmp_path: Path, data: bytes, found: str) -> None:
     """Boosters' own files, torch's two forms, archives and arrays."""
