@@ -45,10 +45,12 @@ def test_a_pickle_becomes_a_can_that_answers_what_the_settings_name(can: Path) -
 
 
 def test_the_can_says_how_it_was_opened(can: Path) -> None:
-    """The audit's verdict and the sandbox are on record."""
+    """The audit's verdict, the sandbox and what it stops are on record."""
     audit = open_can(can).manifest.audit
     assert audit.verdict == "safe"
-    assert audit.sandbox in {"bubblewrap", "landlock"}
+    level, _, stops = audit.sandbox.partition(" ")
+    assert level in {"bubblewrap", "landlock"}
+    assert stops == "(stops exec, fork, network, read, write)"
 
 
 def test_parity_was_tried_beside_thresholds(can: Path) -> None:
