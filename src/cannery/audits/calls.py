@@ -120,6 +120,11 @@ def _reconstructor(c: Call) -> Value:
             return _object(c, cls)
         case (cls, Name(canonical="builtins.dict"), Dict()) if _class(c, cls):
             return _object(c, cls)
+        case (cls, Name(canonical="builtins.tuple"), Tuple() as parts) if _class(c, cls):
+            # A named tuple, in the protocols before 2: later ones hand its parts to the class.
+            if c.ledger.use(cls, "function"):
+                c.ledger.refer(parts)
+                return _object(c, cls, parts)
     return c.refuse("with a base that is neither object nor dict")
 
 
