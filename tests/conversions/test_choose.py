@@ -181,7 +181,7 @@ def test_a_runtime_that_is_forced_is_taken_or_fails(tmp_path: Path, numbers: np.
     cleared = cleared_pickle(tmp_path / "near.pkl", near)
     with pytest.raises(ConversionError, match=r"^onnx: "):
         convert(cleared, sample=table, options=ConvertOptions(runtime="onnx"))
-    with pytest.raises(UsageError, match="'pickle' is not made by conversion"):
+    with pytest.raises(ConversionError, match="no pickle that may run as it is"):
         convert(cleared, sample=table, options=ConvertOptions(runtime="pickle"))
 
 
