@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "attestations",
         "engines",
         "proofs scoring",
-        "budgets deliveries subjects",
+        "budgets deliveries inputs subjects",
         "builds comparisons explanations line sweeps",
         "reports",
         "demo",

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cannery.errors import UsageError
-from cannery.line import PackOptions, clear_source, sample_of, source_of
+from cannery.inputs import received
+from cannery.line import PackOptions, clear_source, convert_options
 from cannery.progress import Progress, quiet, station
 
 if TYPE_CHECKING:
@@ -23,29 +24,23 @@ def explain(
 ) -> Explanation:
     """Say which runtimes could hold a model, and what stands in the way of ONNX; raises as `pack` does."""
     from cannery.conversions.explain import explain as explained
-    from cannery.conversions.options import ConvertOptions
 
     options = options or PackOptions()
     with tempfile.TemporaryDirectory(prefix="cannery-") as staging:
-        table = sample_of(sample)
-        source = source_of(model, Path(staging), options)
+        source, table = received(
+            model,
+            sample,
+            Path(staging),
+            progress,
+            name=options.name,
+            tracking_uri=options.tracking_uri,
+        )
         if source.format in ("can", "onnx"):
             raise UsageError(
                 f"'{source.origin.given}' is {source.format} already: nothing is left to convert"
             )
         cleared = clear_source(source, options, progress)
         with station("explain", progress) as work:
-            found = explained(
-                cleared,
-                sample=table,
-                options=ConvertOptions(
-                    runtime=options.runtime,
-                    tolerance=options.tolerance,
-                    features=options.features,
-                    outputs=options.outputs,
-                    allow_weak_sandbox=options.allow_weak_sandbox,
-                    progress=work.note,
-                ),
-            )
+            found = explained(cleared, sample=table, options=convert_options(options, work.note))
             work.result("converts exactly" if found.converts else "does not become ONNX")
     return found

@@ -9,9 +9,8 @@ The Python API and the commands both call it.
 from __future__ import annotations
 
 import contextlib
-import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,7 @@ from cannery.cans.seal import seal
 from cannery.deliveries import Goods, deliver, destinations_of
 from cannery.engines.choose import detect
 from cannery.engines.engine import Engine, Mount
-from cannery.errors import SchemaError, UsageError
+from cannery.errors import UsageError
 from cannery.images.compose import compose
 from cannery.images.labels import labels_of
 from cannery.images.lock import DEBIAN, LockRequest, host_architecture, kept_lock
@@ -37,6 +36,7 @@ from cannery.images.plan import Plan
 from cannery.images.recipe import CAN
 from cannery.images.store import Store
 from cannery.images.zstd import in_zstd
+from cannery.inputs import received
 from cannery.oci.artifacts import Artifact
 from cannery.oci.descriptors import Image
 from cannery.oci.references import Reference, parse
@@ -46,10 +46,11 @@ from cannery.proofs.foundations import foundation_of
 from cannery.proofs.nouns import Proof, require
 from cannery.proofs.prove import ProofOptions, prove
 from cannery.signatures import Feature
-from cannery.sources.source import Origin, Source
+from cannery.sources.source import Source
 
 if TYPE_CHECKING:
     from cannery.conversions.nouns import Conversion, Parity
+    from cannery.conversions.options import ConvertOptions
 
 # What opens models and tables (pyarrow, onnx) is imported where it is used: a can needs none of it.
 
@@ -85,39 +86,6 @@ class PackOptions:
     """The `[features]` table: what is said of columns, above what was recorded."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """The `[outputs]` table: name of an answered field → what it shows."""
-
-
-def source_of(model: object, staging: Path, options: PackOptions) -> Source:
-    """Fetch a path or a URI, or write a fitted object as a pickle."""
-    from cannery.sources.fetch import fetch
-    from cannery.sources.memory import of_object
-
-    if isinstance(model, str | Path):
-        return fetch(str(model), staging=staging, tracking_uri=options.tracking_uri)
-    return of_object(model, options.name or type(model).__name__.lower(), staging=staging)
-
-
-def sample_of(sample: object | None) -> Any:
-    """Read a path or a frame as an Arrow table; None stays None."""
-    if sample is None:
-        return None
-    from cannery.tables.frames import from_frame
-    from cannery.tables.reading import read_table
-
-    path = isinstance(sample, str | Path)
-    table = read_table(Path(str(sample))) if path else from_frame(sample)
-    if not table.num_rows:
-        raise SchemaError(
-            f"the sample {repr(str(sample)) + ' ' if path else ''}has no rows",
-            hint="pass rows such as the model will see, or no sample at all",
-        )
-    return table
-
-
-def _lineage(origin: Origin) -> str:
-    """Return the name as given and what it became, digests cut short."""
-    resolved = re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1", origin.resolved)
-    return f"{origin.given} → {resolved}" if origin.resolved != origin.given else origin.given
 
 
 def clear_source(source: Source, options: PackOptions, progress: Progress) -> Cleared:
@@ -207,39 +175,46 @@ def pack(
 
     Raises SourceError, UnsafeError, SchemaError, ConversionError, ParityError, OutputError.
     """
-    from cannery.conversions.choose import ConvertOptions, convert
+    from cannery.conversions.choose import convert
 
     options = options or PackOptions()
     folder = Path(output)
     refuse_foreign(folder, MANIFEST, "a can", force=options.force)
     with tempfile.TemporaryDirectory(prefix="cannery-") as staging:
-        with station("fetch", progress) as work:
-            table = sample_of(sample)
-            source = source_of(model, Path(staging), options)
-            work.result(_lineage(source.origin))
+        source, table = received(
+            model,
+            sample,
+            Path(staging),
+            progress,
+            name=options.name,
+            tracking_uri=options.tracking_uri,
+        )
         if source.format == "can":
             raise UsageError(
                 f"'{source.origin.given}' is a can already", hint="cannery build CAN -t NAME:TAG"
             )
         cleared = clear_source(source, options, progress)
         with station("convert", progress) as work:
-            conversion = convert(
-                cleared,
-                sample=table,
-                options=ConvertOptions(
-                    runtime=options.runtime,
-                    tolerance=options.tolerance,
-                    features=options.features,
-                    outputs=options.outputs,
-                    allow_weak_sandbox=options.allow_weak_sandbox,
-                    progress=work.note,
-                ),
-            )
+            conversion = convert(cleared, sample=table, options=convert_options(options, work.note))
             work.result(_converted(conversion))
         with station("seal", progress) as work:
             can = _seal(cleared, conversion, folder, options)
             work.result(f"{folder} {can.digest[:19]}")
     return can
+
+
+def convert_options(options: PackOptions, note: Callable[[str], None]) -> ConvertOptions:
+    """Return what of these options a conversion asks for; `note` is told what it does now."""
+    from cannery.conversions.options import ConvertOptions
+
+    return ConvertOptions(
+        runtime=options.runtime,
+        tolerance=options.tolerance,
+        features=options.features,
+        outputs=options.outputs,
+        allow_weak_sandbox=options.allow_weak_sandbox,
+        progress=note,
+    )
 
 
 def _converted(conversion: Conversion) -> str:
