@@ -98,7 +98,10 @@ def test_links_are_refused(tmp_path: Path) -> None:
         ("[1, 2]\n", "not a mapping"),
         ("a: [\n", "can't be read as YAML"),
         ("!!python/object/apply:os.system ['true']\n", "can't be read as YAML"),
-        ("flavors: {xgboost: {data: model.xgb}, python_function: {data: model.xgb}}\n", "xgboost"),
+        (
+            "flavors: {xgboost: {data: model.xgb}, python_function: {data: model.xgb}}\n",
+            "'model.xgb'",
+        ),
         ("run_id: x\n", "names no flavors"),
         (MLMODEL.replace("model.pkl", "gone.pkl"), "'gone.pkl', which is not in"),
         (MLMODEL.replace('[{"type": "long"', '[{"kind": "long"'), "signature"),
