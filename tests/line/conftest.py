@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from projects import SETTINGS, Project, free_port, wait_for
+from projects import LINE, SETTINGS, Project, free_port, wait_for
 
 from cannery.processes import run, started
 
@@ -27,9 +27,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="session")
 def first(project: Project) -> Iterator[dict[str, Any]]:
     """Build the champion as an image in Docker."""
-    built = project.build("-t", "cannery-line:v1", "--can", project.folder / "v1.can")
+    built = project.build("-t", f"{LINE}:v1", "--can", project.folder / "v1.can")
     yield built
-    run(["docker", "rmi", "--force", "cannery-line:v1"])
+    run(["docker", "rmi", "--force", f"{LINE}:v1"])
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from projects import LINE
 
 from cannery.caches import cache_folder
 from cannery.cans.open import Can, open_can
@@ -146,7 +147,7 @@ def test_an_interrupt_leaves_nothing(project, own, cache, deaf, tmp_path, name) 
 
 def test_what_was_interrupted_can_be_built(project, first, can) -> None:
     """After all these, the same image comes out."""
-    assert project.build(can, "-t", "cannery-line:v1")["digest"] == first["digest"]
+    assert project.build(can, "-t", f"{LINE}:v1")["digest"] == first["digest"]
 
 
 def _docker(*words: str) -> list[str]:

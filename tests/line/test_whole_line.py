@@ -15,7 +15,7 @@ import httpx
 import msgspec
 import pandas as pd
 import pytest
-from projects import CUSTOMER, Project, free_port, wait_for
+from projects import CUSTOMER, LINE, Project, free_port, wait_for
 
 from cannery.blobs import canonical_json
 from cannery.cans.open import open_can
@@ -65,7 +65,7 @@ def original(project: Project) -> Any:
 def test_the_image_answers_what_the_original_answers(project, first) -> None:
     """The customer of the lesson gets the original's probability, under the name that was asked for."""
     expected = original(project).predict_proba(pd.DataFrame([CUSTOMER]))[0, 1]
-    with served(image="cannery-line:v1") as client:
+    with served(image=f"{LINE}:v1") as client:
         answer = client.post("/predict", json=CUSTOMER)
     assert answer.status_code == 200
     assert answer.json() == {"churn_probability": pytest.approx(expected, abs=1e-9)}
@@ -73,7 +73,7 @@ def test_the_image_answers_what_the_original_answers(project, first) -> None:
 
 def test_docker_says_that_it_is_healthy(first) -> None:
     """The image's own health check passes in Docker's eyes."""
-    with container(image="cannery-line:v1") as name:
+    with container(image=f"{LINE}:v1") as name:
         end = time.monotonic() + 40
         while docker("inspect", "--format", "{{.State.Health.Status}}", name) != "healthy":
             assert time.monotonic() < end
@@ -83,14 +83,14 @@ def test_docker_says_that_it_is_healthy(first) -> None:
 
 def test_the_image_says_which_model_it_is(first) -> None:
     """Labels, version and can agree on model, version, run and source."""
-    labels = json.loads(docker("inspect", "--format", "{{json .Config.Labels}}", "cannery-line:v1"))
+    labels = json.loads(docker("inspect", "--format", "{{json .Config.Labels}}", f"{LINE}:v1"))
     assert labels["dev.cannery.model.name"] == "churn-classifier"
     assert labels["dev.cannery.source"] == "models:/churn-classifier/1"
     assert labels["dev.cannery.can.digest"] == first["can"]["digest"]
     assert labels["dev.cannery.model.run"] == first["can"]["source"]["run_id"]
     assert labels["dev.cannery.model.stage"] == "Production"
     assert labels["dev.cannery.model.aliases"] == "champion"
-    with served(image="cannery-line:v1") as client:
+    with served(image=f"{LINE}:v1") as client:
         version = client.get("/version").json()
     assert version["digest"] == first["can"]["digest"]
     assert version["source"]["resolved"] == "models:/churn-classifier/1"
@@ -98,13 +98,13 @@ def test_the_image_says_which_model_it_is(first) -> None:
 
 def test_the_image_smokes(first) -> None:
     """The image's command `smoke` prints the canary's answer."""
-    answer = json.loads(docker("run", "--rm", "--network", "none", "cannery-line:v1", "smoke"))
+    answer = json.loads(docker("run", "--rm", "--network", "none", f"{LINE}:v1", "smoke"))
     assert 0.0 <= answer["churn_probability"] <= 1.0
 
 
 def test_building_again_gives_the_same_digest(project, first, can) -> None:
     """The same can and the same lock make the same image."""
-    again = project.build(can, "-t", "cannery-line:v1")
+    again = project.build(can, "-t", f"{LINE}:v1")
     assert again["digest"] == first["digest"]
 
 
@@ -114,12 +114,12 @@ def test_a_second_version_changes_one_layer(project, first, can, tmp_path) -> No
     other = tmp_path / "v2.can"
     shutil.copytree(can, other)
     (other / "can.json").write_bytes(canonical_json(msgspec.structs.replace(manifest, version="2")))
-    second = project.build(other, "-t", "cannery-line:v2")
+    second = project.build(other, "-t", f"{LINE}:v2")
     ours = [layer["digest"] for layer in second["layers"]]
     theirs = [layer["digest"] for layer in first["layers"]]
     assert ours[:-1] == theirs[:-1]
     assert ours[-1] != theirs[-1]
-    docker("rmi", "--force", "cannery-line:v2")
+    docker("rmi", "--force", f"{LINE}:v2")
 
 
 def test_an_image_that_fails_its_canary_gets_no_tag(project, first, can, tmp_path) -> None:
@@ -131,10 +131,10 @@ def test_an_image_that_fails_its_canary_gets_no_tag(project, first, can, tmp_pat
     data = canonical_json(canary)
     (wrong / "canary.json").write_bytes(data)
     reseal(wrong, "canary.json")
-    done = project.cannery("build", wrong, "-t", "cannery-line:wrong")
+    done = project.cannery("build", wrong, "-t", f"{LINE}:wrong")
     assert done.status == 1
     assert "canary" in done.complaint
-    assert docker("images", "--quiet", "cannery-line:wrong") == ""
+    assert docker("images", "--quiet", f"{LINE}:wrong") == ""
 
 
 def reseal(folder: Path, name: str) -> None:
@@ -164,12 +164,10 @@ def test_an_image_is_pushed_to_a_registry(project, first, can, registry) -> None
 def test_archive_and_layout_are_written_together(project, first, can, tmp_path) -> None:
     """One build can go to several places; `docker load` takes the archive."""
     archive, layout = tmp_path / "churn.tar", tmp_path / "churn.oci"
-    project.build(
-        can, "-t", "cannery-line:file", "--to", f"archive:{archive}", "--to", f"oci:{layout}"
-    )
-    assert "cannery-line:file" in docker("load", "--input", archive)
+    project.build(can, "-t", f"{LINE}:file", "--to", f"archive:{archive}", "--to", f"oci:{layout}")
+    assert f"{LINE}:file" in docker("load", "--input", archive)
     assert (layout / "index.json").is_file()
-    docker("rmi", "--force", "cannery-line:file")
+    docker("rmi", "--force", f"{LINE}:file")
 
 
 @pytest.mark.registry
@@ -178,19 +176,19 @@ def test_the_model_can_be_pulled_at_start(
     project, first, can, tracking, remote, registry, to
 ) -> None:
     """An image without a model serves what `publish` put behind a real tracking server or registry."""
-    project.build(can, "-t", "cannery-line:pull", "--mode", "pull")
+    project.build(can, "-t", f"{LINE}:pull", "--mode", "pull")
     where = "artifacts" if to == "artifacts" else f"oci://{registry}/cans/churn"
     done = project.cannery("publish", can, remote, "--to", where, MLFLOW_TRACKING_URI=tracking)
     assert done.ok, done.complaint
     env = ("--env", f"MLFLOW_TRACKING_URI={tracking}", "--env", f"MODEL_URI={remote}")
-    with served(*env, image="cannery-line:pull") as client:
+    with served(*env, image=f"{LINE}:pull") as client:
         assert client.get("/version").json()["digest"] == first["can"]["digest"]
         assert client.post("/predict", json=CUSTOMER).status_code == 200
 
 
 def test_pulling_fails_at_once_where_no_server_answers(project, first, can) -> None:
     """A dead tracking server is one clear line and exit status 2, within seconds."""
-    project.build(can, "-t", "cannery-line:pull", "--mode", "pull")
+    project.build(can, "-t", f"{LINE}:pull", "--mode", "pull")
     words = [
         "run",
         "--rm",
@@ -201,7 +199,7 @@ def test_pulling_fails_at_once_where_no_server_answers(project, first, can) -> N
     ]
     began = time.monotonic()
     done = run(
-        ["docker", *words, "--env", "MLFLOW_TRACKING_URI=http://127.0.0.1:9", "cannery-line:pull"],
+        ["docker", *words, "--env", "MLFLOW_TRACKING_URI=http://127.0.0.1:9", f"{LINE}:pull"],
         timeout=60,
     )
     assert done.status == 2
@@ -212,19 +210,17 @@ def test_pulling_fails_at_once_where_no_server_answers(project, first, can) -> N
 
 def test_a_can_is_mounted_read_only(project, first, can) -> None:
     """The image of pull mode serves a can from a volume."""
-    project.build(can, "-t", "cannery-line:pull", "--mode", "pull")
-    with served("--volume", f"{can}:/opt/cannery/can:ro", image="cannery-line:pull") as client:
+    project.build(can, "-t", f"{LINE}:pull", "--mode", "pull")
+    with served("--volume", f"{can}:/opt/cannery/can:ro", image=f"{LINE}:pull") as client:
         assert client.get("/health").status_code == 200
 
 
 def test_an_estimator_is_served_by_skops(project, tmp_path) -> None:
     """With --runtime skops the estimator itself runs in the image, and answers alike."""
-    built = project.build(
-        "models:/churn-classifier/1", "-t", "cannery-line:skops", "--runtime", "skops"
-    )
+    built = project.build("models:/churn-classifier/1", "-t", f"{LINE}:skops", "--runtime", "skops")
     assert built["can"]["runtime"] == "skops"
     expected = original(project).predict_proba(pd.DataFrame([CUSTOMER]))[0, 1]
-    with served(image="cannery-line:skops") as client:
+    with served(image=f"{LINE}:skops") as client:
         answer = client.post("/predict", json=CUSTOMER).json()
     assert answer == {"churn_probability": pytest.approx(expected, abs=1e-12)}
-    docker("rmi", "--force", "cannery-line:skops")
+    docker("rmi", "--force", f"{LINE}:skops")

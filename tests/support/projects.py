@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import sys
 import time
@@ -23,6 +24,8 @@ sample = "sample.parquet"
 [outputs]
 churn_probability = { class = "Yes" }
 """
+LINE = f"cannery-line-{secrets.token_hex(4)}"
+"""Name of the images; other checkouts may test beside this one, on the same engine."""
 CUSTOMER = {
     "tenure": 2,
     "monthly_charges": 89.1,
