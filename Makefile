@@ -17,7 +17,7 @@ demo: install ## the main job: from a registered model to a healthy container
 	@$(BIN)/python -m cannery demo --work demo/work
 
 test: develop ## every test; those of Docker, Podman and the registry need these programs
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: develop ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -15,11 +15,6 @@ from cannery.engines.choose import ENGINES
 from cannery.errors import CanneryError
 from cannery.isolation.sandbox import probe
 
-SHARED = frozenset(
-    {"cli", "conversions", "eject", "engines", "images", "isolation", "line", "proofs", "pull"}
-)
-"""Folders whose files share what takes long to make, or the names of images."""
-
 REQUIRED = os.environ.get("CANNERY_TEST_ENGINES") == "required"
 
 
@@ -43,10 +38,7 @@ def obstacle(mark: str) -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Say which tests must run in one process, and leave out those of programs that are not here, unless all are required."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder in SHARED else item.path.stem))
+    """Leave out the tests of programs that are not here, unless all are required."""
     if REQUIRED:
         return
     kept: list[pytest.Item] = []
