@@ -33,11 +33,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("toys")
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep unpacked images out of the user's cache."""
+@pytest.fixture(scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that is the cache of these tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _keep_out_of_the_users_cache(own_cache: Path) -> Iterator[None]:
+    """Keep unpacked images out of the user's cache, for these modules and no others."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CANNERY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("CANNERY_CACHE", str(own_cache))
         yield
 
 

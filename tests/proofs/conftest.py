@@ -31,11 +31,17 @@ from cannery.signatures import Canary
 USER_CACHE = os.environ.get("CANNERY_CACHE")
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep unpacked images out of the user's cache."""
+@pytest.fixture(scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that is the cache of these tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _keep_out_of_the_users_cache(own_cache: Path) -> Iterator[None]:
+    """Keep unpacked images out of the user's cache, for these modules and no others."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CANNERY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("CANNERY_CACHE", str(own_cache))
         yield
 
 
@@ -82,7 +88,7 @@ def image(can: Can) -> Image:
     """Return the real image of that can; packages come from the user's cache and mirrors."""
     with pytest.MonkeyPatch.context() as patch:
         if USER_CACHE is None:
-            patch.delenv("CANNERY_CACHE")
+            patch.delenv("CANNERY_CACHE", raising=False)
         else:
             patch.setenv("CANNERY_CACHE", USER_CACHE)
         store = Store()
