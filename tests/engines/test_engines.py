@@ -118,6 +118,16 @@ def test_the_host_s_network_is_lent_when_asked_for(engine, loaded) -> None:
         assert about(container)["environment"]["PORT"] == container.url.rpartition(":")[2]
 
 
+def test_a_platform_tells_the_port_by_its_own_variable(engine, loaded) -> None:
+    """Behind the engine's own network it is the port that was asked for, on the host's a free one."""
+    options = StartOptions(port=9321, port_variable="PORT", environment={"OTHER": "1"})
+    with engine.start(loaded(engine), options) as container:
+        container.wait_healthy()
+        told = about(container)["environment"]["PORT"]
+    own = engine.name in ("docker", "podman")
+    assert told == ("9321" if own else container.url.rpartition(":")[2])
+
+
 def test_a_container_that_ends_is_not_healthy(engine, loaded) -> None:
     """The error has the exit status and its last words."""
     with (

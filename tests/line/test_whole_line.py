@@ -159,6 +159,11 @@ def test_an_image_is_pushed_to_a_registry(project, first, can, registry) -> None
     done = run(["skopeo", "inspect", "--tls-verify=false", "--raw", f"docker://{tag}"], timeout=60)
     assert done.ok, done.complaint
     assert json.loads(done.stdout)["config"]["digest"] == first["id"]
+    verified = project.cannery("verify", tag, "--engine", "sandbox", "--attest", "--json")
+    assert verified.ok, verified.complaint
+    assert "Vertex AI" in {check["name"] for check in json.loads(verified.stdout)["checks"]}
+    attached = json.loads(project.cannery("inspect", tag, "--json").stdout)["image"]["attached"]
+    assert attached.count("https://cannery.dev/attestations/proof/v1") == 2
 
 
 def test_archive_and_layout_are_written_together(project, first, can, tmp_path) -> None:

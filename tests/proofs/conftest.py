@@ -24,6 +24,7 @@ from cannery.images.lock import LockRequest, resolve
 from cannery.images.plan import Plan
 from cannery.images.store import Store
 from cannery.oci.descriptors import Image
+from cannery.proofs.contracts import Contract
 from cannery.proofs.nouns import Proof
 from cannery.proofs.prove import ProofOptions, prove
 from cannery.signatures import Canary
@@ -58,13 +59,21 @@ class Toy:
     store: Path
 
     def prove(
-        self, behaviour: str, digest: str = DIGEST, *, whole: bool = True, **settings: object
+        self,
+        behaviour: str,
+        digest: str = DIGEST,
+        *,
+        whole: bool = True,
+        contracts: tuple[Contract, ...] = (),
+        **settings: object,
     ) -> Proof:
         """Return the proof of a toy that behaves like this."""
         engine = Sandbox()
         subject = engine.load(toy_image(self.store, behaviour, **settings))
         version = msgspec.json.encode({"digest": digest}).decode()
-        options = ProofOptions(environment={"VERSION": version}, timeout=5.0, whole=whole)
+        options = ProofOptions(
+            environment={"VERSION": version}, timeout=5.0, whole=whole, contracts=contracts
+        )
         return prove(engine, subject, CANARY, TOY, options, digest=DIGEST)
 
 

@@ -12,8 +12,9 @@ from cannery.engines.podman import podman
 from cannery.engines.sandbox import Sandbox
 from cannery.oci.layout import read_layout, write_layout
 from cannery.oci.references import parse
+from cannery.proofs.contracts import CONTRACTS
 from cannery.proofs.nouns import require
-from cannery.proofs.prove import prove
+from cannery.proofs.prove import ProofOptions, prove
 
 pytestmark = pytest.mark.network
 ENGINES = [
@@ -26,11 +27,14 @@ ENGINES = [
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_image_is_proven(image, can, engine) -> None:
-    """Everything that is tried passes, and nothing is left of it."""
+    """Everything that is tried passes, in Docker the platforms' contracts too, and nothing is left of it."""
     engine = engine()
     subject = engine.load(image)
+    options = ProofOptions(contracts=CONTRACTS if engine.name == "docker" else ())
     try:
-        proof = require(prove(engine, subject, can.canary(), can.manifest, digest=can.digest))
+        proof = require(
+            prove(engine, subject, can.canary(), can.manifest, options, digest=can.digest)
+        )
     finally:
         engine.remove_image(subject)
     assert proof.can == can.digest

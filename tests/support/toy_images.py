@@ -71,7 +71,8 @@ def answer(method, path, body):
         return 200, scores if isinstance(record, list) else scores[0]
     return 404, {}
 
-server = socket.create_server((os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080"))))
+told = [os.environ[v] for v in ("PORT", "AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT") if v in os.environ]
+server = socket.create_server((os.environ.get("HOST", "0.0.0.0"), int([*told, "8080"][0])))
 while True:
     connection, _ = server.accept()
     with connection:

@@ -46,7 +46,17 @@ def attestations_of(
     said += [(PROOF, proof)] if proof is not None else []
     return (
         Artifact(kind=CYCLONEDX, payload=bill, media_type=CYCLONEDX),
-        *(_artifact(kind, statement(image, name, kind, predicate)) for kind, predicate in said),
+        *(attestation(image, name, kind, predicate) for kind, predicate in said),
+    )
+
+
+def attestation(image: Image, name: str, kind: str, predicate: dict[str, Any]) -> Artifact:
+    """Return an in-toto statement about an image as a document to attach to it."""
+    return Artifact(
+        kind=IN_TOTO,
+        payload=statement(image, name, kind, predicate),
+        media_type=IN_TOTO,
+        annotations={PREDICATE: kind},
     )
 
 
@@ -107,12 +117,6 @@ def _packages(lock: Lock, architecture: Architecture) -> list[dict[str, Any]]:
 
 def _digest(digest: str) -> dict[str, Any]:
     return {"digest": {"sha256": hex_of(digest)}}
-
-
-def _artifact(kind: str, payload: bytes) -> Artifact:
-    return Artifact(
-        kind=IN_TOTO, payload=payload, media_type=IN_TOTO, annotations={PREDICATE: kind}
-    )
 
 
 def check_statement(payload: bytes, digest: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -10,16 +11,19 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
+from cannery.attestations.statements import PROOF, attestation
 from cannery.cans.open import Can, open_can
 from cannery.cli.main import print_json, talks
 from cannery.cli.sign import read_key
 from cannery.engines.choose import detect
 from cannery.engines.engine import Engine, Mount
-from cannery.errors import CanneryError, UsageError
+from cannery.errors import CanneryError, EngineError, UsageError
 from cannery.images.recipe import CAN
+from cannery.oci.descriptors import Image
 from cannery.oci.layout import read_layout
-from cannery.oci.references import parse
+from cannery.oci.references import Reference, parse
 from cannery.progress import station
+from cannery.proofs.contracts import CONTRACTS
 from cannery.proofs.nouns import Proof, require
 from cannery.proofs.prove import ProofOptions, prove
 from cannery.reports.text import ticker
@@ -38,6 +42,11 @@ from cannery.reports.text import ticker
     type=click.Path(path_type=Path),
     help="Check in its registry, by this public key, who signed it and what is attached; nothing is started.",
 )
+@click.option(
+    "--attest",
+    is_flag=True,
+    help="Take the image from its registry, and attach the proof to it there if everything passed.",
+)
 @click.option("--shell", is_flag=True, help="Allow a shell in it, as on somebody else's base.")
 @click.option("--json", "as_json", is_flag=True, help="Print the proof as JSON.")
 @click.pass_context
@@ -47,10 +56,14 @@ def command(
     can: Path | None,
     engine: str | None,
     key: Path | None,
+    attest: bool,
     shell: bool,
     as_json: bool,
 ) -> None:
     """Start a finished image, locked up as a platform would, and try all that it must do.
+
+    That it does once for each platform too (SageMaker, Vertex AI, Cloud Run, KServe, Azure ML, Lambda),
+    with the user, port, variables and requests of each. An image that no engine here knows is taken from its registry.
 
     Exit code 0: everything passed. 1: something did not.
     """
@@ -58,11 +71,14 @@ def command(
         _check_signatures(image, key, as_json=as_json)
         return
     runner = detect(engine)
-    with tempfile.TemporaryDirectory(prefix="cannery-") as scratch:
-        subject = _subject(image, runner)
-        sealed = open_can(can) if can else _can_inside(runner, subject, Path(scratch))
+    with contextlib.ExitStack() as after:
+        scratch = Path(after.enter_context(tempfile.TemporaryDirectory(prefix="cannery-")))
+        found = _found(image, runner, scratch, attest=attest)
+        subject = found if isinstance(found, str) else runner.load(found)
+        after.callback(runner.release, subject)
+        sealed = open_can(can) if can else _can_inside(runner, subject, scratch)
         mounts = (Mount(source=can.resolve(), target=f"/{CAN}"),) if can else ()
-        options = ProofOptions(mounts=mounts, shell=shell)
+        options = ProofOptions(mounts=mounts, shell=shell, contracts=CONTRACTS)
         with (
             ticker(silent=not talks(ctx) or as_json) as progress,
             station("prove", progress) as work,
@@ -82,6 +98,8 @@ def command(
     else:
         _show(proof)
     require(proof)
+    if attest and isinstance(found, Image):
+        _attest(found, parse(image), proof)
 
 
 def _check_signatures(image: str, key: Path, *, as_json: bool) -> None:
@@ -101,13 +119,42 @@ def _check_signatures(image: str, key: Path, *, as_json: bool) -> None:
     require_vouched(found, image)
 
 
-def _subject(image: str, engine: Engine) -> str:
-    """Return the id or name under which the engine has the image."""
+def _found(image: str, engine: Engine, scratch: Path, *, attest: bool) -> Image | str:
+    """Return the image of a layout or a registry, or the name under which the engine has it."""
     if image.startswith("oci:"):
-        return engine.load(read_layout(Path(image.removeprefix("oci:"))))
+        if attest:
+            raise UsageError(
+                f"nothing can be attached to '{image}'",
+                hint="push it, and verify it in its registry",
+            )
+        return read_layout(Path(image.removeprefix("oci:")))
+    reference = parse(image)
+    if attest or (reference.registry is not None and not _knows(engine, image)):
+        from cannery.oci.copies import pull_image
+        from cannery.oci.transfer import open_registry
+
+        with open_registry(reference) as registry:
+            return read_layout(pull_image(reference, scratch / "layout", registry))
     if engine.name == "sandbox":
         raise UsageError(f"'{image}' is known to no engine here", hint="name a layout: oci:FOLDER")
     return image
+
+
+def _knows(engine: Engine, image: str) -> bool:
+    try:
+        engine.settings(image)
+    except EngineError:
+        return False
+    return True
+
+
+def _attest(image: Image, reference: Reference, proof: Proof) -> None:
+    from cannery.oci.referrers import attach
+    from cannery.oci.transfer import open_registry
+
+    document = attestation(image, reference.name, PROOF, msgspec.to_builtins(proof))
+    with open_registry(reference) as registry:
+        attach(registry, reference.repository, image.descriptor, document)
 
 
 def _can_inside(engine: Engine, subject: str, scratch: Path) -> Can:

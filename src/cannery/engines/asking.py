@@ -14,6 +14,7 @@ import msgspec
 
 from cannery.errors import ProofError
 
+JSON = "application/json"
 POLL = 0.01
 """Seconds between two looks at a container that is starting."""
 _LOOK = 0.6
@@ -39,13 +40,22 @@ class Answer:
 
 
 def ask(
-    url: str, path: str, *, document: Any = None, method: str = "GET", timeout: float = 10.0
+    url: str,
+    path: str,
+    *,
+    document: Any = None,
+    kind: str = JSON,
+    method: str = "GET",
+    timeout: float = 10.0,
 ) -> Answer:
-    """Send one request, with `document` as JSON where it is given; raises OSError without an answer."""
+    """Send one request; raises OSError without an answer.
+
+    `document`: a value that is sent as JSON, or bytes of another `kind`.
+    """
     parts = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port or 80, timeout=timeout)
-    body = None if document is None else msgspec.json.encode(document)
-    headers = {"Content-Type": "application/json"} if body is not None else {}
+    body = document if document is None or kind != JSON else msgspec.json.encode(document)
+    headers = {} if body is None else {"Content-Type": kind}
     try:
         connection.request(method, path, body=body, headers=headers)
         response = connection.getresponse()

@@ -303,9 +303,11 @@ def _flags(name: str, port: int, options: StartOptions) -> list[str]:
     match options.network:
         case "bridge":
             words += ["--publish", f"127.0.0.1:{port}:{options.port}"]
+            if options.port_variable:
+                environment[options.port_variable] = str(options.port)
         case "host":
             words += ["--network", "host"]
-            environment |= {"PORT": str(port), "HOST": "127.0.0.1"}
+            environment |= {options.port_variable or "PORT": str(port), "HOST": "127.0.0.1"}
         case "none":
             words += ["--network", "none"]
     for key, value in environment.items():

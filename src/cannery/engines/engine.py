@@ -42,6 +42,8 @@ class StartOptions:
     mounts: tuple[Mount, ...] = ()
     port: int = 8080
     """Port in the container, reached through a free loopback port."""
+    port_variable: str | None = None
+    """Variable that tells the program its port; None: nothing but `PORT` does, where it is another."""
     user: str | None = None
     """`uid` or `uid:gid`; None: the image's own."""
     read_only: bool = True
@@ -49,7 +51,7 @@ class StartOptions:
     hardened: bool = True
     """Without capabilities and without new privileges."""
     network: Network = "bridge"
-    """`host`: it sees what listens on this machine's loopback; its own port is told by PORT."""
+    """`host`: it sees what listens on this machine's loopback, and its own port is a free one."""
 
     def __post_init__(self) -> None:
         """Refuse what no engine can mount."""

@@ -135,7 +135,8 @@ class Sandbox:
             raise EngineError("the image does not say what to start")
         port = free_port()
         given = dict(word.partition("=")[::2] for word in settings.environment or ())
-        own = {"PORT": str(port), "HOST": "127.0.0.1", "HOSTNAME": "cannery"}
+        told = options.port_variable or "PORT"
+        own = {told: str(port), "HOST": "127.0.0.1", "HOSTNAME": "cannery"}
         user = options.user if options.user is not None else settings.user
         uid, gid = _ids(user, root)
         for mount in options.mounts:

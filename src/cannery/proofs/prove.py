@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from cannery.cans.manifest import CanManifest
 from cannery.engines.engine import Container, Engine, Mount, Network, StartOptions
 from cannery.errors import CanneryError, EngineError, ProofError
-from cannery.proofs import trials
+from cannery.proofs import questions, trials
+from cannery.proofs.contracts import Contract
 from cannery.proofs.nouns import Check, Proof
+from cannery.proofs.questions import Golden
 from cannery.signatures import Canary
 
 ANYONE = "1234567:0"
@@ -41,6 +44,8 @@ class ProofOptions:
 
     Neither depends on the model, so a further model on a foundation that has shown both can do without.
     """
+    contracts: tuple[Contract, ...] = ()
+    """The platforms whose contracts are tried, each by a start of its own."""
 
 
 def prove(
@@ -62,8 +67,7 @@ def prove(
     trial = _Trial(
         engine=engine,
         subject=subject,
-        canary=canary,
-        manifest=manifest,
+        golden=Golden(canary=canary, manifest=manifest),
         options=options,
         digest=digest,
         note=note,
@@ -77,8 +81,7 @@ class _Trial:
 
     engine: Engine
     subject: str
-    canary: Canary
-    manifest: CanManifest
+    golden: Golden
     options: ProofOptions
     digest: str
     note: Note
@@ -98,6 +101,9 @@ class _Trial:
                 self._inside(container)
                 for name, other in others:
                     self._try(name, other)
+        if self.cold_start is not None:
+            for contract in self.options.contracts:
+                self._try(contract.platform, partial(self._kept, contract))
         return Proof(
             image=self.subject,
             engine=self.engine.name,
@@ -135,10 +141,8 @@ class _Trial:
         return lambda: container
 
     def _inside(self, container: Container) -> None:
-        self._try("canary", lambda: trials.canary(container, self.canary, self.manifest))
-        self._try(
-            "wrong records", lambda: trials.wrong_records(container, self.canary, self.manifest)
-        )
+        self._try("canary", lambda: trials.canary(container, self.golden))
+        self._try("wrong records", lambda: trials.wrong_records(container, self.golden))
         self._try("version", lambda: trials.version(container, self.digest))
         self._programs(container)
         self._try("SIGTERM", lambda: trials.drain(container))
@@ -175,13 +179,27 @@ class _Trial:
         self.cold_start = container.wait_healthy(self.options.timeout)
         began = time.monotonic()
         with contextlib.suppress(ProofError):  # the canary's own check says what is wrong
-            trials.predict(container, self.canary.records[0])
+            questions.answered(container, "/predict", self.golden.canary.records[0])
             self.first_prediction = self.cold_start + time.monotonic() - began
         return f"healthy after {self.cold_start:.2f} s, read-only, without capabilities"
 
+    def _kept(self, contract: Contract) -> str:
+        """Start the image as a platform does, and ask what it asks."""
+        options = replace(
+            self._start_options(),
+            command=("serve",),
+            user=contract.user,
+            port=contract.port,
+            port_variable=contract.port_variable,
+            environment={**self.options.environment, **contract.environment},
+        )
+        with self.engine.start(self.subject, options) as container:
+            container.wait_healthy(self.options.timeout)
+            return contract.demand(container, self.golden)
+
     def _anyone(self, container: Container) -> str:
         container.wait_healthy(self.options.timeout)
-        trials.canary(container, self.canary, self.manifest)
+        trials.canary(container, self.golden)
         return f"serves as {ANYONE}"
 
 

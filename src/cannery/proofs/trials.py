@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from cannery.cans.manifest import CanManifest
 from cannery.engines.asking import Answer, ask
 from cannery.engines.engine import Container
 from cannery.errors import ProofError
 from cannery.oci.documents import Settings
-from cannery.serving.canary import difference
-from cannery.signatures import Canary, Feature
+from cannery.proofs import questions
+from cannery.proofs.questions import Golden
+from cannery.signatures import Feature
 
 SHELLS = ("/bin/sh", "/bin/bash")
 PATIENCE = 10.0
@@ -25,37 +25,18 @@ def user(settings: Settings) -> str:
     return f"user {settings.user}"
 
 
-def canary(container: Container, golden: Canary, manifest: CanManifest) -> str:
+def canary(container: Container, golden: Golden) -> str:
     """The golden records are answered as the original answered them, one by one and all at once."""
-    first = predict(container, golden.records[0])
-    every = predict(container, list(golden.records))
-    answers: list[tuple[list[Any], Any]] = [
-        (list(golden.outputs[:1]), [first]),
-        (list(golden.outputs), every),
-    ]
-    for wanted, given in answers:
-        if not isinstance(given, list) or not all(isinstance(row, dict) for row in given):
-            raise ProofError("the canary's answer is neither a record nor a list of records")
-        problem = difference(wanted, given, manifest.signature, golden.tolerance)
-        if problem:
-            raise ProofError(f"the canary is off: {problem}")
-    return f"{len(golden.records)} golden records as recorded"
+    questions.records(container, golden)
+    return f"{len(golden.canary.records)} golden records as recorded"
 
 
-def predict(container: Container, document: Any) -> Any:
-    """Return the answer to a record or a list of records; raises ProofError unless it is a 200."""
-    answer = _post(container, document)
-    if answer.status != 200:
-        said = answer.body[:300].decode(errors="replace").strip()
-        raise ProofError(f"the canary is answered {answer.status}: {said}")
-    return answer.json()
-
-
-def wrong_records(container: Container, golden: Canary, manifest: CanManifest) -> str:
+def wrong_records(container: Container, golden: Golden) -> str:
     """A record that lacks a field, has one too many, or one of another type is refused by name."""
     tried = []
-    for what, field, record in _wrong(dict(golden.records[0]), manifest.signature.features):
-        answer = _post(container, record)
+    features = golden.manifest.signature.features
+    for what, field, record in _wrong(dict(golden.canary.records[0]), features):
+        answer = questions.post(container, "/predict", record)
         if answer.status != 422:
             raise ProofError(f"a record with {what} '{field}' is answered {answer.status}, not 422")
         if field not in _paths(answer.json()):
@@ -128,13 +109,6 @@ def _paths(document: Any) -> str:
     error = document.get("error") if isinstance(document, dict) else None
     issues = error.get("issues") if isinstance(error, dict) else None
     return "\n".join(str(i.get("path")) for i in issues or [] if isinstance(i, dict))
-
-
-def _post(container: Container, document: Any) -> Answer:
-    try:
-        return ask(container.url, "/predict", document=document, method="POST")
-    except OSError as error:
-        raise ProofError(f"/predict does not answer: {error}") from error
 
 
 def _get(container: Container, path: str) -> Answer:
