@@ -39,6 +39,7 @@ DOORS: dict[str, frozenset[str]] = {
     "pickle": frozenset({"sources.memory", "demo.attack"}),
     "joblib": frozenset({"serving.pickles"}),
     "onnxruntime": frozenset({"serving.scorer"}),
+    "grpc": frozenset({"serving.rpc"}),
     "mlflow": frozenset({"sources.mlflow", "sources.publish", "demo.train"}),
 }
 """A dangerous or heavy library and the only modules that may import it."""

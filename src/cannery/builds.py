@@ -12,6 +12,7 @@ from cannery.cans.manifest import CanManifest
 from cannery.deliveries import FORMS
 from cannery.images.lock import DEBIAN, host_architecture
 from cannery.images.plan import Mode
+from cannery.images.recipe import Extra
 from cannery.oci.descriptors import Architecture, Image, Media
 from cannery.oci.references import Reference
 from cannery.options import option
@@ -45,6 +46,9 @@ class BuildOptions:
     platform: tuple[PlatformName, ...] = field(
         default=(),
         metadata=option("linux/amd64 or linux/arm64, or both by two [default: this one]."),
+    )
+    extra: tuple[Extra, ...] = field(
+        default=(), metadata=option("grpc: the service answers remote calls too, on port 8081.")
     )
     compression: Literal["gzip", "zstd"] = field(
         default="gzip",

@@ -278,6 +278,7 @@ def build(
             base=options.base,
             runtime=can.manifest.runtime,
             requirements=can.manifest.requirements,
+            extras=options.extra,
             architectures=needed_architectures(wanted),
             mirror=options.mirror,
         )

@@ -28,7 +28,7 @@ _SPARSE = (11, 12)
 def audit_onnx(data: Data, ledger: Ledger) -> None:
     """Audit an ONNX file; the parser of protobuf is all that touches it."""
     # Both are slow to import, and needed for this format alone.
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
     if len(data) > ledger.limits.graph:

@@ -83,6 +83,7 @@ def _settled(ctx: click.Context, image: ImageSettings) -> dict[str, Any]:
         "mode": image.mode,
         "platform": image.platforms,
         "compression": image.compression,
+        "extra": image.extras,
     }
     return {
         name: value

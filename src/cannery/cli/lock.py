@@ -68,6 +68,7 @@ def command(
         base=image.base or DEBIAN,
         runtime=runtime or (before.runtime if before else "onnx"),
         requirements=requirements or (before.requirements if before and not runtime else ()),
+        extras=image.extras or (),
         architectures=needed_architectures(architectures_of(platforms or image.platforms or ())),
         mirror=image.mirror,
         refresh=True,

@@ -40,6 +40,7 @@ def command(
         base=before.base,
         runtime=before.runtime,
         requirements=before.requirements,
+        extras=before.extras,
         architectures=tuple(sorted(before.platforms)),
         mirror=mirror,
         refresh=True,

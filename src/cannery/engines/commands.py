@@ -307,7 +307,9 @@ def _flags(name: str, port: int, options: StartOptions) -> list[str]:
                 environment[options.port_variable] = str(options.port)
         case "host":
             words += ["--network", "host"]
-            environment |= {options.port_variable or "PORT": str(port), "HOST": "127.0.0.1"}
+            # Another port, such as that of remote calls, could be somebody else's.
+            environment |= {"HOST": "127.0.0.1", "GRPC_PORT": ""}
+            environment[options.port_variable or "PORT"] = str(port)
         case "none":
             words += ["--network", "none"]
     for key, value in environment.items():

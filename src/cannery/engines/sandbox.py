@@ -137,6 +137,8 @@ class Sandbox:
         given = dict(word.partition("=")[::2] for word in settings.environment or ())
         told = options.port_variable or "PORT"
         own = {told: str(port), "HOST": "127.0.0.1", "HOSTNAME": "cannery"}
+        if given.get("GRPC_PORT"):
+            own["GRPC_PORT"] = "0"
         user = options.user if options.user is not None else settings.user
         uid, gid = _ids(user, root)
         for mount in options.mounts:

@@ -29,8 +29,11 @@ from cannery.images.plan import Plan
 from cannery.images.recipe import (
     BASE_PACKAGES,
     CAN,
+    EXTRAS,
     LINKED,
     PYTHON_PACKAGES,
+    Extra,
+    name_of,
     python_cuts,
     wheel_cuts,
 )
@@ -152,7 +155,7 @@ def _recipes(plan: Plan, platform: Platform, store: Store, stack: ExitStack) -> 
         *below,
         *(
             _wheel_recipe(name, wheels, plan, compiler, store)
-            for name, wheels in _groups(platform.wheels)
+            for name, wheels in _groups(platform.wheels, plan.lock.extras)
         ),
         _serving_recipe(compiler),
     ]
@@ -244,14 +247,17 @@ def _serving_recipe(compiler: Compiler) -> Recipe:
     )
 
 
-def _groups(wheels: Iterable[Wheel]) -> list[tuple[str, list[Wheel]]]:
+def _groups(wheels: Iterable[Wheel], extras: Iterable[Extra]) -> list[tuple[str, list[Wheel]]]:
     """Return wheels by layer, in the order of the layers; a layer without wheels is not made."""
     groups: dict[str, list[Wheel]] = {
-        n: [] for n in ("numpy", "onnxruntime", "libraries", "dependencies")
+        n: [] for n in ("numpy", "onnxruntime", "libraries", "extras", "dependencies")
     }
+    extra = {name_of(requirement) for name in extras for requirement in EXTRAS[name]}
     for wheel in sorted(wheels, key=lambda w: w.name):
         if wheel.name in ("numpy", "onnxruntime"):
             groups[wheel.name].append(wheel)
+        elif wheel.name in extra:
+            groups["extras"].append(wheel)
         else:
             groups["dependencies" if wheel.name in _SMALL else "libraries"].append(wheel)
     return [(name, group) for name, group in groups.items() if group]

@@ -16,6 +16,7 @@ from cannery.serving.pickles import VARIABLE
 
 _SECOND = 1_000_000_000
 PORT = 8080
+GRPC_PORT = 8081
 
 
 def config_of(plan: Plan, layers: list[tuple[Layer, Contents]], base: Image | None = None) -> bytes:
@@ -46,7 +47,7 @@ def _process(plan: Plan, given: Mapping[str, str]) -> dict[str, Any]:
     # -s and -P: neither a user's packages nor the working folder are ever imported.
     return {
         "User": f"{USER}:{USER}",
-        "ExposedPorts": {f"{PORT}/tcp": {}},
+        "ExposedPorts": {f"{port}/tcp": {} for port in _ports(plan)},
         "Env": [f"{k}={v}" for k, v in {**environment_of(plan), **given}.items()],
         "Entrypoint": [python, "-S", "-s", "-P", "-m", "cannery.serving"],
         "Cmd": ["serve"],
@@ -61,6 +62,10 @@ def _process(plan: Plan, given: Mapping[str, str]) -> dict[str, Any]:
             "Retries": 3,
         },
     }
+
+
+def _ports(plan: Plan) -> list[int]:
+    return [PORT, GRPC_PORT] if "grpc" in plan.lock.extras else [PORT]
 
 
 def python_of(plan: Plan) -> str:
@@ -98,6 +103,8 @@ def environment_of(plan: Plan) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "ORT_DISABLE_TELEMETRY": "1",
     }
+    if "grpc" in plan.lock.extras:
+        environment["GRPC_PORT"] = str(GRPC_PORT)
     if plan.mode == "bake":
         environment["CANNERY_CAN"] = f"/{CAN}"
     if plan.manifest is not None and plan.manifest.runtime == "pickle":

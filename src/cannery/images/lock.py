@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,10 +20,12 @@ from cannery.images.bases.foreign import fetch_base
 from cannery.images.packages import DebianPackage, Platform, Wheel
 from cannery.images.recipe import (
     BASE_PACKAGES,
+    EXTRAS,
     PYTHON,
     PYTHON_PACKAGES,
     RECIPE,
     SUITE,
+    Extra,
     linked_by,
     recipe_digest,
     requirements_of,
@@ -60,6 +62,7 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     runtime: Runtime
     requirements: tuple[str, ...] = ()
     """What was asked for beyond the runtime's own."""
+    extras: tuple[Extra, ...] = ()
     platforms: dict[Architecture, Platform]
 
     @property
@@ -77,6 +80,8 @@ class LockRequest:
     runtime: Runtime = "onnx"
     requirements: tuple[str, ...] = ()
     """`name==version` beyond the runtime's own: a can's `requirements`."""
+    extras: tuple[Extra, ...] = ()
+    """What the service is to have beyond what every image has."""
     architectures: tuple[Architecture, ...] = ()
     """Empty: this machine's."""
     mirror: str | None = None
@@ -157,6 +162,8 @@ def covers(lock: Lock, request: LockRequest) -> str | None:
         return f"it is for runtime {lock.runtime}, not {request.runtime}"
     if set(lock.requirements) != set(request.requirements):
         return "the model needs other packages"
+    if set(lock.extras) != set(request.extras):
+        return f"its extras are {_listed(lock.extras)}, not {_listed(request.extras)}"
     for architecture in request.architectures or (host_architecture(),):
         if architecture not in lock.platforms:
             return f"it has no packages for {architecture}"
@@ -177,6 +184,10 @@ def kept_lock(request: LockRequest, path: Path, store: Store, progress: Progress
     lock = resolve(request, store, progress=progress)
     write_lock(lock, path)
     return lock
+
+
+def _listed(extras: Iterable[str]) -> str:
+    return ", ".join(sorted(extras)) or "none"
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,7 +214,8 @@ def _recall(store: Store, key: dict[str, object]) -> _Kept | None:
 
 
 def _requirements(request: LockRequest) -> tuple[str, ...]:
-    return (*requirements_of(request.runtime), *request.requirements)
+    extras = (requirement for name in set(request.extras) for requirement in EXTRAS[name])
+    return (*requirements_of(request.runtime), *request.requirements, *extras)
 
 
 def _resolve(
@@ -237,6 +249,7 @@ def _resolve(
         python=_python(platforms, request.base),
         runtime=request.runtime,
         requirements=tuple(sorted(request.requirements)),
+        extras=tuple(sorted(set(request.extras))),
         platforms=platforms,
     )
     return _Kept(lock=lock, until=min(limits))

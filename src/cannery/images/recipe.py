@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from cannery.cans.manifest import Runtime
 
@@ -52,14 +53,21 @@ PYTHON_REASONS = {
     "python3.13-minimal": "the interpreter",
 }
 PYTHON_PACKAGES = tuple(PYTHON_REASONS)
+Extra = Literal["grpc"]
+EXTRAS: dict[Extra, tuple[str, ...]] = {
+    "grpc": ("grpcio>=1.66,<2", "protobuf>=5.28,<8", "typing-extensions>=4.12,<5"),
+}
+"""What an image has only where it is asked for → its wheels, what they import included."""
 LINKED = {"lightgbm": "libgomp1"}
 """Wheel → the Debian package of a library that it links and does not bring."""
 WHEELS = {
     "click": "uvicorn imports it",
+    "grpcio": "answers remote calls",
     "httptools": "parses HTTP",
     "msgspec": "reads and writes JSON",
     "numpy": "rows on their way to the model",
     "onnxruntime": "runs the model",
+    "protobuf": "reads and writes the messages of remote calls",
     "uvicorn": "serves HTTP",
     "uvloop": "the event loop of the server",
 }
@@ -70,6 +78,7 @@ REASONS = {
     "numpy": "arrays",
     "onnxruntime": "runs the model",
     "libraries": "the model's own libraries, at the versions of its training",
+    "extras": "what was asked for beyond what every image has",
     "dependencies": "what the serving code imports",
     "serving": "Cannery's service",
     "can": "the model, sealed, with its canary",
@@ -103,9 +112,14 @@ def requirements_of(runtime: Runtime) -> tuple[str, ...]:
     return (*SERVER_REQUIREMENTS, "numpy>=2,<3", f"onnxruntime=={proven}")
 
 
+def name_of(requirement: str) -> str:
+    """Return whose version a requirement is about."""
+    return re.split(r"[^a-z0-9-]", requirement)[0]
+
+
 def linked_by(requirements: Iterable[str]) -> tuple[str, ...]:
     """Return the Debian packages that the wheels of these requirements link."""
-    names = {re.split(r"[^a-z0-9-]", requirement)[0] for requirement in requirements}
+    names = set(map(name_of, requirements))
     return tuple(package for wheel, package in LINKED.items() if wheel in names)
 
 

@@ -199,7 +199,7 @@ class Turn:
     def __init__(self, app: Application, operation: Operation) -> None:
         self.heads: dict[bytes, tuple[Head, int]] = {}
         """Heads that were found plain, as they were sent → their headers, and the length of the body."""
-        self.longest = min(LONGEST, app.longest)
+        self.longest = min(LONGEST, app.budget.limit)
         self._app = app
         self._operation = operation
         self._asked: list[Asked] = []

@@ -62,7 +62,8 @@ class Application:
         self.desk = desk
         self.gate = gate or Gate()
         self._patience = patience
-        self._budget = Budget(max_body)
+        self.budget = Budget(max_body)
+        """The memory that all bodies may take together."""
         self._numbers = count(randbits(120))
         self.adopt(routes, scoring)
 
@@ -103,11 +104,6 @@ class Application:
             metrics.observe(method, route, status, seconds)
             if _access.isEnabledFor(logging.INFO):
                 self.tell(method, route, status, seconds, identity, headers)
-
-    @property
-    def longest(self) -> int:
-        """Bytes of the longest body that is taken."""
-        return self._budget.limit
 
     def identity(self, given: bytes | None) -> bytes:
         """Return the caller's request id where it is one, else a new one."""
@@ -174,14 +170,14 @@ class Application:
             allow = ", ".join(sorted(methods))
             message = f"this path takes {allow} alone"
             return path, error_response(405, message, headers=(("allow", allow),))
-        with Held(self._budget) as held:
+        with Held(self.budget) as held:
             try:
                 body = await held.read(headers, receive, self._patience)
                 query = scope.get("query_string", b"").decode("latin-1")
                 request = request_of(headers, body, query)
                 return path, await self._handle(handler, request, scoring, held)
             except TooLarge:
-                limit = self._budget.limit
+                limit = self.budget.limit
                 message = f"the body is longer than {limit} bytes; send fewer records at a time"
                 return path, error_response(413, message, headers=CLOSE)
             except Crowded:
@@ -206,7 +202,7 @@ class Application:
                 return refused
             if request.encoding == "gzip":
                 try:
-                    body = await scoring.aside(unpacked, request.body, self._budget.limit)
+                    body = await scoring.aside(unpacked, request.body, self.budget.limit)
                 except SchemaError as error:
                     return handler.refuse(error)
                 held.grow(len(body))

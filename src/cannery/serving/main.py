@@ -7,13 +7,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from cannery.errors import CanneryError, RefusedError, UsageError
-from cannery.serving.settings import Settings, found_can, settings_of
+from cannery.serving.settings import Settings, checked_grpc, found_can, settings_of
 
 USAGE = """usage: python -m cannery.serving [serve | health | smoke]
 
@@ -63,6 +64,10 @@ def serve(can: Path, settings: Settings, find: Callable[[], Path] | None = None)
 
     configure(settings.log_level, settings.log_format, access=settings.access_log)
     listener = bind(settings.host, settings.port)
+    if settings.grpc_port is not None:
+        # Its library must not be loaded where the process forks: this socket only holds the port.
+        held = bind(settings.host, checked_grpc(settings.grpc_port), shared=True)
+        settings = replace(settings, grpc_port=held.getsockname()[1])
     if count == 1:
         return run(open_service(can, threads=settings.threads), settings, listener, find=find)
     from cannery.serving.boards import Board

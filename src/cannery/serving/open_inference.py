@@ -13,14 +13,14 @@ from typing import Any
 import msgspec
 
 from cannery.errors import Issue, MalformedError, SchemaError
-from cannery.serving.choices import Answer, choose
+from cannery.serving.choices import Answer, Choice, choose
 from cannery.serving.issues import show
 from cannery.serving.messages import JSON, Request, Response
 from cannery.serving.operations import Operation, Question
 from cannery.serving.schema import parse
 from cannery.serving.service import Service
 from cannery.serving.tensors import DATATYPES, Tensor, read_tensor, write_bytes
-from cannery.signatures import Feature, Signature
+from cannery.signatures import Batch, Feature, Signature
 
 BINARY = "application/octet-stream"
 HEADER_LENGTH = "inference-header-content-length"
@@ -62,14 +62,31 @@ def _read(service: Service, request: Request) -> Question:
     identity = document.get("id")
     if identity is not None and not isinstance(identity, str):
         raise MalformedError(f"'id' must be text, not {show(identity)}")
-    signature = service.manifest.signature
-    records = _records(_tensors(document.get("inputs"), raw), signature)
     parameters = _object(document.get("parameters"), "parameters")
-    names, binary = _outputs(document.get("outputs"), signature, parameters)
+    tensors = _tensors(document.get("inputs"), raw)
+    outputs = document.get("outputs")
+    batch, choice, binary = read_question(service, tensors, parameters, outputs)
+    write = partial(_write, service, identity, binary)
+    return Question(batch=batch, choice=choice, write=write)
+
+
+def read_question(
+    service: Service,
+    tensors: list[Tensor],
+    parameters: Mapping[str, Any],
+    outputs: Any,
+) -> tuple[Batch, Choice, frozenset[str]]:
+    """Return the rows, what is chosen of their answer, and the fields that are to come as raw bytes.
+
+    Raises MalformedError, or SchemaError with every issue.
+    """
+    signature = service.manifest.signature
+    _same_rows(tensors)
+    records = _records(tensors, signature)
+    names, binary = _outputs(outputs, signature, parameters)
     chosen = {"outputs": names, "threshold": parameters.get("threshold")}
     choice = choose(chosen, signature, "parameters.")
-    write = partial(_write, service, identity, binary)
-    return Question(batch=service.encode(records), choice=choice, write=write)
+    return service.encode(records), choice, binary
 
 
 def _parted(request: Request) -> tuple[bytes, memoryview | None]:
@@ -93,15 +110,19 @@ def _tensors(inputs: Any, raw: memoryview | None) -> list[Tensor]:
         found.append(tensor)
     if raw:
         raise MalformedError(f"the body has {len(raw)} raw bytes that belong to no tensor")
+    return found
+
+
+def _same_rows(tensors: list[Tensor]) -> None:
+    """Raise MalformedError for an input that appears twice, or one of another length."""
     names: set[str] = set()
-    for tensor in found:
+    for tensor in tensors:
         if tensor.name in names:
             raise MalformedError(f"the input '{tensor.name[:_NAMED]}' appears twice")
         names.add(tensor.name)
-    rows = {tensor.shape[0] for tensor in found}
+    rows = {tensor.shape[0] for tensor in tensors}
     if len(rows) > 1:
         raise MalformedError(f"the inputs have different numbers of rows: {sorted(rows)}")
-    return found
 
 
 def _records(tensors: list[Tensor], signature: Signature) -> list[dict[str, Any]]:

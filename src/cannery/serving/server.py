@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import signal
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from uvicorn.config import Config
 from uvicorn.server import Server
@@ -25,6 +27,9 @@ from cannery.serving.service import Service
 from cannery.serving.settings import Settings
 from cannery.serving.watches import Find, Watch
 
+if TYPE_CHECKING:
+    from cannery.serving.rpc import Remote
+
 CONNECTIONS = 1000
 """At once; one more is answered 503. Below the usual limit of 1024 open files."""
 KEEP_ALIVE = 75
@@ -38,10 +43,30 @@ _log = logging.getLogger(__name__)
 class _Server(Server):
     """uvicorn's server, which tells us of signals and of seconds, and does not raise signals again at the end."""
 
-    def __init__(self, config: Config, leave: Callable[[], None], tick: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        leave: Callable[[], None],
+        tick: Callable[[], None],
+        remote: Remote | None,
+    ) -> None:
         super().__init__(config)
         self._leave = leave
         self._tick = tick
+        self._remote = remote
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        if self._remote is not None:
+            await self._remote.start()
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Wait for what is in flight."""
+        ends = [super().shutdown(sockets)]
+        if self._remote is not None:
+            ends.append(self._remote.stop(GRACE))
+        await asyncio.gather(*ends)
 
     async def on_tick(self, counter: int) -> bool:
         """Do once a second what is to be done."""
@@ -65,15 +90,18 @@ class _Server(Server):
         super().handle_exit(sig, frame)
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """Take the address without listening yet, so that callers are refused until the model is loaded.
 
+    `shared`: another socket of this process, or of one that it forks, is the one that listens.
     Raises UsageError when the address can't be had.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind((host, port))
@@ -176,8 +204,18 @@ def run(
         if watch is not None:
             watch.tick()
 
-    server = _Server(config, app.desk.drain, tick)
+    server = _Server(config, app.desk.drain, tick, _remote(app, settings))
     server.run(sockets=[listener])
     app.scoring.close()
     _log.info("stopped")
     return 0 if server.started else 1
+
+
+def _remote(app: Application, settings: Settings) -> Remote | None:
+    """Return the server of remote calls, where there is to be one."""
+    if settings.grpc_port is None:
+        return None
+    from cannery.serving.rpc import Remote  # most images have no gRPC
+
+    _log.info("serving remote calls on port %d", settings.grpc_port)
+    return Remote(app, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ class Settings:
     """`HOST`: the address to listen on; `::` is IPv6 and IPv4."""
     port: int = 8080
     """`PORT`, else `AIP_HTTP_PORT` (Vertex), else `SAGEMAKER_BIND_TO_PORT`; 0 is any free one."""
+    grpc_port: int | None = None
+    """`GRPC_PORT`: where remote calls are taken, in images that have gRPC; 0 is any free one."""
     workers: int = 1
     """`WORKERS`: processes; `auto` (0 here) is as many as the processors and the memory of the container take."""
     threads: int = 1
@@ -74,6 +77,7 @@ def settings_of(env: Mapping[str, str]) -> Settings:
         cache=Path(env.get("CANNERY_CACHE") or default.cache),
         host=env.get("HOST") or default.host,
         port=_whole(env, port, default.port, 0, 65535),
+        grpc_port=_whole(env, "GRPC_PORT", 0, 0, 65535) if env.get("GRPC_PORT") else None,
         workers=0 if automatic else _whole(env, "WORKERS", default.workers, 1, 64),
         threads=_whole(env, "THREADS", default.threads, 1, 256),
         max_body=_whole(env, "MAX_BODY", default.max_body, 1024, 1 << 30),
@@ -113,6 +117,16 @@ def found_can(named: Path, env: Mapping[str, str]) -> Path:
             if len(cans) == 1:
                 return cans[0]
     return named
+
+
+def checked_grpc(port: int) -> int:
+    """Return the port; raises UsageError where there is no gRPC."""
+    if all(importlib.util.find_spec(name) for name in ("grpc", "google")):
+        return port
+    raise UsageError(
+        f"GRPC_PORT is {port}, but gRPC is not here",
+        hint='build the image with extras = ["grpc"]; elsewhere: pip install "cannery[grpc]"',
+    )
 
 
 def _yes(env: Mapping[str, str], name: str) -> bool:
