@@ -45,6 +45,7 @@ from cannery.progress import Progress, Station, quiet, station
 from cannery.proofs.foundations import foundation_of
 from cannery.proofs.nouns import Proof, require
 from cannery.proofs.prove import ProofOptions, prove
+from cannery.settings import EnvironmentSettings
 from cannery.signatures import Feature
 from cannery.sources.source import Source
 
@@ -84,6 +85,8 @@ class PackOptions:
     policy: Policy = field(default_factory=Policy)
     features: tuple[Feature, ...] = ()
     """The `[features]` table: what is said of columns, above what was recorded."""
+    environment: EnvironmentSettings = field(default_factory=EnvironmentSettings)
+    """The `[environment]` table: Python and versions of the training, above what was recorded."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """The `[outputs]` table: name of an answered field → what it shows."""
 
@@ -212,6 +215,7 @@ def convert_options(options: PackOptions, note: Callable[[str], None]) -> Conver
         tolerance=options.tolerance,
         features=options.features,
         outputs=options.outputs,
+        environment=options.environment,
         allow_weak_sandbox=options.allow_weak_sandbox,
         progress=note,
     )

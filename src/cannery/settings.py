@@ -18,6 +18,11 @@ from cannery.signatures import Feature, Kind
 LIMIT = 1 << 20
 """Bytes; a longer settings file is not read."""
 
+_TOLD_BELOW = {("trust", "names"), ("environment", "versions"), ("environment", "python")}
+"""Keys whose values are judged one by one."""
+
+_PYTHON = re.compile(r"3\.\d{1,2}(\.\d{1,3})?")
+_EXACT = re.compile(r"[0-9][0-9A-Za-z.!+_-]*")
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -52,6 +57,15 @@ class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     maximum: float | None = None
 
 
+class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[environment]` table: with what the model was trained, above all that was recorded."""
+
+    python: str | None = None
+    """`3.10`: no other will do."""
+    versions: dict[str, str] = {}
+    """Name of a package → its exact version."""
+
+
 class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `[image]` table."""
 
@@ -82,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Name of a column → what it holds: `"long"`, or `{ type = "string", categories = ["a"] }`."""
     outputs: dict[str, dict[str, Any]] = {}
     """Name of an answered field → what it shows, e.g. `{"class": "Yes"}`."""
+    environment: EnvironmentSettings = EnvironmentSettings()
     image: ImageSettings = ImageSettings()
     found: Path | None = None
     """The file that they were read from; None where there is none."""
@@ -98,6 +113,7 @@ def features_of(settings: Settings) -> tuple[Feature, ...]:
 _TABLES: dict[str, type[msgspec.Struct]] = {
     "model": ModelSettings,
     "trust": TrustSettings,
+    "environment": EnvironmentSettings,
     "image": ImageSettings,
 }
 
@@ -176,9 +192,11 @@ def _issues(document: Mapping[str, Any]) -> Iterator[Issue]:
             yield from _feature_issues(value)
         else:
             yield from _field_issues(value, _TABLES[key], key)
-    trust = document.get("trust")
+    trust, environment = document.get("trust"), document.get("environment")
     if isinstance(trust, dict):
         yield from _trust_issues(trust)
+    if isinstance(environment, dict):
+        yield from _environment_issues(environment)
 
 
 def _field_issues(
@@ -188,7 +206,7 @@ def _field_issues(
     for key, value in table.items():
         if key not in fields:
             yield _unknown(key, f"{place}.", list(fields))
-        elif (place, key) != ("trust", "names"):  # said better below
+        elif (place, key) not in _TOLD_BELOW:
             try:
                 msgspec.convert(value, fields[key].type)
             except msgspec.ValidationError:
@@ -216,6 +234,21 @@ def _output_issues(table: dict[str, Any]) -> Iterator[Issue]:
                 expected='a table such as { class = "Yes" }',
                 got=_kind(choice),
             )
+
+
+def _environment_issues(table: dict[str, Any]) -> Iterator[Issue]:
+    python, versions = table.get("python"), table.get("versions", {})
+    if python is not None and not (isinstance(python, str) and _PYTHON.fullmatch(python)):
+        expected = 'a version of Python in quotes, such as "3.11"'
+        yield Issue(path="environment.python", expected=expected, got=_kind(python))
+    if not isinstance(versions, dict):
+        expected = "a table of package = version"
+        yield Issue(path="environment.versions", expected=expected, got=_kind(versions))
+        return
+    for name, version in versions.items():
+        if not (isinstance(version, str) and _EXACT.fullmatch(version)):
+            expected = 'an exact version in quotes, such as "1.5.2"'
+            yield Issue(path=f"environment.versions.{name}", expected=expected, got=_kind(version))
 
 
 def _trust_issues(trust: dict[str, Any]) -> Iterator[Issue]:

@@ -44,7 +44,7 @@ def test_models_of_an_older_generation_are_safe(tmp_path: Path) -> None:
     wanted = (f"numpy=={numpy}", f"pandas=={pandas}", f"scikit-learn=={scikit}")
     environment = prepare((*wanted, "cloudpickle", "joblib", "skops"))
     subprocess.run(
-        [environment.python, "-I", "-c", _RUN, SUPPORT, tmp_path / "corpus", *MODELS],
+        [environment.python.path, "-I", "-c", _RUN, SUPPORT, tmp_path / "corpus", *MODELS],
         env=os.environ | {"CORPUS_PACKAGES": str(environment.folder / "packages")},
         check=True,
     )

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import msgspec
@@ -11,8 +12,10 @@ from originals import environment_of_tests
 
 from cannery.audits.findings import Audit, Reached
 from cannery.blobs import Blob
-from cannery.errors import IsolationError
-from cannery.isolation.environments import Environment, prepare, requirements_of
+from cannery.errors import IsolationError, SourceError
+from cannery.isolation.environments import Environment, prepare
+from cannery.isolation.pythons import NEWEST, OLDEST, own
+from cannery.isolation.requirements import requirements_of
 from cannery.sources.source import Format, Origin, Source
 
 
@@ -51,12 +54,6 @@ def test_recorded_versions_are_kept_where_they_matter() -> None:
     assert not any(r.startswith(("flask", "mlflow")) for r in wanted)
 
 
-def test_what_the_model_says_outranks_what_lies_beside_it() -> None:
-    """The version inside the pickle is the one that wrote it."""
-    wanted = requirements_of(source_with("scikit-learn==1.5.2"), audit_with(scikit_learn="1.6.1"))
-    assert "scikit-learn==1.6.1" in wanted
-
-
 def test_a_hostile_requirement_is_not_passed_on() -> None:
     """A version that is more than a version never reaches the installer."""
     wanted = requirements_of(source_with("numpy==1.0 @ https://evil.example/x.whl"), audit_with())
@@ -77,12 +74,16 @@ def test_a_booster_asks_for_its_library(tmp_path: Path) -> None:
     named = audit_with(("xgboost.sklearn.XGBRegressor", "lightgbm.sklearn.LGBMRegressor"))
     wanted = requirements_of(source_with(path=path), named)
     assert {f"xgboost-cpu=={xgboost.__version__}", "lightgbm"} <= set(wanted)
-    recorded = requirements_of(
-        source_with("xgboost-cpu==3.0.2", "lightgbm==4.5.0", path=path), named
-    )
-    assert {"xgboost-cpu==3.0.2", "lightgbm==4.5.0"} <= set(recorded)
-    assert not any(r.startswith("xgboost=") for r in recorded)
-    assert "xgboost==2.1.0" in requirements_of(source_with("xgboost==2.1.0", path=path), named)
+    ours = xgboost.__version__
+    for package in ("xgboost-cpu", "xgboost"):
+        source = source_with(f"{package}=={ours}", "lightgbm==4.5.0", path=path)
+        wanted = requirements_of(source, named)
+        assert {f"xgboost-cpu=={ours}", "lightgbm==4.5.0"} <= set(wanted)
+        assert not any(r.startswith("xgboost=") for r in wanted)
+    drifted = source_with("xgboost-cpu==2.1.0", path=path)
+    with pytest.raises(SourceError, match=rf"xgboost {ours} wrote it, and 2\.1\.0"):
+        requirements_of(drifted, named)
+    assert "xgboost==2.1.0" in requirements_of(drifted, named, {"xgboost": "2.1.0"})
 
 
 @pytest.mark.parametrize(
@@ -161,3 +162,83 @@ def test_a_cache_that_can_not_be_written_is_named(
     with pytest.raises(IsolationError, match="can't keep environments") as caught:
         prepare(("scikit-learn==0.0.77",))
     assert "CANNERY_CACHE" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("scikit", "names", "bounds"),
+    [
+        ("1.2.2", (), {"numpy<1.25", "pandas<2.1", "scipy<1.11,!=1.9.*"}),
+        ("1.4.0", (), {"numpy<2", "pandas<2.3", "scipy<1.14"}),
+        ("1.6.1", ("numpy._core.multiarray.scalar",), {"numpy>=2,<2.3", "pandas<3"}),
+        ("1.4.2", ("numpy._core.multiarray.scalar",), {"numpy>=2", "pandas<2.3"}),
+        ("1.9.1", ("numpy.core.multiarray.scalar",), {"numpy<2", "pandas"}),
+    ],
+    ids=["1.2", "1.4", "1.6 by numpy 2", "1.4 by numpy 2", "1.9 by numpy 1"],
+)
+def test_an_old_scikit_learn_gets_the_libraries_of_its_time(
+    scikit: str, names: tuple[str, ...], bounds: set[str]
+) -> None:
+    """It names no newest numpy itself, and fails with the one of today; what is recorded counts more."""
+    audit = audit_with(names, scikit_learn=scikit)
+    assert bounds <= set(requirements_of(source_with(), audit))
+    assert "numpy==1.24.4" in requirements_of(source_with("numpy==1.24.4"), audit)
+
+
+def test_a_drift_of_versions_is_an_error_with_its_remedy() -> None:
+    """What the file says and what lies beside it can't both have trained the model."""
+    source, audit = source_with("scikit-learn==1.5.2"), audit_with(scikit_learn="1.6.1")
+    with pytest.raises(SourceError, match=r"scikit-learn 1\.6\.1 wrote it, and 1\.5\.2") as caught:
+        requirements_of(source, audit)
+    assert 'versions = { scikit-learn = "1.6.1" }' in str(caught.value.hint)
+    for version in ("1.6.1", "1.5.2"):
+        wanted = requirements_of(source, audit, {"Scikit_Learn": version})
+        assert f"scikit-learn=={version}" in wanted
+
+
+def test_another_packing_of_a_version_is_no_drift() -> None:
+    """1.6 and 1.6.0 are one version, and so is 1.6.0 with a local mark."""
+    for recorded in ("1.6", "1.6.0", "1.6.0+cpu"):
+        wanted = requirements_of(
+            source_with(f"scikit-learn=={recorded}"), audit_with(scikit_learn="1.6.0")
+        )
+        assert "scikit-learn==1.6.0" in wanted
+
+
+def test_a_scipy_that_no_worker_can_import_is_named() -> None:
+    """1.9 makes a file on import; the hint is a setting, and the setting helps."""
+    source, audit = source_with("scipy==1.9.3"), audit_with(scikit_learn="1.2.0")
+    with pytest.raises(SourceError, match=r"scipy 1\.9\.3") as caught:
+        requirements_of(source, audit)
+    assert "[environment]" in str(caught.value.hint)
+    assert "scipy==1.10.1" in requirements_of(source, audit, {"scipy": "1.10.1"})
+
+
+def empty_wheel(folder: Path, name: str, tag: str) -> None:
+    """Write a wheel of nothing for one Python."""
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-1.0-{tag}-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nTag: {tag}-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+def test_a_python_that_is_not_here_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packages that only another Python can hold: the error says which, and how it is had."""
+    other = NEWEST if own().minor != NEWEST else OLDEST
+    empty_wheel(tmp_path, "thing", f"cp3{other}")
+    settings = {"CANNERY_CACHE": tmp_path / "cache", "PATH": tmp_path, "PYENV_ROOT": tmp_path}
+    settings |= {"UV_PYTHON_DOWNLOADS": "never", "UV_PYTHON_INSTALL_DIR": tmp_path / "none"}
+    settings |= {"UV_NO_INDEX": 1, "UV_FIND_LINKS": tmp_path, "UV_OFFLINE": 1}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(
+        IsolationError, match=rf"thing==1\.0 would need Python 3\.{other}"
+    ) as caught:
+        prepare(("thing==1.0",))
+    assert f"uv python install 3.{other}" in str(caught.value.hint)
+    with pytest.raises(
+        IsolationError, match=rf"no environment holds thing==1\.0 on Python 3\.{own().minor}:"
+    ):
+        prepare(("thing==1.0",), python=f"3.{own().minor}", only=True)

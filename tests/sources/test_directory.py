@@ -189,3 +189,30 @@ def test_an_object_that_cannot_be_pickled_says_why(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="can't be pickled") as caught:
         of_object([lambda: None], "x", staging=tmp_path)
     assert "module" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("files", "python"),
+    [
+        (
+            {"python_env.yaml": "python: 3.10.13\n", "conda.yaml": "dependencies: [python=3.8]\n"},
+            "3.10.13",
+        ),
+        ({"python_env.yaml": "python: 3.10\n"}, "3.10"),
+        (
+            {"conda.yaml": "dependencies: [python=3.8.18, {pip: [mlflow]}, python_abi=3]\n"},
+            "3.8.18",
+        ),
+        ({"conda.yaml": "dependencies: [pythonic=3.8]\n"}, "3.11.7"),
+    ],
+    ids=["both", "a number", "conda", "MLmodel"],
+)
+def test_the_python_of_the_training_is_read(
+    tmp_path: Path, files: dict[str, str], python: str
+) -> None:
+    """From MLflow's own file, else from conda's; a version without quotation marks is meant all the same."""
+    folder = _folder(tmp_path / "model")
+    (folder / "python_env.yaml").unlink()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    assert fetch(str(folder), staging=tmp_path).python == python

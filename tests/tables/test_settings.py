@@ -146,3 +146,19 @@ def test_what_a_column_can_not_hold_is_told(tmp_path: Path, line: str, problem: 
     file.write_text(f"[features]\n{line}\n")
     with pytest.raises(UsageError, match=problem):
         load_settings(tmp_path)
+
+
+def test_an_environment_is_exact(tmp_path: Path) -> None:
+    """Python and versions of the training are texts without bounds; every other value is named."""
+    text = '[environment]\npython = "3.10"\nversions = { scikit-learn = "1.2.2" }\n'
+    (tmp_path / "cannery.toml").write_text(text)
+    told = load_settings(tmp_path).environment
+    assert (told.python, told.versions) == ("3.10", {"scikit-learn": "1.2.2"})
+    problems = _problems(
+        tmp_path, '[environment]\npython = 3.1\nversions = { numpy = ">=2", scipy = 1.9 }\n'
+    )
+    for place in ("environment.python", "environment.versions.numpy", "environment.versions.scipy"):
+        assert place in problems
+    assert "environment.versions: expected a table" in _problems(
+        tmp_path, "[environment]\nversions = []\n"
+    )

@@ -30,6 +30,7 @@ def pack_options(project: Project, given: dict[str, Any]) -> PackOptions:
         policy=project.policy,
         features=features_of(project.settings),
         outputs=project.settings.outputs,
+        environment=project.settings.environment,
         **picked(PackOptions, given),
     )
 

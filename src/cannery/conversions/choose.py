@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -109,7 +108,7 @@ def convert(
 def opened(cleared: Cleared, options: ConvertOptions) -> Iterator[Original]:
     """Open the original in a worker with the libraries of its training, for as long as the block lasts."""
     options.progress("preparing an environment with the model's own library versions")
-    environment = environment_for(cleared.source, cleared.audit)
+    environment = environment_for(cleared.source, cleared.audit, options.environment)
     isolation = replace(
         options.isolation,
         allow_weak=options.isolation.allow_weak or options.allow_weak_sandbox,
@@ -137,7 +136,7 @@ def convert_opened(
         parity=parity,
         description=study.description,
         sandbox=original.sandbox,
-        notes=(*_drift(source), *_invented(table), *notes),
+        notes=(*_drift(source, study.description), *_invented(table), *notes),
     )
 
 
@@ -154,12 +153,15 @@ def table_for(source: Source, sample: pa.Table | None) -> pa.Table | None:
         return None
 
 
-def _drift(source: Source) -> Iterator[str]:
-    """Tell where the worker's Python is not the one with which the model was trained."""
-    ours = ".".join(platform.python_version_tuple()[:2])
-    theirs = ".".join((source.python or ours).split(".")[:2])
-    if theirs != ours:
-        yield f"trained with Python {source.python}, opened with Python {platform.python_version()}"
+def _drift(source: Source, description: Description) -> Iterator[str]:
+    """Tell where the worker may not be what trained the model: another Python, a version nobody recorded."""
+    ours = description.python
+    theirs = source.python or ours
+    if theirs.split(".")[:2] != ours.split(".")[:2]:
+        yield f"trained with Python {theirs}, opened with Python {ours}"
+    for name in description.assumed:
+        version = description.versions.get(name, "")
+        yield f"nothing tells which {name} wrote the model: it was opened with {version}"
 
 
 def _invented(table: pa.Table | None) -> Iterator[str]:

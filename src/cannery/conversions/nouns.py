@@ -61,6 +61,10 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     """The library in whose own file the whole model can be kept: that of a booster."""
     versions: dict[str, str] = {}
     """Versions of the libraries in the worker: scikit-learn, numpy, scipy, pandas, those of boosters, skops, onnx."""
+    python: str = ""
+    """Version of the Python in the worker."""
+    assumed: tuple[str, ...] = ()
+    """Libraries of which nothing told the version that wrote the model."""
 
 
 class Differences(msgspec.Struct, frozen=True, kw_only=True):

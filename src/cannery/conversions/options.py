@@ -8,6 +8,7 @@ from typing import Any
 
 from cannery.cans.manifest import Runtime
 from cannery.isolation.worker import IsolationOptions
+from cannery.settings import EnvironmentSettings
 from cannery.signatures import Feature
 
 
@@ -27,6 +28,8 @@ class ConvertOptions:
     """The `[features]` table: what is said of columns, above what was recorded."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """The `[outputs]` table: name of an answered field → an OutputChoice, or the table that is one."""
+    environment: EnvironmentSettings = field(default_factory=EnvironmentSettings)
+    """The `[environment]` table: Python and versions of the training, above what was recorded."""
     boundary: tuple[str, ...] = ()
     """Digests of pickles that may run as they are, where nothing safer holds the model."""
     seed: int = 0

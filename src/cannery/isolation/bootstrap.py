@@ -1,6 +1,6 @@
 """The first thing that runs in a worker: raise the fences, then load the rest from where it may read.
 
-Started as a file by a bare interpreter (`-S -s -P -B`), with its settings as JSON in the first
+Started as a file by a bare interpreter (`-S -s -B`, and `-P` where it has that), with its settings as JSON in the first
 argument. The channel is standard input and output; both are moved away at once, so that nothing
 that runs later can write into it by printing.
 """
@@ -52,6 +52,7 @@ def raise_fences(settings: dict[str, Any]) -> None:
 def main() -> None:
     """Fence this process in, then try the fences or serve requests."""
     settings = json.loads(sys.argv[1])
+    sys.path[:] = [p for p in sys.path if p != os.path.dirname(__file__)]  # noqa: PTH120 - before 3.11
     channel = take_channel()
     graft(settings["cannery"])
     raise_fences(settings)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import platform
 import re
 import shutil
-import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
@@ -24,34 +22,17 @@ from cannery.blobs import canonical_json, digest_bytes, hex_of, write_file
 from cannery.caches import cache_folder
 from cannery.errors import IsolationError
 from cannery.indexes import UNUSED, index_environment
+from cannery.isolation.pythons import OLDEST, Interpreter, fetch, find, minor_of, nearest, own
+from cannery.isolation.requirements import assumed, requirements_of
 from cannery.processes import Finished, run
-from cannery.serving.boosters import LIBRARIES
+from cannery.settings import EnvironmentSettings
 from cannery.sources.source import Source
 
 log = logging.getLogger(__name__)
 
-_RECIPE = 1
+_RECIPE = 2
 """Raised when the way in which an environment is made changes."""
 
-_OWN = ("joblib", "msgspec", "numpy", "onnx", "pandas", "scikit-learn", "skops")
-"""What opening and converting need, whatever the model says."""
-
-_KEPT = frozenset({*_OWN, "cloudpickle", "scipy", "threadpoolctl"} - {"onnx"})
-"""The recorded names whose versions matter to opening and converting.
-
-So does a package that has the name of a module which the model names: one that the user trusts."""
-
-_XGBOOST = re.compile(rb"L\0{7}\x07version\[#L\0{7}\x03i(.)i(.)i(.)", re.DOTALL)
-"""The version in a booster's UBJSON, as its files and pickles hold it: three small integers."""
-_WRITTEN = {
-    "catboost": re.compile(rb"Branch: tags/v([0-9]+(?:\.[0-9]+)+)\n"),
-    "xgboost": re.compile(rb'"version": ?\[([0-9]+, ?[0-9]+, ?[0-9]+)\]'),
-}
-"""The version in a booster's file, where it is written as text."""
-_LIGHT = (2, 1, 1)
-"""The first version of XGBoost that comes without code for graphics cards too, as `xgboost-cpu`."""
-
-_VERSION = re.compile(r"[0-9][0-9A-Za-z.!+_-]*")
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -60,12 +41,13 @@ class Environment:
     """A folder of installed packages, and the interpreter for which they were chosen."""
 
     folder: Path
-    python: str
-    """Path of the interpreter, outside any virtual environment."""
+    python: Interpreter
     digest: str
     """Of the resolved lock with its hashes, the interpreter and the platform."""
     packages: dict[str, str]
     """Every package and its version."""
+    assumed: tuple[str, ...] = ()
+    """The libraries of the model of which nothing told the version: their newest."""
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,92 +55,42 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
 
     recipe: int
     python: str
+    """Ours: of the others, the nearest is looked for from there."""
+    wanted: int | None
+    """Minor version of the Python that trained the model, where it is known."""
+    only: bool
+    """Whether no other Python will do."""
     platform: str
     requirements: tuple[str, ...]
 
 
-def _pins(source: Source, audit: Audit) -> dict[str, str]:
-    """Return name → exact version as recorded beside the model, and, ranking higher, inside it."""
-    pins: dict[str, str] = {}
-    kept = _KEPT | {r.name.partition(".")[0].replace("_", "-").lower() for r in audit.names}
-    kept |= {package for name in _named(audit) for package in (name, f"{name}-cpu")}
-    recorded = [line.partition("==")[::2] for line in source.requirements]
-    for name, version in [*recorded, *audit.versions.items()]:
-        name = re.sub(r"[-_.]+", "-", name.strip()).lower()
-        version = version.partition(";")[0].strip()
-        if name in kept and _VERSION.fullmatch(version):
-            pins[name] = version
-    return pins
+class _Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request came to."""
+
+    digest: str
+    python: Interpreter
 
 
-def requirements_of(source: Source, audit: Audit) -> tuple[str, ...]:
-    """Return the requirements of a worker for this model, sorted: exact where a version is known."""
-    pins = _pins(source, audit)
-    wanted = dict.fromkeys(_OWN, "") | {name: f"=={version}" for name, version in pins.items()}
-    for name in _named(audit):
-        if name not in pins and f"{name}-cpu" not in pins:
-            version = _written(source.blob.path, name)
-            wanted[name] = f"=={version}" if version else ""
-    if "xgboost" in wanted and _is_light(wanted["xgboost"].removeprefix("==")):
-        wanted["xgboost-cpu"] = wanted.pop("xgboost")
-    if "numpy" not in pins and any(r.name.startswith("numpy._core") for r in audit.names):
-        wanted["numpy"] = ">=2"
-    if source.format == "joblib" and _starts_with(source.blob.path, b"\x04\x22\x4d\x18"):
-        wanted["lz4"] = ""
-    return tuple(sorted(name + version for name, version in wanted.items()))
+def prepare(
+    requirements: tuple[str, ...], *, python: str | None = None, only: bool = False
+) -> Environment:
+    """Return the environment that holds `requirements`: from the cache, or resolved and installed by uv.
 
-
-def _named(audit: Audit) -> list[str]:
-    """Return the boosters' libraries that opening the model needs."""
-    return [
-        b
-        for b in LIBRARIES
-        if audit.format == b or any(r.name.startswith(f"{b}.") for r in audit.names)
-    ]
-
-
-def _written(path: Path, library: str) -> str:
-    """Return the version of the library that wrote a booster; empty where it doesn't say."""
-    data = path.read_bytes()
-    if library == "xgboost" and (found := _XGBOOST.search(data)):
-        return ".".join(str(part[0]) for part in found.groups())
-    known = _WRITTEN[library].search(data) if library in _WRITTEN else None
-    return re.sub(r", ?", ".", known[1].decode()) if known else ""
-
-
-def _is_light(version: str) -> bool:
-    """Whether XGBoost has a package without code for graphics cards: the same library, and a tenth of it."""
-    numbers = [int(n) for n in re.findall(r"\d+", version)[:3]]
-    return not version or tuple(numbers) >= _LIGHT
-
-
-def _starts_with(path: Path, magic: bytes) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(len(magic)) == magic
-
-
-def base_python() -> str:
-    """Return the interpreter beneath this one, outside any virtual environment."""
-    return str(Path(getattr(sys, "_base_executable", None) or sys.executable).resolve())
-
-
-def _request(requirements: tuple[str, ...]) -> _Request:
-    return _Request(
+    It is for the version of Python that is asked for (default: ours), or, unless `only` that will
+    do, for the nearest that has wheels of them. A second call with equal requirements starts no
+    program and asks no index. Raises IsolationError, naming the packages and versions that can't be
+    had, and the Pythons for which they could.
+    """
+    request = _Request(
         recipe=_RECIPE,
-        python=f"{platform.python_implementation()} {platform.python_version()}",
+        python=str(own()),
+        wanted=minor_of(python),
+        only=only,
         platform=sysconfig.get_platform(),
         requirements=requirements,
     )
-
-
-def prepare(requirements: tuple[str, ...]) -> Environment:
-    """Return the environment that holds `requirements`: from the cache, or resolved and installed by uv.
-
-    A second call with equal requirements starts no program and asks no index. Raises
-    IsolationError, naming the package and version, when they can't be resolved together.
-    """
     try:
-        return _prepare(_request(requirements), cache_folder("environments"))
+        return _prepare(request, cache_folder("environments"))
     except OSError as error:
         raise IsolationError(
             f"can't keep environments in '{error.filename}': {error.strerror}",
@@ -166,45 +98,52 @@ def prepare(requirements: tuple[str, ...]) -> Environment:
         ) from error
 
 
+def environment_for(
+    source: Source, audit: Audit, told: EnvironmentSettings | None = None
+) -> Environment:
+    """Return the environment for opening this model; see `prepare` and `requirements_of`."""
+    told = told or EnvironmentSettings()
+    wanted = requirements_of(source, audit, told.versions)
+    return prepare(wanted, python=told.python or source.python, only=told.python is not None)
+
+
 def _prepare(request: _Request, root: Path) -> Environment:
     memo = root / "requests" / hex_of(digest_bytes(canonical_json(request)))
-    known = _known(root, memo)
-    if known is not None:
-        return known
+    if (made := _known(root, memo, request)) is not None:
+        return made
     with _locked(root / "lock"):
-        known = _known(root, memo)
-        if known is not None:
-            return known
+        if (made := _known(root, memo, request)) is not None:
+            return made
         log.info("resolving an environment with %s", ", ".join(request.requirements))
-        lock = _resolve(request)
-        digest = digest_bytes(lock + canonical_json([_RECIPE, request.python, request.platform]))
+        python, lock = _resolved(request)
+        digest = digest_bytes(lock + canonical_json([_RECIPE, str(python), request.platform]))
         if not (root / hex_of(digest)).is_dir():
-            _install(lock, root / hex_of(digest))
+            _install(lock, root / hex_of(digest), python)
+        known = _Known(digest=digest, python=python)
         with write_file(memo) as stream:
-            stream.write(digest.encode())
-        return _environment(root / hex_of(digest), digest)
+            stream.write(canonical_json(known))
+        return _environment(root, known, request)
 
 
-def environment_for(source: Source, audit: Audit) -> Environment:
-    """Return the environment for opening this model; see `prepare`."""
-    return prepare(requirements_of(source, audit))
-
-
-def _known(root: Path, memo: Path) -> Environment | None:
+def _known(root: Path, memo: Path, request: _Request) -> Environment | None:
     try:
-        digest = memo.read_text()
-        return _environment(root / hex_of(digest), digest)
-    except OSError:
+        known = msgspec.json.decode(memo.read_bytes(), type=_Known)
+        if not os.access(known.python.path, os.X_OK):
+            return None
+        return _environment(root, known, request)
+    except (OSError, msgspec.DecodeError):
         return None
 
 
-def _environment(folder: Path, digest: str) -> Environment:
+def _environment(root: Path, known: _Known, request: _Request) -> Environment:
+    folder = root / hex_of(known.digest)
     lock = (folder / "cannery.lock").read_text()
     return Environment(
         folder=folder,
-        python=base_python(),
-        digest=digest,
+        python=known.python,
+        digest=known.digest,
         packages={match[1]: match[2] for match in _PINNED.finditer(lock)},
+        assumed=assumed(request.requirements),
     )
 
 
@@ -216,36 +155,67 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
+def _resolved(request: _Request) -> tuple[Interpreter, bytes]:
+    """Return the first Python, from the nearest, that is here and has all wheels, and what they are.
+
+    Where none is here, uv may download one, if the user's settings of uv let it.
+    """
+    wanted = own().minor if request.wanted is None else request.wanted
+    absent: list[tuple[int, bytes]] = []
+    refusal: Finished | None = None
+    for minor in [wanted] if request.only else nearest(wanted):
+        python = find(minor)
+        done = _compiled(request, minor, python)
+        refusal = refusal or (None if done.ok else done)
+        if done.ok and python is not None:
+            return python, done.stdout
+        if done.ok:
+            absent.append((minor, done.stdout))
+    for minor, lock in absent:
+        if (python := fetch(minor)) is not None:
+            return python, lock
+    raise _unresolved(request, refusal, [minor for minor, _ in absent])
+
+
 def _uv(*words: str | Path, stdin: bytes | None = None) -> Finished:
     env = os.environ | index_environment() | {"UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
     env.pop("VIRTUAL_ENV", None)
     # Wheels only: building a source distribution would run its code here, outside any sandbox.
-    pip = ["pip", *words, "--python", base_python(), "--only-binary", ":all:", "--no-progress"]
+    pip = ["pip", *words, "--only-binary", ":all:", "--no-progress"]
     return run([uv.find_uv_bin(), *pip], env=env, stdin=stdin)
 
 
-def _resolve(request: _Request) -> bytes:
-    wanted = "\n".join(request.requirements).encode()
+def _compiled(request: _Request, minor: int, python: Interpreter | None) -> Finished:
+    """Resolve for a Python, which needs not be here for that."""
     left = [word for name in UNUSED for word in ("--no-emit-package", name)]
+    place = ["--python", (python or own()).path]
+    place += [] if python is not None else ["--python-version", f"3.{minor}"]
     plain = ("--generate-hashes", "--no-header", "--no-annotate")
-    done = _uv("compile", "-", *plain, *left, stdin=wanted)
-    if not done.ok:
-        raise _unresolved(request, done)
-    return done.stdout
-
-
-def _unresolved(request: _Request, done: Finished) -> IsolationError:
-    text = done.stderr.decode(errors="replace")
-    pins = [pin for pin in request.requirements if "==" in pin]
-    named = [pin for pin in pins if pin in text] or pins or list(request.requirements)
-    return IsolationError(
-        f"no environment holds {', '.join(named)} on {request.python}: {done.complaint}",
-        hint="run cannery with the Python that trained the model, or point pip (index-url, "
-        "extra-index-url, find-links) at an index that has these versions",
+    return _uv(
+        "compile", "-", *plain, *left, *place, stdin="\n".join(request.requirements).encode()
     )
 
 
-def _install(lock: bytes, folder: Path) -> None:
+def _unresolved(request: _Request, refusal: Finished | None, absent: list[int]) -> IsolationError:
+    text = refusal.stderr.decode(errors="replace") if refusal else ""
+    pins = [pin for pin in request.requirements if "==" in pin]
+    named = ", ".join([p for p in pins if p in text] or pins or request.requirements)
+    if absent:
+        ours = f"Python 3.{absent[0]}"
+        return IsolationError(
+            f"{named} would need {ours}, which is not on this host (it has {own()})",
+            hint=f"install it, with `uv python install 3.{absent[0]}` or by other means, and try again",
+        )
+    asked = f"Python 3.{request.wanted}" if request.only else f"{own()} or one from 3.{OLDEST} on"
+    complaint = refusal.complaint if refusal else ""
+    return IsolationError(
+        f"no environment holds {named} on {asked}: {complaint}",
+        hint="point pip (index-url, extra-index-url, find-links) at an index that has wheels of these "
+        "versions, or say in cannery.toml which others will do: [environment] versions",
+    )
+
+
+def _install(lock: bytes, folder: Path, python: Interpreter) -> None:
     """Install the locked wheels into a temporary folder that then takes its name at once."""
     temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
     try:
@@ -254,7 +224,7 @@ def _install(lock: bytes, folder: Path) -> None:
         target = temporary / "packages"
         done = _uv(
             *("install", "--target", target, "--requirements", file, "--no-deps"),
-            *("--require-hashes", "--compile-bytecode"),
+            *("--require-hashes", "--compile-bytecode", "--python", python.path),
         )
         if not done.ok:
             raise IsolationError(

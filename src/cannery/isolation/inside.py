@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import tempfile
 import warnings
 from typing import Any
 
@@ -290,6 +291,7 @@ def _read(stream: io.BufferedReader) -> bytes | None:
 
 def serve(source: int, sink: int) -> None:
     """Answer the requests that arrive on the descriptor `source` until it ends."""
+    tempfile.tempdir = "/nonexistent"  # old libraries name a folder on import, which none may write
     worker = Worker()
     decoder = msgspec.msgpack.Decoder(m.Request)
     with os.fdopen(source, "rb") as requests, os.fdopen(sink, "wb") as replies:

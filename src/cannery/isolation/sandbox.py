@@ -9,14 +9,14 @@ import logging
 import os
 import shutil
 import socket
-import sysconfig
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cannery.errors import CanneryError, IsolationError
-from cannery.isolation.environments import Environment, base_python
+from cannery.isolation.environments import Environment
+from cannery.isolation.pythons import own
 from cannery.processes import run
 
 log = logging.getLogger(__name__)
@@ -72,16 +72,12 @@ class Limits:
 
 def _readable(environment: Environment | None) -> list[str]:
     """Return what the interpreter, the packages and Cannery need to be read, and no more."""
-    paths = sysconfig.get_paths(vars={"base": _prefix(), "platbase": _prefix()})
-    places = [_prefix(), paths["stdlib"], paths["platstdlib"], base_python(), str(_PACKAGE)]
+    python = own() if environment is None else environment.python
+    places = [python.prefix, *python.libraries, python.path, str(_PACKAGE)]
     if environment is not None:
         places.append(str(environment.folder))
     # A prefix of /usr would let the whole of /usr be read; its libraries are enough.
     return [p for p in dict.fromkeys([*places, *_SYSTEM, *_FILES]) if p not in {"/usr", "/"}]
-
-
-def _prefix() -> str:
-    return str(Path(base_python()).parent.parent)
 
 
 def _bubblewrap(readable: list[str]) -> list[str]:
@@ -126,7 +122,9 @@ def command(
     }
     bootstrap = _PACKAGE / "isolation" / "bootstrap.py"
     words = _bubblewrap(readable) if level == "bubblewrap" else []
-    words += [base_python(), "-S", "-s", "-P", "-B", str(bootstrap), json.dumps(settings)]
+    python = own() if environment is None else environment.python
+    flags = ["-S", "-s", "-B", *(["-P"] if python.minor >= 11 else [])]
+    words += [python.path, *flags, str(bootstrap), json.dumps(settings)]
     return words, _variables(readable)
 
 

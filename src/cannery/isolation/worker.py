@@ -197,5 +197,10 @@ def open_original(
         own = {name.partition(".")[0].replace("_", "-").lower() for name in cleared.names}
         kept = {*told.versions, *own}
         versions = {n: v for n, v in environment.packages.items() if n in kept}
-        description = msgspec.structs.replace(told, versions=versions)
+        description = msgspec.structs.replace(
+            told,
+            versions=versions,
+            python=environment.python.version,
+            assumed=environment.assumed,
+        )
         yield Original(channel, level, description, cleared.policy)

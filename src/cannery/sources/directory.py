@@ -137,11 +137,14 @@ def _beside(document: Mapping[str, Any], files: Mapping[str, Blob]) -> dict[str,
     """Return what the documents beside the model say: example, requirements, Python."""
     example = files.get(example_file(document) or "") or files.get("serving_input_example.json")
     requirements = files.get("requirements.txt")
-    environment = files.get("python_env.yaml")
-    parsed = parse_yaml(_bytes(environment), "python_env.yaml") if environment else None
+    environments = [
+        parse_yaml(_bytes(files[name]), name)
+        for name in ("python_env.yaml", "conda.yaml")
+        if name in files
+    ]
     text = _bytes(requirements).decode("utf-8", "replace") if requirements else ""
     return {
         "example": recorded_example(_bytes(example)) if example else (),
         "requirements": recorded_requirements(text),
-        "python": recorded_python(document, parsed),
+        "python": recorded_python(document, environments),
     }

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -182,12 +182,22 @@ def recorded_requirements(text: str) -> tuple[str, ...]:
 
 
 def recorded_python(
-    document: Mapping[str, Any], environment: Mapping[str, Any] | None
+    document: Mapping[str, Any], environments: Sequence[Mapping[str, Any]]
 ) -> str | None:
-    """Return the version of Python that `python_env.yaml`, or else the `MLmodel`, names."""
-    if environment and isinstance(environment.get("python"), str | float):
-        return str(environment["python"])
+    """Return the version of Python that `python_env.yaml`, `conda.yaml`, or else the `MLmodel`, names."""
     flavors = document.get("flavors") or {}
     generic = flavors.get("python_function") if isinstance(flavors, dict) else None
-    version = generic.get("python_version") if isinstance(generic, dict) else None
-    return version if isinstance(version, str) else None
+    told = [e.get("python") for e in environments]
+    told += [
+        word.removeprefix("python").lstrip("= ")
+        for e in environments
+        for word in e.get("dependencies") or ()
+        if isinstance(word, str) and re.fullmatch(r"python\s*=+\s*[0-9.]+", word)
+    ]
+    told += [generic.get("python_version") if isinstance(generic, dict) else None]
+    for version in told:
+        if isinstance(version, float):  # 3.10 without quotation marks
+            return "3.10" if version == 3.1 else str(version)
+        if isinstance(version, str):
+            return version
+    return None
