@@ -52,6 +52,13 @@ def test_many_binary_classifiers_make_one(kind, y, member):
     assert_same(kind(member).fit(X, y), FAR, tolerance=1e-10)
 
 
+@pytest.mark.parametrize("seed", [169, 291])
+def test_codes_that_are_equally_far_fall_to_the_same_class(seed):
+    """The last bit of a sum of squares decides, as in scikit-learn's matrix product."""
+    member = make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=3, random_state=seed))
+    assert_same(OutputCodeClassifier(member, random_state=seed).fit(X, WORDS), FAR)
+
+
 @pytest.mark.parametrize("member", MEMBERS, ids=_named)
 def test_a_classifier_for_each_label(member):
     """Labels of 0 and 1, and labels of three kinds."""

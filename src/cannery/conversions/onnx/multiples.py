@@ -149,13 +149,23 @@ def _one_vs_one(emitter: Emitter, estimator: Any, block: Block) -> Classified:
     )
 
 
+def _own_squares(graph: Graph, scores: str) -> str:
+    """Return each row's sum of squares, shape (rows, 1).
+
+    Codes that are equally far are told apart by the last bit, and scikit-learn's sum is that of
+    a matrix product: from left to right, each step rounded once.
+    """
+    rows = graph.node("Unsqueeze", [scores, graph.constant([1])])
+    columns = graph.node("Unsqueeze", [scores, graph.constant([2])])
+    return graph.node("Squeeze", [graph.node("MatMul", [rows, columns]), graph.constant([2])])
+
+
 def _output_code(emitter: Emitter, estimator: Any, block: Block) -> Classified:
     """Emit OutputCodeClassifier: the class whose code is nearest to the scores."""
     graph, codes = emitter.graph, np.asarray(estimator.code_book_, dtype=np.float64)
     members = enumerate(estimator.estimators_)
     scores = concat(graph, [_score(emitter.at(str(i)), m, block) for i, m in members])
-    own = graph.node("ReduceSumSquare", [scores, graph.constant([1])])
-    far = graph.node("Add", [own, inner(graph, scores, -2.0 * codes)])
+    far = graph.node("Add", [_own_squares(graph, scores), inner(graph, scores, -2.0 * codes)])
     norms = graph.constant(np.einsum("ij,ij->i", codes, codes).reshape(1, -1))
     distances = graph.node("Relu", [graph.node("Add", [far, norms])])
     nearest = graph.node("ArgMin", [distances], axis=1, keepdims=0)
