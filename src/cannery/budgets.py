@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import msgspec
-
 from cannery.errors import BudgetError, UsageError
 from cannery.images.store import Store
 from cannery.oci.descriptors import Image
@@ -61,7 +59,7 @@ def check_budgets(
         if limit is not None and found is not None and found > limit
     ]
     if over:
-        before = msgspec.convert(store.recall(key) or {}, dict[str, int])
+        before = store.recall(key, dict[str, int]) or {}
         grown = _grown(before, sizes)
         raise BudgetError(
             f"'{reference}' is over budget: {'; '.join(over)}{grown}",

@@ -368,7 +368,7 @@ def _prove(
         can.manifest,
         ProofOptions(
             mounts=() if baked else (Mount(source=can.folder, target=f"/{CAN}"),),
-            whole=store.recall(foundation) is None,
+            whole=store.recall(foundation, str) is None,
             shell=plan.lock.base != DEBIAN,
         ),
         digest=can.digest,

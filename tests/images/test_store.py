@@ -52,8 +52,14 @@ def test_a_write_that_fails_leaves_nothing(store: Store) -> None:
 def test_memos_are_recalled_by_equal_keys(store: Store) -> None:
     """A memo is found by an equal key whatever the order of its names, and by no other."""
     store.remember({"a": 1, "b": [2]}, {"digest": "x"})
-    assert store.recall({"b": [2], "a": 1}) == {"digest": "x"}
-    assert store.recall({"a": 1}) is None
+    assert store.recall({"b": [2], "a": 1}, dict) == {"digest": "x"}
+    assert store.recall({"a": 1}, dict) is None
+
+
+def test_a_memo_of_another_form_is_not_recalled(store: Store) -> None:
+    """What an older Cannery remembered in another form is made again, not misread."""
+    store.remember("base", [["sha256:a", 1]])
+    assert store.recall("base", list[tuple[str, int, str]]) is None
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
@@ -85,8 +91,8 @@ def test_what_was_not_used_is_pruned(store: Store) -> None:
     for path in store.root.rglob("*"):
         os.utime(path, (1, 1))
     assert store.find(kept) is not None
-    assert store.recall("kept") == 1
+    assert store.recall("kept", int) == 1
     assert store.prune(3600) == (3, len(b"gone") + len(b"half") + 2)
     assert store.find(kept) is not None
     assert store.find(gone) is None
-    assert (store.recall("kept"), store.recall("gone")) == (1, None)
+    assert (store.recall("kept", int), store.recall("gone", int)) == (1, None)

@@ -49,5 +49,5 @@ def test_a_foundation_is_remembered(composed, tmp_path) -> None:
     """It is a key of the store's memo, which tells a proven one from a new one."""
     store = Store(root=tmp_path / "store")
     store.remember(foundation_of(composed(), Sandbox()), "proven")
-    assert store.recall(foundation_of(composed(can=b"other"), Sandbox())) == "proven"
-    assert store.recall(foundation_of(composed(code=b"new"), Sandbox())) is None
+    assert store.recall(foundation_of(composed(can=b"other"), Sandbox()), str) == "proven"
+    assert store.recall(foundation_of(composed(code=b"new"), Sandbox()), str) is None

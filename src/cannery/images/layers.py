@@ -206,15 +206,9 @@ class Recipe:
 
 def find_layer(recipe: Recipe, store: Store) -> tuple[Layer, Contents] | None:
     """Return the layer that was made before from the same inputs, checked; None where there is none."""
-    remembered = store.recall(_key(recipe))
-    if remembered is None:
-        return None
-    try:
-        memo = msgspec.convert(remembered, _Memo)
-    except msgspec.ValidationError:
-        return None
-    path = store.find(memo.digest)
-    if path is None:
+    memo = store.recall(_key(recipe), _Memo)
+    path = None if memo is None else store.find(memo.digest)
+    if memo is None or path is None:
         return None
     layer = Layer(
         name=recipe.name,
@@ -242,7 +236,7 @@ def make_layer(recipe: Recipe, store: Store) -> tuple[Layer, Contents]:
         unpacked=layer.unpacked,
         contents=contents,
     )
-    store.remember(_key(recipe), msgspec.to_builtins(memo))
+    store.remember(_key(recipe), memo)
     return layer, contents
 
 

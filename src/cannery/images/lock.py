@@ -116,7 +116,7 @@ def resolve(
     store = store or Store()
     now = now or datetime.now(UTC)
     key = _key(request)
-    kept = _recall(store, key)
+    kept = store.recall(key, _Kept)
     if kept is not None and not request.refresh and now < kept.until:
         return kept.lock
     try:
@@ -128,7 +128,7 @@ def resolve(
             raise
         _log.warning("the mirror does not answer: using the packages resolved before")
         return kept.lock
-    store.remember(key, msgspec.to_builtins(fresh))
+    store.remember(key, fresh)
     return fresh.lock
 
 
@@ -204,13 +204,6 @@ def _key(request: LockRequest) -> dict[str, object]:
         "architectures": sorted(request.architectures or (host_architecture(),)),
         "mirror": request.mirror,
     }
-
-
-def _recall(store: Store, key: dict[str, object]) -> _Kept | None:
-    try:
-        return msgspec.convert(store.recall(key), _Kept | None)
-    except msgspec.ValidationError:
-        return None
 
 
 def _requirements(request: LockRequest) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import msgspec
 
@@ -21,6 +21,7 @@ from cannery.blobs import CHUNK, canonical_json, digest_bytes, digest_file, hex_
 from cannery.caches import cache_folder
 from cannery.errors import ImageError, OutputError
 
+_Kept = TypeVar("_Kept")
 _log = logging.getLogger(__name__)
 _ELSEWHERE = "free some space, or set CANNERY_CACHE to a folder that you can write to"
 
@@ -116,18 +117,18 @@ class Store:
             yield sink
             appear(self.path(sink.digest))
 
-    def recall(self, key: Any) -> Any | None:
-        """Return what was remembered for `key` (any JSON value), or None."""
+    def recall(self, key: Any, kind: type[_Kept]) -> _Kept | None:
+        """Return what was remembered for `key` (any JSON value); None where it is nothing of this kind."""
         try:
             path = self._memo(key)
-            found = msgspec.json.decode(path.read_bytes())
+            found = msgspec.json.decode(path.read_bytes(), type=kind)
             _used(path)
             return found
         except (OSError, msgspec.DecodeError):
             return None
 
     def remember(self, key: Any, value: Any) -> None:
-        """Remember `value` for `key` (both JSON values)."""
+        """Remember `value` for `key` (both can be written as JSON)."""
         path = self._memo(key)
         with _appearing(path.parent) as (stream, appear):
             stream.write(canonical_json(value))

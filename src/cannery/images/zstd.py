@@ -43,7 +43,7 @@ def _in_zstd(layer: Layer, store: Store) -> Layer:
     library = zstandard()
     version = ".".join(map(str, library.ZSTD_VERSION))
     key = {"zstd": layer.diff_id, "level": _LEVEL, "version": version}
-    known = msgspec.convert(store.recall(key), _Made | None)
+    known = store.recall(key, _Made)
     if known is None or store.find(known.digest) is None:
         compressor = library.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj(
             size=layer.unpacked
@@ -53,7 +53,7 @@ def _in_zstd(layer: Layer, store: Store) -> Layer:
                 sink.write(compressor.compress(piece))
             sink.write(compressor.flush())
         known = _Made(sink.digest, sink.size)
-        store.remember(key, msgspec.to_builtins(known))
+        store.remember(key, known)
     return replace(
         layer,
         content=Content.of(store.path(known.digest)),

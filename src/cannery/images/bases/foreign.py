@@ -13,7 +13,7 @@ from cannery.images.packages import BaseImage
 from cannery.images.recipe import TRIPLETS
 from cannery.images.store import Store
 from cannery.oci.contents import Content
-from cannery.oci.descriptors import Architecture, Image, Layer
+from cannery.oci.descriptors import Architecture, Compression, Image, Layer
 from cannery.oci.documents import Config, Manifest, Settings, decode
 from cannery.oci.layout import image_of
 from cannery.oci.references import Reference, parse, remote
@@ -110,10 +110,10 @@ def _checked(digest: str, store: Store) -> Image:
         raise ImageError(
             f"the base {digest} is not whole in the store", hint="fetch the lock first"
         )
-    known = store.recall({"base": digest})
+    known = store.recall({"base": digest}, list[tuple[str, int, Compression]])
     if known is None:
         image = image_of(manifest, config, lambda d: store.path(d.digest))
-        known = [[x.diff_id, x.unpacked, x.compression] for x in image.layers]
+        known = [(x.diff_id, x.unpacked, x.compression) for x in image.layers]
         store.remember({"base": digest}, known)
     layers = tuple(
         Layer(
