@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from image_parts import file, make_image, make_layer
 
-from cannery.budgets import Budgets, check_budgets, parse_size
+from cannery.budgets import Budgets, check_budgets, parse_size, remember_sizes
 from cannery.errors import BudgetError, UsageError
 from cannery.images.store import Store
 from cannery.oci.descriptors import Image
@@ -56,6 +56,7 @@ def test_too_large_names_the_layer_that_grew(store: Store, tmp_path: Path) -> No
         check_budgets(limits, image_of(tmp_path, base=2_500_000), None, NAME, store)
     before = image_of(tmp_path, base=500_000, numpy=700_000, can=100_000)
     check_budgets(limits, before, None, NAME, store)
+    remember_sizes(before, NAME, store)
     after = image_of(tmp_path, base=500_000, numpy=1_700_000, can=150_000)
     with pytest.raises(BudgetError) as caught:
         check_budgets(limits, after, None, NAME, store)

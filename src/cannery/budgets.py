@@ -1,15 +1,19 @@
-"""How large and how slow an image may be, and what grew when it is over."""
+"""How large and how slow an image may be, and what grew when it is over; which known vulnerabilities it must not have."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cannery.attestations.advisories import Advisories, Report, report_of
+from cannery.attestations.sbom import libraries_of
 from cannery.errors import BudgetError, UsageError
+from cannery.images.lock import Lock
 from cannery.images.store import Store
 from cannery.oci.descriptors import Image
 from cannery.oci.references import Reference
+from cannery.progress import Progress, station
 from cannery.proofs.nouns import Proof
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20}
@@ -27,6 +31,8 @@ class Budgets:
     """Seconds from the start of the container to its first healthy answer."""
     memory: int | None = None
     """Resident bytes after the canary."""
+    advisories: Advisories | None = None
+    """Against which the packages are held."""
 
 
 def parse_size(text: str | int | None, place: str) -> int | None:
@@ -44,10 +50,8 @@ def check_budgets(
 ) -> None:
     """Raise BudgetError where an image is over a limit, saying what grew since the last one of that name.
 
-    One that is within them is remembered, to be compared with the next.
+    Without a proof, its size alone is looked at.
     """
-    sizes = {layer.name: layer.size for layer in image.layers}
-    key = {"within budget": reference.name, "architecture": image.architecture}
     measured: list[tuple[str, float | None, float | None, str]] = [
         ("size", image.size, budgets.size, "bytes"),
         ("start", proof.cold_start if proof else None, budgets.start, "s"),
@@ -59,13 +63,75 @@ def check_budgets(
         if limit is not None and found is not None and found > limit
     ]
     if over:
-        before = store.recall(key, dict[str, int]) or {}
-        grown = _grown(before, sizes)
+        before = store.recall(_key(image, reference), dict[str, int]) or {}
+        grown = _grown(before, _sizes(image))
         raise BudgetError(
             f"'{reference}' is over budget: {'; '.join(over)}{grown}",
             hint="`cannery inspect` shows what each layer holds; the limits stand under [image]",
         )
-    store.remember(key, sizes)
+
+
+def remember_sizes(image: Image, reference: Reference, store: Store) -> None:
+    """Remember an image that is within its budgets, to compare the next one of that name with it."""
+    store.remember(_key(image, reference), _sizes(image))
+
+
+def _key(image: Image, reference: Reference) -> dict[str, str]:
+    return {"within budget": reference.name, "architecture": image.architecture}
+
+
+def _sizes(image: Image) -> dict[str, int]:
+    return {layer.name: layer.size for layer in image.layers}
+
+
+def looked_up(
+    images: Sequence[Image],
+    lock: Lock,
+    budgets: Budgets,
+    reference: Reference,
+    progress: Progress,
+) -> tuple[Report, ...]:
+    """Hold the packages of images against the advisories, if there are any.
+
+    Raises SourceError for advisories that can't be read, BudgetError as `check_advisories` does.
+    """
+    if budgets.advisories is None:
+        return ()
+    with station("look up", progress) as work:
+        libraries = [libraries_of(lock, image.architecture) for image in images]
+        found = tuple(report_of(each, budgets.advisories) for each in libraries)
+        check_advisories(found, str(reference))
+        work.result(advisories_text(found[0]))
+    return found
+
+
+def check_advisories(found: Sequence[Report], name: str) -> None:
+    """Raise BudgetError where a package has a known vulnerability that a newer version is without.
+
+    One without a remedy, or accepted with a reason, is no matter for a build.
+    """
+    refused = {
+        f"{one.package} {one.version} has {' / '.join((one.advisory, *one.aliases[:2]))}, "
+        + (f"fixed in {one.fixed}" if one.fixed else "with no version that is without it")
+        for report in found
+        for one in report.findings
+        if one.refused
+    }
+    if refused:
+        raise BudgetError(
+            f"'{name}' has {len(refused)} known vulnerabilities: {'; '.join(sorted(refused))}",
+            hint="`cannery update` takes newer packages; what can be lived with stands with its reason under [image.accepted]",
+        )
+
+
+def advisories_text(report: Report) -> str:
+    """Return on one line what the packages of an image were held against, and with what outcome."""
+    left = [one for one in report.findings if not one.refused]
+    accepted = sum(one.accepted is not None for one in left)
+    return (
+        f"{report.packages} packages against {report.advisories} advisories of {report.newest[:10]} and before: "
+        f"{len(left) - accepted} without a fix, {accepted} accepted"
+    )
 
 
 def _grown(before: Mapping[str, int], after: Mapping[str, int]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
+from cannery.attestations.advisories import Report
 from cannery.budgets import Budgets
 from cannery.cans.manifest import CanManifest
 from cannery.deliveries import FORMS
@@ -76,6 +77,8 @@ class Built:
     reference: Reference
     proof: Proof | None
     """None where this machine starts none of the platforms."""
+    advisories: tuple[Report, ...]
+    """What is known of the packages of each platform, where advisories were given."""
     delivered: tuple[str, ...]
     """Where it is, for people."""
 

@@ -20,7 +20,7 @@ import msgspec
 from cannery.attestations.statements import attestations_of
 from cannery.audits.policy import Cleared, Policy, clear
 from cannery.blobs import pretty_json, refuse_foreign
-from cannery.budgets import check_budgets
+from cannery.budgets import check_budgets, looked_up, remember_sizes
 from cannery.builds import BuildOptions, Built, architectures_of, needed_architectures
 from cannery.cans.manifest import AuditSummary, CanManifest, CanSource, ParitySummary, Runtime
 from cannery.cans.open import MANIFEST, Can, open_can
@@ -299,6 +299,13 @@ def build(
         )
         images = [compose(replace(plan, architecture=a), store, progress) for a in wanted]
         image = next((i for i in images if i.architecture == host_architecture()), images[0])
+        if options.compression == "zstd":
+            with station("compress", progress) as work:
+                images = [in_zstd(each, store) for each in images]
+                work.result(f"{sum(each.size for each in images) / 1e6:.1f} MB in zstd")
+        for each in images:
+            check_budgets(options.budgets, each, None, reference, store)
+        reports = looked_up(images, lock, options.budgets, reference, progress)
         loaded, proof = None, None
         if image.architecture == host_architecture():
             with station("prove", progress) as work:
@@ -306,13 +313,10 @@ def build(
                 loaded = engine.load(image)
                 after.callback(engine.release, loaded)
                 proof = _prove(image, loaded, can, plan, engine, store, work)
-        if options.compression == "zstd":
-            with station("compress", progress) as work:
-                images = [in_zstd(each, store) for each in images]
-                work.result(f"{sum(each.size for each in images) / 1e6:.1f} MB in zstd")
         for each in images:
             told = proof if each.architecture == image.architecture else None
             check_budgets(options.budgets, each, told, reference, store)
+            remember_sizes(each, reference, store)
         attached = {each.digest: _said_of(each, plan, can, reference, proof) for each in images}
         goods = Goods(image=image, platforms=tuple(images), attached=attached)
         with station("deliver", progress) as work:
@@ -335,6 +339,7 @@ def build(
             image=image,
             reference=reference,
             proof=proof,
+            advisories=reports,
             delivered=delivered,
         )
 

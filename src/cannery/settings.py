@@ -85,6 +85,10 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Seconds until the container is healthy."""
     memory_budget: str | int | None = None
     """Resident after the canary: `200 MB`, or bytes."""
+    cve: tuple[str, ...] | None = None
+    """Paths of advisories in OSV's format, relative to the file that names them."""
+    accepted: dict[str, str] = {}
+    """Advisory, or an alias of it → why it is lived with."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -197,6 +201,11 @@ def _issues(document: Mapping[str, Any]) -> Iterator[Issue]:
         yield from _trust_issues(trust)
     if isinstance(environment, dict):
         yield from _environment_issues(environment)
+    image = document.get("image")
+    accepted = image.get("accepted") if isinstance(image, dict) else None
+    for name, reason in (accepted if isinstance(accepted, dict) else {}).items():
+        if isinstance(reason, str) and not reason.strip():
+            yield Issue(path=f"image.accepted.{name}", expected="the reason", got=_kind(reason))
 
 
 def _field_issues(
@@ -296,6 +305,8 @@ def _wanted(hint: Any) -> str:
         return " or ".join(f"'{choice}'" for choice in typing.get_args(hint))
     if typing.get_origin(hint) is tuple:
         return "a list of texts"
+    if typing.get_origin(hint) is dict:
+        return "a table of texts"
     return " or ".join(_wanted(part) for part in typing.get_args(hint) if part is not type(None))
 
 

@@ -116,7 +116,8 @@ def test_the_bill_of_materials_is_valid_cyclonedx(image: Image, can: Can) -> Non
     kinds = {c["name"]: c["type"] for c in document["components"]}
     assert kinds["churn"] == "machine-learning-model"
     libc = next(c for c in document["components"] if c["name"] == "libc6")
-    assert libc["purl"] == "pkg:deb/debian/libc6@2.41-12%2Bdeb13u5?arch=amd64&distro=trixie"
+    purl = "pkg:deb/debian/libc6@2.41-12%2Bdeb13u5?arch=amd64&distro=trixie&upstream=glibc"
+    assert libc["purl"] == purl
     assert libc["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]
     assert sbom_of(image, LOCK, can, "1.0") == document
 

@@ -128,6 +128,39 @@ def test_a_can_becomes_a_layout_without_any_engine(cannery, can, project) -> Non
     assert all(check["passed"] for check in json.loads(proven.stdout)["checks"])
 
 
+def test_a_known_vulnerability_stops_a_build_before_it_is_tried(cannery, can, project) -> None:
+    """Exit code 1 with package, advisory and remedy, and no file; with a reason it is lived with."""
+    record = {
+        "id": "CVE-2026-1",
+        "modified": "2026-11-20T00:00:00Z",
+        "affected": [
+            {
+                "package": {"ecosystem": ecosystem, "name": name},
+                "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "99"}]}],
+            }
+            for ecosystem, name in (("PyPI", "numpy"), ("Debian:13", "other"))
+        ],
+    }
+    (project / "advisories").mkdir()
+    (project / "advisories" / "CVE-2026-1.json").write_text(json.dumps(record))
+    settings = project / "cannery.toml"
+    settings.write_text('[image]\ncve = ["advisories"]\n')
+    done = cannery("build", can, "-t", "churn:v1", "--engine", "sandbox")
+    assert done.status == 1
+    assert "numpy" in done.complaint
+    assert "CVE-2026-1, fixed in 99" in done.complaint
+    assert "cannery update" in done.complaint
+    assert "prove" not in done.complaint
+    assert list(project.glob("churn-v1*")) == []
+    settings.write_text(
+        settings.read_text() + "[image.accepted]\nCVE-2026-1 = 'not reached, reviewed'\n"
+    )
+    done = cannery("build", can, "-t", "churn:v1", "--engine", "sandbox", "--json")
+    assert done.ok, done.complaint
+    ((finding,),) = (report["findings"] for report in json.loads(done.stdout)["advisories"])
+    assert (finding["package"], finding["accepted"]) == ("numpy", "not reached, reviewed")
+
+
 def test_an_existing_archive_is_kept(cannery, can, project) -> None:
     """`build` refuses before it works, and does not replace what exists."""
     (project / "churn-v1.tar").write_text("mine")

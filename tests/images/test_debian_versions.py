@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cannery.images.bases.versions import compare
+from cannery.processes import run
 
 VERSIONS = st.from_regex(r"([0-9]:)?[0-9][a-z0-9.+~]{0,6}(-[a-z0-9+.~]{1,4})?", fullmatch=True)
 
@@ -27,6 +28,22 @@ def test_versions_sort_as_the_policy_manual_says() -> None:
 def test_an_absent_revision_equals_zero() -> None:
     """`1.0` and `1.0-0` are one version."""
     assert compare("1.0", "1.0-0") == 0
+
+
+def test_dpkg_orders_them_the_same_way() -> None:
+    """The oddest versions of the archive, each against each, as `dpkg --compare-versions` has it."""
+    odd = (
+        *("0", "0.0", "00", "1.0", "1.0-0", "1.0-0~", "1.0~-1", "1.0~~a", "1:0", "0:1.0", "2:0-1"),
+        *("1.0+b1", "1.0-1+b1", "1.0a", "1.0A", "1.0.", "1.0-1-1", "1:1.3.dfsg+really1.3.1-1+b1"),
+        *("1:1.3.dfsg-3", "2.41-12+deb13u4", "2.41-12+deb13u10", "20250419", "3.5.1-1~bpo12+1"),
+    )
+    script = "while read a b; do dpkg --compare-versions $a lt $b && echo lt || "
+    script += "{ dpkg --compare-versions $a eq $b && echo eq || echo gt; }; done"
+    pairs = list(product(odd, repeat=2))
+    done = run(["sh", "-c", script], stdin="\n".join(map(" ".join, [*pairs, ("", "")])).encode())
+    words = {-1: "lt", 0: "eq", 1: "gt"}
+    mine = [words[compare(one, other)] for one, other in pairs]
+    assert done.stdout.decode().split()[: len(pairs)] == mine
 
 
 @given(VERSIONS, VERSIONS, VERSIONS)

@@ -22,11 +22,7 @@ _NAMESPACE = uuid.UUID("8f1b8f0e-5a38-4f0e-9a73-0c5f6b2d9d11")
 def sbom_of(image: Image, lock: Lock, can: Can | None, version: str) -> dict[str, Any]:
     """Return the document for an image: the same image, the same bytes; `version` is Cannery's own."""
     platform = lock.platforms[image.architecture]
-    components = [
-        *(_debian(package, image.architecture, lock.suite) for package in platform.debian),
-        *(_wheel(wheel) for wheel in platform.wheels),
-        _own(version),
-    ]
+    components = [*libraries_of(lock, image.architecture), _own(version)]
     if platform.image is not None:
         components.insert(0, _base(platform.image.reference, platform.image.digest))
     if can is not None:
@@ -54,6 +50,15 @@ def sbom_of(image: Image, lock: Lock, can: Can | None, version: str) -> dict[str
             *({"ref": c["bom-ref"]} for c in components),
         ],
     }
+
+
+def libraries_of(lock: Lock, architecture: Architecture) -> list[dict[str, Any]]:
+    """Return the packages of an image as components."""
+    platform = lock.platforms[architecture]
+    return [
+        *(_debian(package, lock.suite) for package in platform.debian),
+        *(_wheel(wheel) for wheel in platform.wheels),
+    ]
 
 
 def model_component(can: Can) -> dict[str, Any]:
@@ -100,11 +105,13 @@ def model_component(can: Can) -> dict[str, Any]:
     return component
 
 
-def _debian(package: DebianPackage, architecture: Architecture, suite: str) -> dict[str, Any]:
+def _debian(package: DebianPackage, suite: str) -> dict[str, Any]:
     purl = (
         f"pkg:deb/debian/{quote(package.name, safe='')}@{quote(package.version, safe='')}"
         f"?arch={package.architecture}&distro={suite}"
     )
+    source = package.source
+    purl += f"&upstream={quote(source, safe='')}" if source != package.name else ""
     return _library(package.name, package.version, purl, package.sha256)
 
 

@@ -9,12 +9,14 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from cannery.attestations.advisories import Advisories
 from cannery.budgets import Budgets, parse_size
 from cannery.builds import BuildOptions
 from cannery.cli.main import print_json, talks
 from cannery.cli.options import options_of, picked
 from cannery.cli.pack import model_and_sample, pack_options, sample_option
 from cannery.cli.projects import open_project, policy_option
+from cannery.errors import UsageError
 from cannery.line import PackOptions, build
 from cannery.reports.images import built_document, built_text
 from cannery.reports.text import ticker
@@ -57,6 +59,7 @@ def command(
             size=parse_size(image.size_budget, "image.size_budget"),
             start=image.start_budget,
             memory=parse_size(image.memory_budget, "image.memory_budget"),
+            advisories=_advisories(project.folder, image),
         ),
         mirror=image.mirror,
         lock=project.folder / "cannery.lock",
@@ -74,6 +77,15 @@ def command(
         print_json(built_document(built))
     else:
         click.echo(built_text(built))
+
+
+def _advisories(folder: Path, image: ImageSettings) -> Advisories | None:
+    if image.cve is None:
+        return None
+    paths = tuple(folder / path for path in image.cve)
+    if not paths:
+        raise UsageError("'image.cve' names no advisories", hint="leave it out to look for none")
+    return Advisories(paths=paths, accepted=image.accepted)
 
 
 def _settled(ctx: click.Context, image: ImageSettings) -> dict[str, Any]:

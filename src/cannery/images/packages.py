@@ -20,6 +20,11 @@ class DebianPackage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     security: bool = False
     """Whether it stands in the security archive."""
 
+    @property
+    def source(self) -> str:
+        """The source package that it is built from: the archive's pool is sorted by it."""
+        return self.path.split("/")[-2]
+
 
 class Wheel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A wheel of a package index."""

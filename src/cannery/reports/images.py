@@ -57,5 +57,6 @@ def built_document(built: Built) -> dict[str, Any]:
         ],
         "can": {"digest": built.can_digest, **msgspec.to_builtins(built.manifest)},
         "proof": msgspec.to_builtins(built.proof),
+        "advisories": msgspec.to_builtins(built.advisories),
         "delivered": list(built.delivered),
     }
