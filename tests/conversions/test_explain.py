@@ -47,15 +47,12 @@ def pipeline(frame: pd.DataFrame, scaler: Any, model: Any) -> Pipeline:
 
 def test_every_step_in_the_way_is_named(frame: pd.DataFrame) -> None:
     """Each part is tried alone, so that a second obstacle is not hidden behind the first."""
-    trees = lightgbm.LGBMClassifier(n_estimators=2, linear_tree=True, n_jobs=1, verbose=-1)
+    trees = lightgbm.LGBMClassifier(n_estimators=2, pred_early_stop=True, n_jobs=1, verbose=-1)
     found = list(obstacles(pipeline(frame, Odd(), trees), FEATURES))
     assert [one.step for one in found] == ["columns__scale", "model"]
     assert found[0].type.endswith("test_explain.Odd")
     assert "no exact conversion" in found[0].reason
-    assert (found[1].reason, found[1].hint) == (
-        "its leaves hold linear models",
-        "fit it without linear_tree",
-    )
+    assert found[1].reason == "its parameter 'pred_early_stop' changes what it answers"
 
 
 def test_what_converts_has_no_obstacle(frame: pd.DataFrame) -> None:
@@ -65,12 +62,12 @@ def test_what_converts_has_no_obstacle(frame: pd.DataFrame) -> None:
 
 def test_an_explanation_says_what_pack_would_take(frame: pd.DataFrame) -> None:
     """ONNX fails with the reason and the remedy, and skops is equal."""
-    trees = lightgbm.LGBMClassifier(n_estimators=2, linear_tree=True, n_jobs=1, verbose=-1)
+    trees = lightgbm.LGBMClassifier(n_estimators=2, pred_early_stop=True, n_jobs=1, verbose=-1)
     found = explain(pipeline(frame, StandardScaler(), trees), sample=frame)
     assert not found.converts
     assert [(t.runtime, t.outcome) for t in found.trials] == [("onnx", "fails"), ("skops", "equal")]
     text = explanation_text(found)
-    assert "step     model (lightgbm.sklearn.LGBMClassifier): its leaves hold" in text
+    assert "step     model (lightgbm.sklearn.LGBMClassifier): its parameter" in text
     assert text.endswith("so       pack takes skops")
 
 

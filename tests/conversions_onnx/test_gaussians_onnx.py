@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_comparison import as_frame, assert_same, features_of
+from onnx_comparison import as_frame, assert_same, features_of, load
 from sklearn.datasets import make_classification, make_regression
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import (
@@ -21,6 +21,7 @@ from sklearn.gaussian_process.kernels import (
 
 from cannery.conversions.onnx.convert import convert
 from cannery.errors import ConversionError
+from cannery.isolation.describing import describe
 
 X, Y = make_classification(60, 4, n_informative=4, n_redundant=0, n_classes=3, random_state=0)
 WORDS = np.array(["low", "mid", "high"])[Y]
@@ -47,6 +48,16 @@ def test_a_process_is_exact(kernel):
     for y in (WORDS, Y > 0):
         model = GaussianProcessClassifier(kernel, optimizer=None).fit(X, y)
         assert_same(model, far, tolerance=1e-10)
+
+
+def test_processes_one_against_one():
+    """Every pair of classes has a process of its own; probabilities there are none."""
+    kernel = RBF([1.0, 2.0, 3.0, 4.0])
+    model = GaussianProcessClassifier(kernel, optimizer=None, multi_class="one_vs_one")
+    model.fit(X, WORDS)
+    assert not describe(model).probabilities
+    frame = as_frame(X * 1.1)
+    assert (load(model, frame)(frame)["label"] == model.predict(frame.to_numpy())).all()
 
 
 def test_several_targets():

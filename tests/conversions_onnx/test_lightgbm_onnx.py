@@ -206,14 +206,30 @@ def _squared(sums, rows):
     return sums - rows.get_label(), np.ones_like(sums)
 
 
+@pytest.mark.parametrize("x", [X, HOLES, ZEROS], ids=["whole", "holes", "zeros"])
+@pytest.mark.parametrize(
+    "options", [{}, {"boosting_type": "dart"}, {"use_missing": False}], ids=str
+)
+def test_leaves_that_hold_lines(x, options):
+    """Slopes meet the row; where one of their columns is missing, the leaf answers its own value."""
+    options = {"linear_tree": True, "n_estimators": 12, **options}
+    _same(_regressor(**options).fit(x, YR), x, tolerance=1e-8)
+    _same(_classifier(**options).fit(x, Y), x, tolerance=1e-8)
+
+
+def test_a_single_leaf_holds_a_line():
+    """A tree without a split answers what LightGBM answers."""
+    model = _regressor(linear_tree=True, min_split_gain=1e9).fit(HOLES, YR)
+    assert_same(model, HOLES, tolerance=1e-12)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"linear_tree": True}, "linear models"),
         ({"pred_early_stop": True}, "pred_early_stop"),
         ({"objective": lambda y, p: (p - y, np.ones_like(y))}, "function"),
     ],
-    ids=["linear", "stops early", "own objective"],
+    ids=["stops early", "own objective"],
 )
 def test_what_would_not_be_exact_is_refused(options, reason):
     """The reason is told."""

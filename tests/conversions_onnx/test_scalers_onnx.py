@@ -74,13 +74,30 @@ def test_a_normalizer_divides_by_the_norm(norm):
 
 
 @pytest.mark.parametrize(
-    "function", [np.log1p, np.sqrt, np.exp, np.log, np.expm1, np.negative], ids=str
+    "function",
+    [
+        *(np.log1p, np.sqrt, np.exp, np.log, np.expm1, np.negative, np.log2, np.log10, np.exp2),
+        *(np.sinh, np.arcsinh, np.cbrt, np.tanh, np.reciprocal, np.positive, np.floor, np.ceil),
+        *(np.rint, np.sign),
+    ],
+    ids=lambda f: f.__name__,
 )
 def test_a_function_of_numpys_keeps_its_digits(function):
     """Tiny arguments keep their digits too."""
     rows = np.minimum(P[:-1], 300.0)
     model = FunctionTransformer(function).fit(rows)
     assert_same(model, rows, tolerance=1e-14)
+
+
+@pytest.mark.parametrize("function", [np.sinh, np.arcsinh, np.cbrt, np.rint, np.sign])
+def test_a_function_takes_both_signs(function):
+    """Zeroes, halves, and numbers so large that the hyperbolic sine has no end."""
+    rows = np.array(
+        [[-1e15], [-3.0], [-0.5], [-1e-9], [0.0], [1e-9], [0.5], [2.5], [700.0], [1e15]]
+    )
+    with np.errstate(over="ignore"):
+        model = FunctionTransformer(function).fit(rows)
+        assert_same(model, rows, tolerance=1e-14)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import lightgbm
 import numpy as np
 import pytest
 import xgboost
-from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor, VotingRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -46,6 +46,18 @@ def test_the_cast_to_float32_changes_between_neighbours(scaled: bool) -> None:
         single[at, 1, moved, None] <= thresholds
     )
     assert crossed.any(axis=1).all()
+
+
+def test_pipelines_within_an_ensemble_are_hugged() -> None:
+    """Members that can be indexed are walked as what they are, behind their own steps."""
+    member = make_pipeline(StandardScaler(), DecisionTreeRegressor(max_depth=3))
+    model = VotingRegressor([("a", member), ("b", member)]).fit(NUMBERS, TARGET)
+    pairs = pairs_of(model)
+    assert len(pairs) >= 5
+    at, moved = np.arange(len(pairs)), np.abs(pairs[:, 1] - pairs[:, 0]).argmax(axis=1)
+    low, high = pairs[at, 0, moved], pairs[at, 1, moved]
+    assert np.array_equal(np.nextafter(low, np.inf), high)
+    assert (model.predict(pairs[:, 0]) != model.predict(pairs[:, 1])).any()
 
 
 def test_histogram_trees_are_hugged_in_double() -> None:

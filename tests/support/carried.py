@@ -30,7 +30,7 @@ VALUES: dict[str, Any] = {
     "randomness": [np.random.RandomState(1), np.random.default_rng(1), np.random.MT19937(2)],
     "containers": [
         OrderedDict(a=1), defaultdict(list, a=[1]), deque([1], maxlen=3), Counter("aab"),
-        {1, 2}, frozenset({1}), range(3), slice(1, 2), bytearray(b"a"), 1j, b"x" * 70_000,
+        {1, 2}, frozenset({1}), range(3), slice(1, 2), slice("a", "b"), bytearray(b"a"), 1j, b"x" * 70_000,
         2**100, -(2**70), 1.5, True, "é" * 70_000, (1, (2, (3,))), datetime.date(2026, 1, 1),
         datetime.timedelta(1), datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone(datetime.timedelta())),
     ],

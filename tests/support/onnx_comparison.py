@@ -103,7 +103,9 @@ def compare(got: dict[str, np.ndarray], want: dict[str, np.ndarray], tolerance: 
             continue
         theirs = np.asarray(theirs, dtype=float)
         assert (np.isnan(ours) == np.isnan(theirs)).all()
-        away = np.abs(ours - theirs) / np.maximum(1.0, np.abs(theirs))
+        with np.errstate(invalid="ignore"):
+            away = np.where(ours == theirs, 0.0, np.abs(ours - theirs))
+        away /= np.maximum(1.0, np.abs(theirs))
         assert np.nanmax(away, initial=0.0) <= tolerance
 
 

@@ -205,6 +205,14 @@ def _numbers(c: Call) -> Value:
     return Made(c.name, c.items)
 
 
+def _slice(c: Call) -> Value:
+    """Numbers, or the names of columns at which a slice of a data frame starts and ends."""
+    for item in c.items:
+        if not (item is None or isinstance(item, int | str | Made)):
+            return c.refuse(f"with {describe(item)}")
+    return Made(c.name, c.items)
+
+
 def _container(c: Call) -> Value:
     match c.items:
         case () | (List() | Tuple() | Set() | FrozenSet() | Dict(),):
@@ -339,7 +347,7 @@ RULES: dict[str, Rule] = {
     "builtins.list": _container,
     "builtins.range": _numbers,
     "builtins.set": _container,
-    "builtins.slice": _numbers,
+    "builtins.slice": _slice,
     "builtins.tuple": _container,
     "collections.Counter": _container,
     "collections.OrderedDict": _container,

@@ -54,7 +54,7 @@ def describe(model: Any) -> Description:
         named=_fitted_names(model) is not None,
         classes=_classes(model) if task == "classifier" or _is_mixture(model) else None,
         labels=_labels(model) if task == "classifier" else (),
-        probabilities=task in ("classifier", "cluster") and hasattr(model, "predict_proba"),
+        probabilities=task in ("classifier", "cluster") and _has_probabilities(model),
         outputs=_outputs(model),
         output_names=_output_names(model) if task == "transformer" else (),
         library=_library(model),
@@ -66,6 +66,11 @@ def steps_of(model: Any) -> list[tuple[str, Any]]:
     """Return the named steps of a pipeline, that of a search's best too; none where there is no pipeline."""
     model = getattr(model, "best_estimator_", model)
     return [(str(name), step) for name, step in getattr(model, "steps", ())]
+
+
+def transformers_of(model: Any) -> tuple[Any, ...]:
+    """Return what a row passes through in a pipeline before its last step, without samplers of training."""
+    return tuple(step for _, step in model.steps[:-1] if hasattr(step, "transform"))
 
 
 def final(model: Any) -> Any:
@@ -115,6 +120,13 @@ def task_of(model: Any) -> Task:
     if _is_mixture(model):
         return "cluster"
     return "transformer" if hasattr(model, "transform") else "regressor"
+
+
+def _has_probabilities(model: Any) -> bool:
+    """Whether it can tell the probability of each class; Gaussian processes one against one say only when asked."""
+    last = final(model)
+    pairwise = getattr(last, "multi_class", "") == "one_vs_one" and len(last.classes_) > 2
+    return hasattr(model, "predict_proba") and not pairwise
 
 
 def _is_mixture(model: Any) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cannery.errors import ConversionError
+from cannery.isolation.describing import transformers_of
 from cannery.serving.boosters import Library, library_of
 from cannery.signatures import Batch, Feature
 
@@ -68,8 +69,7 @@ def _splits(model: Any, transforms: Transforms) -> Iterator[Splits]:
     if model is None or isinstance(model, str):
         return
     if getattr(model, "steps", None):
-        before = tuple(s for _, s in model.steps[:-1] if s is not None and s != "passthrough")
-        yield from _splits(model.steps[-1][1], transforms + before)
+        yield from _splits(model.steps[-1][1], transforms + transformers_of(model))
     elif hasattr(model, "tree_"):
         yield _of_tree(model.tree_, transforms)
     elif hasattr(model, "_predictors"):
@@ -83,14 +83,22 @@ def _splits(model: Any, transforms: Transforms) -> Iterator[Splits]:
             yield from _splits(one.estimator, transforms)
     elif hasattr(model, "estimators_"):
         # Before `estimator_`, which in an ensemble is the template that was never fitted.
-        members = np.ravel(np.array(model.estimators_, dtype=object))
         subsets = getattr(model, "estimators_features_", None)
-        for index, member in enumerate(members):
+        for index, member in enumerate(_members(model.estimators_)):
             chosen = () if subsets is None else (_Subset(subsets[index]),)
             yield from _splits(member, transforms + chosen)
     else:
         for name in ("estimator_", "regressor_"):
             yield from _splits(getattr(model, name, None), transforms)
+
+
+def _members(estimators: Any) -> Iterator[Any]:
+    """Yield the members of an ensemble, row by row: a pipeline is one, although it can be indexed."""
+    for one in estimators:
+        if isinstance(one, list | np.ndarray):
+            yield from _members(one)
+        else:
+            yield one
 
 
 @dataclass(frozen=True)

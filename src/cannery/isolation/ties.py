@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from cannery.isolation.describing import transformers_of
+
 _SLACK = 1e-12
 """Relative; distances that differ by less are equal but for their rounding."""
 
@@ -19,9 +21,8 @@ def is_tied(model: Any, table: Any) -> bool:
     while (inner := getattr(model, "best_estimator_", None)) is not None:
         model = inner
     if getattr(model, "steps", None):
-        for _, step in model.steps[:-1]:
-            if step is not None and step != "passthrough":
-                table = step.transform(table)
+        for step in transformers_of(model):
+            table = step.transform(table)
         return is_tied(model.steps[-1][1], table)
     if not (hasattr(model, "kneighbors") and hasattr(model, "predict")):
         return False

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from cannery.conversions.onnx.builder import Graph
-from cannery.conversions.onnx.results import Classified
+from cannery.conversions.onnx.results import Classified, Several
 
 
 def flat(graph: Graph, wire: str) -> str:
@@ -113,3 +113,17 @@ def by_highest(graph: Graph, classes: NDArray[Any], probabilities: str) -> Class
         index=first_highest(graph, probabilities),
         probabilities=probabilities,
     )
+
+
+def told_apart(graph: Graph, scores: str, count: int, threshold: float) -> Several:
+    """Return labels side by side, each told by a logistic score of its own [N, count]."""
+    own = [column(graph, scores, i) for i in range(count)]
+    parts = [
+        Classified(
+            classes=np.array([0, 1]),
+            index=exceeds(graph, score, threshold),
+            probabilities=both(graph, score),
+        )
+        for score in own
+    ]
+    return Several(parts=tuple(parts), indicator=True)

@@ -124,6 +124,7 @@ def _predictions(emitter: Emitter, members: Any, block: Block) -> str:
 
 
 TABLE: dict[str, Emit] = {
+    "imblearn.ensemble._weight_boosting.RUSBoostClassifier": _classifier,
     "sklearn.ensemble.AdaBoostClassifier": _classifier,
     "sklearn.ensemble.AdaBoostRegressor": _regressor,
 }

@@ -17,12 +17,13 @@ from cannery.conversions.onnx.answers import (
     first_highest,
     logistic,
     softmax,
+    told_apart,
 )
 from cannery.conversions.onnx.cbm import Model, read
 from cannery.conversions.onnx.columns import Block
 from cannery.conversions.onnx.emitter import Emit, Emitter
 from cannery.conversions.onnx.forests import Tree, emit_trees
-from cannery.conversions.onnx.results import Classified, Predicted
+from cannery.conversions.onnx.results import Classified, Predicted, Several
 from cannery.errors import ConversionError
 
 _BINARY = frozenset({"Logloss", "CrossEntropy", "Focal"})
@@ -124,7 +125,7 @@ def _sums(emitter: Emitter, model: Model, block: Block) -> str:
     return total
 
 
-def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified | Several:
     model, graph, classes = model_of(estimator), emitter.graph, np.asarray(estimator.classes_)
     if model.loss in _BINARY and model.targets == 1 and len(classes) == 2:
         raw = _sums(emitter, model, block)
@@ -133,6 +134,9 @@ def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
         return Classified(
             classes=classes, index=exceeds(graph, raw, limit), probabilities=both(graph, raw)
         )
+    if model.loss in ("MultiLogloss", "MultiCrossEntropy"):
+        raw = _sums(emitter, model, block)
+        return told_apart(graph, raw, model.targets, 0.0)
     if model.loss not in ("MultiClass", "MultiClassOneVsAll") or model.targets != len(classes):
         raise emitter.refuse(estimator, f"it answers {len(classes)} classes by '{model.loss}'")
     raw = _sums(emitter, model, block)

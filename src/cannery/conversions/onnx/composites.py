@@ -21,7 +21,9 @@ def _is_drop(step: Any) -> bool:
 def _pipeline(emitter: Emitter, estimator: Any, block: Block) -> Result:
     *transformers, (last, final) = estimator.steps
     for name, step in transformers:
-        if not _is_passthrough(step):
+        if not (
+            _is_passthrough(step) or hasattr(step, "fit_resample")
+        ):  # which is for training alone
             block = emitter.at(name).transform(step, block)
     return block if _is_passthrough(final) else emitter.at(last).emit(final, block)
 
@@ -97,6 +99,7 @@ _SEARCHES = (
 )
 
 TABLE: dict[str, Emit] = {
+    "imblearn.pipeline.Pipeline": _pipeline,
     "sklearn.pipeline.Pipeline": _pipeline,
     "sklearn.pipeline.FeatureUnion": _union,
     "sklearn.compose.ColumnTransformer": _column_transformer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -150,3 +151,49 @@ def polynomial(graph: Graph, wire: str, coefficients: tuple[float, ...]) -> str:
         value = graph.node("Mul", [value, wire])
         value = graph.node("Add", [value, graph.constant(coefficient)])
     return value
+
+
+def _signed(graph: Graph, wire: str, size: str) -> str:
+    return graph.node("Mul", [graph.node("Sign", [wire]), size])
+
+
+def sinh(graph: Graph, wire: str) -> str:
+    """Compute the hyperbolic sine without losing small x: (expm1(x) - expm1(-x)) / 2."""
+    falling = expm1(graph, graph.node("Neg", [wire]))
+    whole = graph.node("Sub", [expm1(graph, wire), falling])
+    return graph.node("Mul", [whole, graph.constant(0.5)])
+
+
+def arcsinh(graph: Graph, wire: str) -> str:
+    """Compute its inverse without losing small x: log1p(|x| + x² / (1 + √(x² + 1)))."""
+    one, square = graph.constant(1.0), graph.node("Mul", [wire, wire])
+    root = graph.node("Sqrt", [graph.node("Add", [square, one])])
+    rest = graph.node("Div", [square, graph.node("Add", [root, one])])
+    return _signed(graph, wire, log1p(graph, graph.node("Add", [graph.node("Abs", [wire]), rest])))
+
+
+def cbrt(graph: Graph, wire: str) -> str:
+    """Compute the cubic root, of negative numbers too."""
+    size = graph.node("Pow", [graph.node("Abs", [wire]), graph.constant(1.0 / 3.0)])
+    return _signed(graph, wire, size)
+
+
+def _logarithm(base: float) -> Callable[[Graph, str], str]:
+    def made(graph: Graph, wire: str) -> str:
+        return graph.node("Div", [graph.node("Log", [wire]), graph.constant(math.log(base))])
+
+    return made
+
+
+FUNCTIONS: dict[str, Callable[[Graph, str], str]] = {
+    "arcsinh": arcsinh,
+    "cbrt": cbrt,
+    "exp2": lambda graph, wire: graph.node("Pow", [graph.constant(2.0), wire]),
+    "expm1": expm1,
+    "log10": _logarithm(10.0),
+    "log1p": log1p,
+    "log2": _logarithm(2.0),
+    "sinh": sinh,
+    "square": lambda graph, wire: graph.node("Mul", [wire, wire]),
+}
+"""By numpy's names."""

@@ -102,8 +102,8 @@ def qualified_name(kind: type) -> str:
 
 
 def _family(name: str) -> str:
-    """Return the module of scikit-learn that a class is of, or the other library."""
-    return name.removeprefix("sklearn.").partition(".")[0]
+    """Return the module of scikit-learn or imbalanced-learn that a class is of, or the other library."""
+    return name.removeprefix("sklearn.").removeprefix("imblearn.").partition(".")[0]
 
 
 def _is_wrapper(name: str) -> bool:

@@ -135,12 +135,22 @@ def is_tree(member: Any) -> bool:
     return qualified_name(type(member)).startswith(tuple(f"sklearn.tree.{t}" for t in _TREES))
 
 
+def _members(estimator: Any) -> list[tuple[Any, NDArray[Any]]]:
+    """Return the members and the columns that each sees."""
+    bare = map(_bare, estimator.estimators_)
+    return list(zip(bare, estimator.estimators_features_, strict=True))
+
+
+def _bare(member: Any) -> Any:
+    """Return what is behind samplers, which are for training alone."""
+    *before, last = [step for _, step in getattr(member, "steps", [("", member)])]
+    return last if all(hasattr(step, "fit_resample") for step in before) else member
+
+
 def _bagged(estimator: Any, values: list[NDArray[np.float64]]) -> list[Tree]:
     """Return bagged trees, each of which sees columns of its own."""
     trees: list[Tree] = []
-    for member, chosen, leaves in zip(
-        estimator.estimators_, estimator.estimators_features_, values, strict=True
-    ):
+    for (member, chosen), leaves in zip(_members(estimator), values, strict=True):
         tree = tree_of(member.tree_, leaves)
         trees.append(replace(tree, feature=np.asarray(chosen)[tree.feature]))
     return trees
@@ -148,7 +158,7 @@ def _bagged(estimator: Any, values: list[NDArray[np.float64]]) -> list[Tree]:
 
 def _bagging_classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
     graph, count = emitter.graph, len(estimator.classes_)
-    members = list(zip(estimator.estimators_, estimator.estimators_features_, strict=True))
+    members = _members(estimator)
     if all(is_tree(m) for m, _ in members):
         values = [
             _spread(fractions(m.tree_, len(m.classes_)), m.classes_, count) for m, _ in members
@@ -184,7 +194,7 @@ def _spread(values: NDArray[np.float64], seen: Any, count: int) -> NDArray[np.fl
 
 def _bagging_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
     graph = emitter.graph
-    members = list(zip(estimator.estimators_, estimator.estimators_features_, strict=True))
+    members = _members(estimator)
     if all(is_tree(m) and m.n_outputs_ == 1 for m, _ in members):
         trees = _bagged(estimator, [m.tree_.value[:, :, 0] for m, _ in members])
         total = emit_trees(graph, block, trees, single=True, refuses_missing=False)
@@ -204,6 +214,8 @@ TABLE: dict[str, Emit] = {
     _SKLEARN + "VotingRegressor": _voting_regressor,
     _SKLEARN + "StackingClassifier": _stacking_classifier,
     _SKLEARN + "StackingRegressor": _stacking_regressor,
+    "imblearn.ensemble._bagging.BalancedBaggingClassifier": _bagging_classifier,
+    "imblearn.ensemble._easy_ensemble.EasyEnsembleClassifier": _bagging_classifier,
     _SKLEARN + "BaggingClassifier": _bagging_classifier,
     _SKLEARN + "BaggingRegressor": _bagging_regressor,
 }

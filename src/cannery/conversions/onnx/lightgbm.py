@@ -29,6 +29,7 @@ from cannery.conversions.onnx.columns import Block, Column, join, materialise, o
 from cannery.conversions.onnx.emitter import Emit, Emitter
 from cannery.conversions.onnx.encoders import numbered
 from cannery.conversions.onnx.forests import Tree, emit_trees
+from cannery.conversions.onnx.lines import Line, emit_lined
 from cannery.conversions.onnx.maps import Drop, Fill, Table
 from cannery.conversions.onnx.results import Classified, Predicted
 from cannery.errors import ConversionError
@@ -61,6 +62,8 @@ class Split:
     zero_missing: NDArray[np.bool_]
     sets: dict[int, tuple[int, ...]]
     """Of the nodes that ask for categories: those which go left."""
+    lines: dict[int, Line]
+    """Of the leaves that hold one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +130,6 @@ def _fields(block: str) -> dict[str, str]:
 
 
 def _tree(fields: dict[str, str], target: int, targets: int) -> tuple[Tree, Split]:
-    if int(fields.get("is_linear", 0)):
-        raise ConversionError("its leaves hold linear models", hint="fit it without linear_tree")
-
     def numbers(name: str, kind: Any) -> NDArray[Any]:
         return np.array(fields.get(name, "").split(), dtype=kind)
 
@@ -162,7 +162,18 @@ def _tree(fields: dict[str, str], target: int, targets: int) -> tuple[Tree, Spli
         for node in np.flatnonzero(categorical)
     }
     zero = _padded((missing == _ZERO) & ~categorical, len(weights))
-    return tree, Split(zero_missing=zero, sets=sets)
+    return tree, Split(zero_missing=zero, sets=sets, lines=dict(_lines(fields, inner)))
+
+
+def _lines(fields: dict[str, str], first: int) -> Iterator[tuple[int, Line]]:
+    """Yield the lines of the leaves, which stand from node `first` on; none where leaves are numbers."""
+    if not int(fields.get("is_linear", 0)):
+        return
+    columns, slopes = iter(fields["leaf_features"].split()), iter(fields["leaf_coeff"].split())
+    starts, counts = fields["leaf_const"].split(), fields["num_features"].split()
+    for leaf, (start, count) in enumerate(zip(starts, counts, strict=True)):
+        own = {int(next(columns)): float(next(slopes)) for _ in range(int(count))}
+        yield first + leaf, Line(float(start), own)
 
 
 def _padded(values: NDArray[Any], count: int) -> NDArray[Any]:
@@ -205,8 +216,12 @@ def _raw(emitter: Emitter, estimator: Any, booster: Booster, block: Block) -> st
             feature[node] = len(block) + extra.setdefault(column, len(extra))
             threshold[node] = 0.5
         trees.append(replace(tree, feature=feature, threshold=threshold))
-    wide = join([block, Block(tuple(extra))])
-    total = emit_trees(graph, wide, trees, single=False, refuses_missing=False)
+    wide, lines = join([block, Block(tuple(extra))]), [split.lines for _, split in booster.trees]
+    if any(lines):
+        places = (i % booster.targets for i in range(len(trees)))
+        total = emit_lined(graph, wide, list(zip(trees, places, lines, strict=False)))
+    else:
+        total = emit_trees(graph, wide, trees, single=False, refuses_missing=False)
     return mean(graph, total, booster.average)
 
 

@@ -110,14 +110,43 @@ Map = (
 FUNCTIONS: dict[str, tuple[Any, bool, bool]] = {
     # name: (numpy's function, whether it never decreases, whether every number has a value)
     "absolute": (np.absolute, False, True),
+    "arcsinh": (np.arcsinh, True, True),
+    "cbrt": (np.cbrt, True, True),
+    "ceil": (np.ceil, True, True),
     "exp": (np.exp, True, True),
+    "exp2": (np.exp2, True, True),
     "expm1": (np.expm1, True, True),
+    "floor": (np.floor, True, True),
     "log": (np.log, True, False),
+    "log10": (np.log10, True, False),
     "log1p": (np.log1p, True, False),
+    "log2": (np.log2, True, False),
     "negative": (np.negative, False, True),
+    "positive": (np.positive, True, True),
+    "reciprocal": (np.reciprocal, False, True),
+    "rint": (np.rint, True, True),
+    "sign": (np.sign, True, True),
+    "sinh": (np.sinh, True, True),
     "sqrt": (np.sqrt, True, False),
     "square": (np.square, False, True),
+    "tanh": (np.tanh, True, True),
 }
+
+
+_EXACT = (
+    "absolute",
+    "ceil",
+    "floor",
+    "negative",
+    "positive",
+    "reciprocal",
+    "rint",
+    "sign",
+    "sqrt",
+    "square",
+)
+_OPERATORS = {"absolute": "Abs", "negative": "Neg", "positive": "Identity", "rint": "Round"}
+"""Of the functions whose operator has another name."""
 
 
 def apply(step: Map, x: Numbers) -> Numbers:
@@ -187,7 +216,7 @@ def is_total(step: Map) -> bool:
 def is_exact(step: Map) -> bool:
     """Tell whether a graph computes the map to the last bit, by the same few operations."""
     if isinstance(step, Function):
-        return step.name in ("absolute", "negative", "sqrt", "square")
+        return step.name in _EXACT
     return not isinstance(step, Power | Quantiles)
 
 
@@ -283,16 +312,6 @@ def _bins(graph: Graph, wire: str, steps: tuple[Any, ...]) -> str:
 
 
 def _function(graph: Graph, wire: str, name: str) -> str:
-    match name:
-        case "log1p":
-            return elementary.log1p(graph, wire)
-        case "expm1":
-            return elementary.expm1(graph, wire)
-        case "square":
-            return graph.node("Mul", [wire, wire])
-        case "absolute":
-            return graph.node("Abs", [wire])
-        case "negative":
-            return graph.node("Neg", [wire])
-        case _:
-            return graph.node(name.capitalize(), [wire])
+    if name in elementary.FUNCTIONS:
+        return elementary.FUNCTIONS[name](graph, wire)
+    return graph.node(_OPERATORS.get(name, name.capitalize()), [wire])

@@ -182,6 +182,8 @@ def _function(emitter: Emitter, estimator: Any, block: Block) -> Block:
         raise emitter.refuse(estimator, "'kw_args' are given to its function")
     if any(c.kind == "boolean" for c in block.columns) and not estimator.validate:
         raise emitter.refuse(estimator, "numpy computes in half precision on booleans")
+    if name == "reciprocal" and any(c.kind == "long" for c in block.columns):
+        raise emitter.refuse(estimator, "numpy divides whole numbers without a rest")
     return _each(block, [Function(name)] * len(block)).named([c.name or "" for c in block.columns])
 
 

@@ -150,6 +150,7 @@ TABLE: dict[str, Emit] = {
             "sklearn.tree.ExtraTreeClassifier",
             "sklearn.ensemble.RandomForestClassifier",
             "sklearn.ensemble.ExtraTreesClassifier",
+            "imblearn.ensemble._forest.BalancedRandomForestClassifier",
         ),
         emit_classifier,
     ),

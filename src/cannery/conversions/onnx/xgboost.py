@@ -16,14 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from cannery.conversions.onnx.answers import both, column, exceeds, first_highest, last_below_half
+from cannery.conversions.onnx.answers import (
+    both,
+    column,
+    exceeds,
+    first_highest,
+    last_below_half,
+    told_apart,
+)
 from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block, materialise
 from cannery.conversions.onnx.emitter import Emit, Emitter
 from cannery.conversions.onnx.encoders import numbered
 from cannery.conversions.onnx.forests import Tree, emit_single_trees
 from cannery.conversions.onnx.maps import Drop
-from cannery.conversions.onnx.results import Classified, Predicted
+from cannery.conversions.onnx.results import Classified, Predicted, Result, Several
 from cannery.errors import ConversionError
 from cannery.serving.boosters import XgboostBooster
 
@@ -294,7 +301,7 @@ def _rounded_to(value: np.float32) -> tuple[float, float]:
     return ends[0], ends[1]
 
 
-def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
+def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified | Several:
     booster, classes = booster_of(estimator), np.asarray(estimator.classes_)
     graph, two = emitter.graph, len(classes) == 2
     if booster.objective == "binary:hinge" and booster.targets == 1 and two:
@@ -309,6 +316,9 @@ def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
             index=exceeds(graph, scores, limit),
             probabilities=both(graph, scores),
         )
+    if booster.objective in _LOGIT and booster.targets > 1:
+        scores = _doubles(graph, _margins(emitter, estimator, booster, block))
+        return told_apart(graph, scores, booster.targets, last_below_half(_logistic, np.float32))
     alone = isinstance(estimator, XgboostBooster)  # an estimator of two classes answers two labels
     if booster.objective not in _MULTI or booster.targets != len(classes) or (two and not alone):
         raise emitter.refuse(
@@ -361,7 +371,7 @@ def _regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
     return Predicted(value=value, columns=booster.targets, flat=booster.targets == 1)
 
 
-def _booster(emitter: Emitter, estimator: Any, block: Block) -> Classified | Predicted:
+def _booster(emitter: Emitter, estimator: Any, block: Block) -> Result:
     """Emit a booster that stands without an estimator."""
     emit = _classifier if hasattr(estimator, "classes_") else _regressor
     return emit(emitter, estimator, block)
