@@ -15,7 +15,7 @@ import pytest
 from cannery.cans.open import Can, open_can
 from cannery.errors import CanError, SourceError, UnreachableError, UsageError
 from cannery.processes import started
-from cannery.serving.pull import fetch
+from cannery.serving.pull import fetch, remember
 from cannery.sources.fetch import fetch as fetch_source
 from cannery.sources.publish import publish
 
@@ -129,6 +129,9 @@ def test_a_dead_server_is_survived_with_the_last_good_can(
     with forward() as port:
         env = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
         before = fetch("models:/churn@champion", tmp_path / "cache", env)
+    with pytest.raises(UnreachableError):  # nobody has said yet that it is a good one
+        fetch("models:/churn@champion", tmp_path / "cache", env)
+    remember("models:/churn@champion", before, tmp_path / "cache", env)
     with caplog.at_level(logging.WARNING):
         assert fetch("models:/churn@champion", tmp_path / "cache", env) == before
     assert "serving the can that 'models:/churn@champion' last led to" in caplog.text
@@ -145,6 +148,7 @@ def test_a_damaged_cache_is_no_last_good_can(
         folder = fetch("models:/churn@champion", tmp_path, env)
         (folder / "model.onnx").write_bytes(b"rot")
         assert open_can(fetch("models:/churn@champion", tmp_path, env)).digest == published.digest
+        remember("models:/churn@champion", folder, tmp_path, env)
         (folder / "model.onnx").write_bytes(b"rot")
     with pytest.raises(UnreachableError):
         fetch("models:/churn@champion", tmp_path, env)
@@ -156,7 +160,8 @@ def test_another_server_has_another_last_good_can(
     """What staging's champion was must not become production's."""
     with forward() as port:
         env = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
-        fetch("models:/churn@champion", tmp_path, env)
+        folder = fetch("models:/churn@champion", tmp_path, env)
+        remember("models:/churn@champion", folder, tmp_path, env)
     with pytest.raises(UnreachableError):
         fetch("models:/churn@champion", tmp_path, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
 
@@ -220,6 +225,12 @@ def test_a_can_in_a_registry_is_pulled_by_tag_digest_and_model(
         assert {open_can(folder).digest for folder in pulled} == {can.digest}
         with pytest.raises(SourceError, match="no such can"):
             fetch(f"{place}:v3", tmp_path / "x", {})
+        remember(f"{place}:v2", pulled[0], tmp_path / "0", {})
+        allowed = _env(server, PULL_FROM=f"oci://other.example oci://127.0.0.1:{port}/models")
+        assert fetch("models:/churn/2", tmp_path / "y", allowed)
+        elsewhere = _env(server, PULL_FROM=f"oci://127.0.0.1:{port}/model")
+        with pytest.raises(SourceError, match="where PULL_FROM does not lead"):
+            fetch("models:/churn/2", tmp_path / "z", elsewhere)
     assert fetch(f"{place}:v2", tmp_path / "0", {}) == pulled[0]
     with pytest.raises(UnreachableError):
         fetch(f"{place}:v2", tmp_path / "empty", {})

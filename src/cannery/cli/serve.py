@@ -37,22 +37,21 @@ def command(can: str, **given: Any) -> int:
     CAN is a folder, or what MODEL_URI takes: models:/name@alias, oci://registry/repository:tag.
     """
     from cannery.serving.main import serve
-    from cannery.serving.pull import fetch
+    from cannery.serving.origins import origin_of
     from cannery.serving.settings import settings_of
 
     # The image's own cache lies in /tmp, which is shared here.
     env = {"HOST": "127.0.0.1", "CANNERY_CACHE": str(cache_folder("pulled")), **os.environ}
+    env.pop("MODEL_URI", None)
     # Each option is a variable of the service, by its own name.
     env.update({name.upper(): str(value) for name, value in given.items() if value is not None})
+    env["CANNERY_CAN" if Path(can).is_dir() else "MODEL_URI"] = can
     settings = settings_of(env)
-
-    def find() -> Path:
-        return Path(can) if Path(can).is_dir() else fetch(can, settings.cache, env)
-
-    folder = find()
+    origin = origin_of(settings, env)
+    folder = origin.find()
     if not (folder / "can.json").is_file():
         raise UsageError(
             f"'{can}' is no can", hint=f"pack it first: cannery pack {can} -o NAME.can"
         )
     open_can(folder)
-    return serve(folder, settings, find)
+    return serve(folder, settings, origin)

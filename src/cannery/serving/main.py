@@ -6,15 +6,18 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cannery.errors import CanneryError, RefusedError, UsageError
-from cannery.serving.settings import Settings, checked_grpc, found_can, settings_of
+from cannery.serving.origins import Origin, origin_of
+from cannery.serving.settings import Settings, checked_grpc, settings_of
+
+if TYPE_CHECKING:
+    from cannery.serving.service import Service
 
 USAGE = """usage: python -m cannery.serving [serve | health | smoke]
 
@@ -45,10 +48,10 @@ def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
         return 0
 
 
-def serve(can: Path, settings: Settings, find: Callable[[], Path] | None = None) -> int:
+def serve(can: Path, settings: Settings, origin: Origin | None = None) -> int:
     """Load the can, check its canary, then listen until SIGTERM or SIGINT; return the exit status.
 
-    `find` says, while it serves, which can it should be by now.
+    `origin` says, while it serves, which can it should be by now, and learns that this one is good.
 
     Raises CanError or ProofError when the can must not be served, UsageError when the address
     can't be had.
@@ -68,16 +71,22 @@ def serve(can: Path, settings: Settings, find: Callable[[], Path] | None = None)
         # Its library must not be loaded where the process forks: this socket only holds the port.
         held = bind(settings.host, checked_grpc(settings.grpc_port), shared=True)
         settings = replace(settings, grpc_port=held.getsockname()[1])
+
+    def opened() -> Service:
+        service = open_service(can, threads=settings.threads)
+        if origin is not None:
+            origin.keep(can)
+        return service
+
     if count == 1:
-        return run(open_service(can, threads=settings.threads), settings, listener, find=find)
+        return run(opened(), settings, listener, origin=origin)
     from cannery.serving.boards import Board
 
     board = Board(count)
 
     def work(slot: int) -> int:
         try:
-            service = open_service(can, threads=settings.threads)
-            return run(service, settings, listener, find=find, board=board, slot=slot)
+            return run(opened(), settings, listener, origin=origin, board=board, slot=slot)
         except CanneryError as error:
             sys.stderr.write(f"error: {error.message}\n")
             return 1 if isinstance(error, RefusedError) else 2
@@ -109,7 +118,8 @@ def _fitting(can: Path) -> int:
 
 
 def _serve(settings: Settings, env: Mapping[str, str]) -> int:
-    return serve(_can(settings, env), settings, partial(_can, settings, env))
+    origin = origin_of(settings, env)
+    return serve(origin.find(), settings, origin)
 
 
 def _smoke(settings: Settings, env: Mapping[str, str]) -> int:
@@ -118,7 +128,7 @@ def _smoke(settings: Settings, env: Mapping[str, str]) -> int:
 
     from cannery.serving.service import open_service
 
-    service = open_service(_can(settings, env), threads=settings.threads)
+    service = open_service(origin_of(settings, env).find(), threads=settings.threads)
     answer = service.predict_one(service.canary.records[0])
     sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
     return 0
@@ -133,7 +143,7 @@ def _health(settings: Settings, env: Mapping[str, str]) -> int:
     except ConnectionRefusedError:
         from cannery.serving.service import open_service
 
-        open_service(_can(settings, env), threads=settings.threads)
+        open_service(origin_of(settings, env).find(), threads=settings.threads)
         sys.stdout.write('{"status":"healthy","served":false}\n')
         return 0
     except OSError as error:
@@ -144,15 +154,6 @@ def _health(settings: Settings, env: Mapping[str, str]) -> int:
 
 
 _COMMANDS = {"serve": _serve, "health": _health, "smoke": _smoke}
-
-
-def _can(settings: Settings, env: Mapping[str, str]) -> Path:
-    """Return the folder of the can, pulled first where `MODEL_URI` names one."""
-    if settings.model_uri is None:
-        return found_can(settings.can, env)
-    from cannery.serving.pull import fetch
-
-    return fetch(settings.model_uri, settings.cache, env)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -16,12 +16,14 @@ from cannery.cans.manifest import CanManifest, read_manifest
 from cannery.cans.open import MANIFEST, MANIFEST_LIMIT, check_names, open_can
 from cannery.errors import CanError, CanneryError, SourceError, UnreachableError
 from cannery.serving.repositories import layers_of, open_repository
-from cannery.serving.tracking import ARTIFACTS, find, open_tracking
+from cannery.serving.tracking import ARTIFACTS, Published, find, open_tracking
 from cannery.serving.web import Refused
 
 log = logging.getLogger(__name__)
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+ALLOWED = "PULL_FROM"
+"""Variable: beginnings of the addresses to which a tag may lead, with blanks; without it, everywhere."""
 _LAST = "last"
 """Folder of the cache that remembers, for each address, the digest of the can it last led to."""
 
@@ -36,27 +38,40 @@ def fetch(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
     `models:/m-<id>` and `runs:/…` are asked of the tracking server (MLFLOW_TRACKING_URI), which knows
     where the can lies and its digest; `oci://registry/repository[:tag|@sha256:…]`,
     `mlflow-artifacts:/…`, `file:…` and a plain path name the can itself. What was pulled is kept in
-    `cache` under its digest; where nobody answers, the can that this address last led to is used.
+    `cache` under its digest; where nobody answers, the can that this address last led to, and that
+    was remembered as good, is used.
 
     Raises UnreachableError when nobody answers and nothing is cached, SourceError for an address that
     leads to no can, CanError for a can that is not the one that was published.
     """
-    scheme = _SCHEME.match(uri)
-    kind = scheme[1].lower() if scheme else ""
+    kind = _kind(uri)
     if kind in ("", "file"):
         return _local(uri, kind)
     if kind not in ("models", "runs", "oci", ARTIFACTS):
         raise SourceError(
             f"'{uri}' is no address of a can", hint="use models:/name@alias, oci://…, or a path"
         )
-    note = _note(uri if kind == "oci" else f"{open_tracking(env).base} {uri}", cache)
     try:
-        folder = _pull(uri, cache, env)
+        return _pull(uri, cache, env)
     except UnreachableError as error:
-        return _last_good(note, uri, cache, error)
-    if folder.parent == cache:
-        _remember(note, folder.name)
-    return folder
+        return _last_good(_note(uri, cache, env), uri, cache, error)
+
+
+def remember(uri: str, folder: Path, cache: Path, env: Mapping[str, str]) -> None:
+    """Remember that `uri` led to this can, whose canary came out right: where nobody answers, it is served."""
+    if folder.parent != cache or _kind(uri) in ("", "file"):
+        return
+    try:
+        with write_file(_note(uri, cache, env)) as stream:
+            stream.write(folder.name.encode())
+    except CanneryError as error:  # the can is there and can be served: a restart will have to ask
+        log.warning("can't remember what was pulled: %s", error)
+
+
+def _kind(uri: str) -> str:
+    """Return the scheme; '' for a path."""
+    scheme = _SCHEME.match(uri)
+    return scheme[1].lower() if scheme else ""
 
 
 def _local(uri: str, kind: str) -> Path:
@@ -78,13 +93,14 @@ def _local(uri: str, kind: str) -> Path:
 def _pull(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
     """Resolve `uri` and return the cached folder of its can, downloaded where it isn't there yet."""
     expected = None
-    if uri.partition(":")[0].lower() in ("models", "runs"):
+    if _kind(uri) in ("models", "runs"):
         published = find(uri, open_tracking(env))
         log.info("'%s' is '%s': can %s", uri, published.what, published.digest)
+        _check_allowed(published, env)
         uri, expected = published.uri, published.digest
         if (kept := _kept(cache, expected)) is not None:
             return kept
-    kind = uri.partition(":")[0].lower()
+    kind = _kind(uri)
     if kind == "oci":
         return _from_registry(uri, cache, env, expected)
     if kind == ARTIFACTS:
@@ -94,6 +110,19 @@ def _pull(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
         _must_be(open_can(folder).digest, expected, uri)
         return folder
     raise SourceError(f"the can was published at '{uri}', which can't be reached from here")
+
+
+def _check_allowed(published: Published, env: Mapping[str, str]) -> None:
+    """Raise SourceError where a tag leads out of the places that `PULL_FROM` lists."""
+    places = [place.rstrip("/") for place in env.get(ALLOWED, "").split()]
+    own = _kind(published.uri) == ARTIFACTS  # the tracking server itself, whom we ask already
+    if not places or own:
+        return
+    if not any(re.match(re.escape(place) + r"(?:[/:@]|\Z)", published.uri) for place in places):
+        raise SourceError(
+            f"a tag of '{published.what}' leads to '{published.uri}', where {ALLOWED} does not lead",
+            hint=f"{ALLOWED} is '{' '.join(places)}'",
+        )
 
 
 def _must_be(digest: str, expected: str | None, uri: str) -> None:
@@ -185,17 +214,10 @@ def _kept(cache: Path, digest: str) -> Path | None:
     return None
 
 
-def _note(words: str, cache: Path) -> Path:
+def _note(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
     """Return the file that remembers where an address, asked of one server, led to."""
+    words = uri if _kind(uri) == "oci" else f"{open_tracking(env).base} {uri}"
     return cache / _LAST / hex_of(digest_bytes(words.encode()))
-
-
-def _remember(note: Path, name: str) -> None:
-    try:
-        with write_file(note) as stream:
-            stream.write(name.encode())
-    except CanneryError as error:  # the can is there and can be served: a restart will have to ask
-        log.warning("can't remember what was pulled: %s", error)
 
 
 def _last_good(note: Path, uri: str, cache: Path, error: UnreachableError) -> Path:

@@ -21,11 +21,12 @@ from cannery.serving.boards import Board
 from cannery.serving.hot import HotProtocol
 from cannery.serving.http import Application
 from cannery.serving.metrics import Metrics
+from cannery.serving.origins import Origin
 from cannery.serving.routes import Desk, routes_of
 from cannery.serving.scoring import Scoring, is_quick
 from cannery.serving.service import Service
 from cannery.serving.settings import Settings
-from cannery.serving.watches import Find, Watch
+from cannery.serving.watches import Watch
 
 if TYPE_CHECKING:
     from cannery.serving.rpc import Remote
@@ -160,13 +161,13 @@ def run(
     settings: Settings,
     listener: socket.socket,
     *,
-    find: Find | None = None,
+    origin: Origin | None = None,
     board: Board | None = None,
     slot: int = 0,
 ) -> int:
     """Serve until a signal comes and what was in flight is answered; return the exit status.
 
-    `find` is asked for another can while it serves, where the settings say so.
+    `origin` is asked for another can while it serves, where the settings say so.
     """
     app = application(service, settings, board, slot)
     config = Config(
@@ -196,8 +197,8 @@ def run(
     url = f"{'https' if config.is_ssl else 'http'}://{place}"
     _log.info("serving %s %s (%s) on %s", manifest.name, manifest.version, service.digest, url)
     watch = None
-    if find is not None and settings.watch:
-        watch = Watch(app, settings, find, partial(adopt, app, settings=settings))
+    if origin is not None and settings.watch:
+        watch = Watch(app, settings, origin, partial(adopt, app, settings=settings))
 
     def tick() -> None:
         app.desk.metrics.publish()

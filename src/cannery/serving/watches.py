@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from cannery.blobs import digest_bytes
 from cannery.cans.open import MANIFEST
 from cannery.errors import CanneryError
 from cannery.serving.http import Application
+from cannery.serving.origins import Origin
 from cannery.serving.service import Service, open_service
 from cannery.serving.settings import Settings
-
-Find = Callable[[], Path]
-"""Return the folder of the can that should be served; verified where it had to be pulled."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,12 +24,12 @@ class Watch:
         self,
         app: Application,
         settings: Settings,
-        find: Find,
+        origin: Origin,
         adopt: Callable[[Service], None],
     ) -> None:
         self._app = app
         self._settings = settings
-        self._find = find
+        self._origin = origin
         self._adopt = adopt
         self._refused = ""
         self._left = settings.watch
@@ -62,9 +59,11 @@ class Watch:
 
     def _candidate(self) -> Service | None:
         """Return the service of another can than the one that is served, its canary checked."""
-        folder = self._find()
+        folder = self._origin.find()
         digest = digest_bytes((folder / MANIFEST).read_bytes())
         if digest in (self._app.desk.service.digest, self._refused):
             return None
         self._refused = digest  # until it is served
-        return open_service(folder, threads=self._settings.threads)
+        service = open_service(folder, threads=self._settings.threads)
+        self._origin.keep(folder)
+        return service

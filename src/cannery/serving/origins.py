@@ -1,0 +1,38 @@
+"""Where the can comes from: asked at start, and again while it is watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cannery.serving.settings import Settings, found_can
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Says which can should be served by now."""
+
+    find: Callable[[], Path]
+    """Return its folder; verified where it had to be pulled."""
+    keep: Callable[[Path], None] = lambda _: None
+    """Remember that this can's canary came out right: it is the one to fall back to."""
+
+
+def origin_of(settings: Settings, env: Mapping[str, str]) -> Origin:
+    """Return the address that `MODEL_URI` names, else the folder of the can."""
+    uri = settings.model_uri
+    if uri is None:
+        return Origin(find=lambda: found_can(settings.can, env))
+
+    def find() -> Path:
+        from cannery.serving.pull import fetch  # an HTTP client: a baked can needs none
+
+        return fetch(uri, settings.cache, env)
+
+    def keep(folder: Path) -> None:
+        from cannery.serving.pull import remember
+
+        remember(uri, folder, settings.cache, env)
+
+    return Origin(find=find, keep=keep)
