@@ -143,3 +143,19 @@ def test_what_cannot_be_pulled_ends_the_program_with_one_line(
     assert ended.status == 2
     assert part in ended.stderr.decode()
     assert ended.stderr.decode().count("\n") == 1
+
+
+def test_mlflow_takes_the_services_spans(server: SimpleNamespace, can: Can, free_port: int) -> None:
+    """A receiver of another project reads what is sent: requests are traces of an experiment there."""
+    url = f"http://127.0.0.1:{free_port}"
+    env = {
+        **_env(can.folder.parent, free_port, "", str(can.folder)),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": server.uri,
+        "OTEL_EXPORTER_OTLP_HEADERS": "x-mlflow-experiment-id=0",
+    }
+    with started(PROGRAM, env=env) as process:
+        httpx.post(f"{_up(process, url)}/predict", json={})
+        _until(f"{url}/metrics", 'cannery_spans_total{result="sent"}')
+    place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
+    found = httpx.post(f"{server.uri}/api/3.0/mlflow/traces/search", json={"locations": [place]})
+    assert can.digest in found.text

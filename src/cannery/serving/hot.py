@@ -7,7 +7,6 @@ the same bytes.
 
 from __future__ import annotations
 
-import logging
 from time import perf_counter
 from typing import Any
 
@@ -40,7 +39,6 @@ _LONG_WAY = frozenset((b"transfer-encoding", b"content-encoding", b"expect", b"u
 """Headers of which the application must decide."""
 _UNIQUE = frozenset((b"x-request-id", b"traceparent"))
 """Headers that are another one in each request: their heads are not worth remembering."""
-_access = logging.getLogger("cannery.access")
 
 
 class Asked:
@@ -297,7 +295,7 @@ class Turn:
             lines = b"".join(b"%s: %s\r\n" % pair for pair in dated)
             self._prefix = STATUS_LINE[_OK] + lines + b"content-type: application/json\r\n"
         encode, identify, prefix = msgspec.json.encode, self._app.identity, self._prefix
-        told = _access.isEnabledFor(logging.INFO)
+        told = self._app.tells
         start = 0
         for one in plain:
             rows, _, single = one.typed  # type: ignore[misc]
@@ -336,7 +334,7 @@ class Turn:
             response.body,
         ]
         self._send(one, b"".join(lines))
-        if _access.isEnabledFor(logging.INFO):
+        if self._app.tells:
             self._tell(one, response.status, identity)
         self._app.desk.metrics.tally.rows += response.rows
         self._count([one], response.status)

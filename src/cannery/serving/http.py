@@ -26,6 +26,7 @@ from cannery.serving.scoring import Scoring
 
 if TYPE_CHECKING:
     from cannery.serving.hot import Turn
+    from cannery.serving.spans import Spans
 
 Send = Callable[[Message], Awaitable[None]]
 
@@ -40,7 +41,9 @@ CLOSE: Headers = (("connection", "close"),)
 SOON: Headers = (("retry-after", "1"), *CLOSE)
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}\Z")
-_TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
+_TRACE = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z"
+)
 _log = logging.getLogger(__name__)
 _access = logging.getLogger("cannery.access")
 
@@ -61,6 +64,7 @@ class Application:
         """Take the route table, who scores, and the limits of a body, in bytes and in seconds."""
         self.desk = desk
         self.gate = gate or Gate()
+        self.spans: Spans | None = None
         self._patience = patience
         self.budget = Budget(max_body)
         """The memory that all bodies may take together."""
@@ -102,8 +106,13 @@ class Application:
             metrics.tally.in_flight -= 1
             method = scope["method"] if route != "other" else "other"
             metrics.observe(method, route, status, seconds)
-            if _access.isEnabledFor(logging.INFO):
+            if self.tells:
                 self.tell(method, route, status, seconds, identity, headers)
+
+    @property
+    def tells(self) -> bool:
+        """Whether somebody is to hear of each request."""
+        return self.spans is not None or _access.isEnabledFor(logging.INFO)
 
     def identity(self, given: bytes | None) -> bytes:
         """Return the caller's request id where it is one, else a new one."""
@@ -138,8 +147,14 @@ class Application:
         identity: bytes,
         headers: Mapping[bytes, bytes],
     ) -> None:
-        """Log one line about a request: its route, never what a caller made up; its ids, nothing of its body."""
-        trace = _TRACE.match(headers.get(b"traceparent", b""))
+        """Log and trace a request: its route, never what a caller made up; its ids, nothing of its body."""
+        parent = _TRACE.match(headers.get(b"traceparent", b""))
+        trace = parent[1].decode() if parent else None
+        if self.spans is not None:
+            given = parent[0] if parent else None
+            trace = (
+                self.spans.add(method, route, status, seconds, given, identity.decode()) or trace
+            )
         _access.info(
             "%s %s %d %.1f ms",
             method,
@@ -148,7 +163,7 @@ class Application:
             seconds * 1000,
             extra={
                 "request_id": identity.decode(),
-                **({"trace_id": trace[1].decode()} if trace else {}),
+                **({"trace_id": trace} if trace else {}),
             },
         )
 

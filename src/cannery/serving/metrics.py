@@ -54,12 +54,15 @@ class Tally(msgspec.Struct):
     canary: bool | None = None
     swaps: dict[str, int] = {}
     """Candidates that a watch found, by what became of them."""
+    spans: dict[str, int] = {}
+    """Spans by what became of them."""
 
     def add(self, other: Tally) -> None:
         """Add what another process counted."""
         _sum(self.requests, other.requests)
         _sum(self.refusals, other.refusals)
         _sum(self.swaps, other.swaps)
+        _sum(self.spans, other.spans)
         for name, counts in other.labels.items():
             _sum(self.labels.setdefault(name, {}), counts)
         for mine, theirs in ((self.latency, other.latency), (self.values, other.values)):
@@ -218,10 +221,13 @@ def kind_of(issue: Issue) -> str:
 
 
 def _about_answers(tally: Tally) -> Iterator[str]:
-    name = "cannery_candidates_total"
-    yield from _head(name, "counter", "Further cans that a watch found.")
-    for result, count in sorted(tally.swaps.items()):
-        yield f"{name}{_labels({'result': result})} {count}"
+    for name, about, counts in (
+        ("cannery_candidates_total", "Further cans that a watch found.", tally.swaps),
+        ("cannery_spans_total", "Spans of requests, by what became of them.", tally.spans),
+    ):
+        yield from _head(name, "counter", about)
+        for result, count in sorted(counts.items()):
+            yield f"{name}{_labels({'result': result})} {count}"
     name = "cannery_validation_errors_total"
     yield from _head(name, "counter", "What was wrong with requests.")
     for kind, count in sorted(tally.refusals.items()):

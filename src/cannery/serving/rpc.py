@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from time import perf_counter
@@ -36,7 +35,6 @@ _CODES = {
 }
 _SHOWN = 4 << 10
 """Characters of a refusal: it travels in a header."""
-_access = logging.getLogger("cannery.access")
 
 
 class Remote:
@@ -108,7 +106,7 @@ class Remote:
             seconds = perf_counter() - started
             metrics.tally.in_flight -= 1
             metrics.observe("POST", path, status, seconds)
-            if _access.isEnabledFor(logging.INFO):
+            if app.tells:
                 app.tell("POST", path, status, seconds, identity, headers)
         trailer = [("x-request-id", identity), *((name.decode(), value) for name, value in model)]
         context.set_trailing_metadata(tuple((name, value.decode()) for name, value in trailer))

@@ -146,6 +146,14 @@ def _info(service: Service) -> dict[str, str]:
     return {**about, "runtime": manifest.runtime}
 
 
+def _about(app: Application) -> dict[str, str]:
+    """Return what spans say of the service that is there now."""
+    info = _info(app.desk.service)
+    return {"service.name": info["name"], "service.version": info["version"]} | {
+        f"cannery.model.{name}": info[name] for name in ("digest", "runtime")
+    }
+
+
 def _scoring(service: Service, metrics: Metrics, settings: Settings) -> Scoring:
     return Scoring(
         service,
@@ -205,9 +213,16 @@ def run(
         if watch is not None:
             watch.tick()
 
+    if settings.telemetry is not None:
+        from cannery.serving.spans import Spans
+
+        tally = app.desk.metrics.tally
+        app.spans = Spans(settings.telemetry, partial(_about, app), lambda: tally.spans)
     server = _Server(config, app.desk.drain, tick, _remote(app, settings))
     server.run(sockets=[listener])
     app.scoring.close()
+    if app.spans is not None:
+        app.spans.close()
     _log.info("stopped")
     return 0 if server.started else 1
 

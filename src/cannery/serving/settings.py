@@ -11,6 +11,7 @@ from typing import Literal
 from cannery.cans.open import MANIFEST
 from cannery.errors import UsageError
 from cannery.serving.gates import OPEN, Gate
+from cannery.serving.telemetry import Telemetry, telemetry_of
 
 MOUNTS = ("/opt/ml/model", "/mnt/models")
 PORTS = ("PORT", "AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT")
@@ -49,6 +50,8 @@ class Settings:
     """`TOKEN_FILE`: a file with the bearer token that callers must send; `CORS_ORIGINS`: pages that may ask."""
     tls: tuple[Path, Path] | None = None
     """`TLS_CERT` and `TLS_KEY`: files in PEM."""
+    telemetry: Telemetry | None = None
+    """`OTEL_EXPORTER_OTLP_ENDPOINT` and its relatives: where spans are sent."""
     access_log: bool = False
     """`ACCESS_LOG`: one line for each request."""
     log_level: str = "info"
@@ -86,6 +89,7 @@ def settings_of(env: Mapping[str, str]) -> Settings:
         deadline=_whole(env, "TIMEOUT", default.deadline, 1, 3600),
         gate=_gate(env, aliases),
         tls=_tls(env),
+        telemetry=telemetry_of(env),
         access_log=_yes(env, "ACCESS_LOG"),
         log_level=level,
         log_format="json" if form == "json" else "text",

@@ -111,11 +111,25 @@ class Web:
                 hint="publish the can again; nothing of it was used",
             )
 
+    def post(self, url: str, headers: Mapping[str, str], data: bytes) -> None:
+        """Send a document.
+
+        Raises SourceError for a refusal, UnreachableError where nobody answers in time.
+        """
+        try:
+            with self._open(url, headers, data) as stream:
+                stream.read(DOCUMENT_LIMIT)
+        except Refused as refused:
+            status = refused.answer.status
+            raise SourceError(f"'{bare(url)}' refuses it with status {status}") from refused
+
     @contextmanager
-    def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[http.client.HTTPResponse]:
+    def _open(
+        self, url: str, headers: Mapping[str, str], data: bytes | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
         if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
             raise SourceError(f"'{bare(url)}' is not an address on the web")
-        request = urllib.request.Request(url)
+        request = urllib.request.Request(url, data=data)
         for name, value in headers.items():
             request.add_unredirected_header(name, value)
         try:
