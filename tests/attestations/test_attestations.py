@@ -19,6 +19,7 @@ from image_parts import file, make_image, make_layer
 from registries import running_registry
 from small_cans import make_can
 
+from cannery.attestations.envelopes import attach_envelope, enclose, envelopes_of
 from cannery.attestations.sbom import CYCLONEDX, sbom_of
 from cannery.attestations.signatures import (
     SIGNATURE,
@@ -31,7 +32,15 @@ from cannery.attestations.signatures import (
     signatures_of,
     trouble_with,
 )
-from cannery.attestations.statements import IN_TOTO, attestations_of, check_statement
+from cannery.attestations.statements import (
+    IN_TOTO,
+    PARITY,
+    PROOF,
+    PROVENANCE,
+    attestations_of,
+    check_statement,
+    statement,
+)
 from cannery.attestations.vouching import require_vouched, sign_image, verify_image
 from cannery.cans.open import Can
 from cannery.errors import RegistryError, SignatureError, UsageError
@@ -270,6 +279,69 @@ def test_what_was_signed_is_vouched_for(
         sign_image(client, reference, other)
         assert len(signatures_of(client, "signed/churn", image.digest)) == 2
         require_vouched(verify_image(client, reference, key.public_key()), "x")
+
+
+@pytest.mark.registry
+def test_what_is_attached_is_enclosed_as_cosign_keeps_attestations(
+    image: Image,
+    attached: dict[str, Any],
+    key: ec.EllipticCurvePrivateKey,
+    registry: str,
+    tmp_path: Path,
+) -> None:
+    """One envelope a document under the tag of attestations, each with its kind; openssl finds them good."""
+    reference = parse(f"{registry}/enclosed/churn:v1")
+    push_image(image, reference, attached=attached)
+    (tmp_path / "pub.pem").write_bytes(pem(key)[1])
+    with open_registry(reference) as client:
+        sign_image(client, reference, key)
+        sign_image(client, reference, key)
+        tag = image.digest.replace(":", "-") + ".att"
+        layers = json.loads(client.manifest("enclosed/churn", tag)[0])["layers"]
+        found = dict(envelopes_of(client, "enclosed/churn", image.digest))
+    assert {layer["mediaType"] for layer in layers} == {"application/vnd.dsse.envelope.v1+json"}
+    kinds = [layer["annotations"]["predicateType"] for layer in layers]
+    assert sorted(kinds) == sorted({PARITY, PROOF, PROVENANCE, "https://cyclonedx.org/bom"})
+    for kind, envelope in found.items():
+        statement = json.loads(envelope.statement)
+        assert statement["predicateType"] == kind
+        assert statement["subject"][0]["digest"] == {"sha256": image.digest[7:]}
+        kind, size = envelope.payload_type.encode(), len(envelope.statement)
+        signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind, size, envelope.statement)
+        (tmp_path / "signed").write_bytes(signed)
+        (tmp_path / "sig").write_bytes(base64.b64decode(envelope.signatures[0].sig))
+        words = ["openssl", "dgst", "-sha256", "-verify", tmp_path / "pub.pem", "-signature"]
+        assert run([*words, tmp_path / "sig", tmp_path / "signed"]).ok
+
+
+@pytest.mark.registry
+def test_envelopes_that_lie_are_found(
+    image: Image, key: ec.EllipticCurvePrivateKey, registry: str
+) -> None:
+    """Of another image, under another kind, of another key: each has its reason; a good one beside it helps."""
+    reference = parse(f"{registry}/lying/churn:v1")
+    push_image(image, reference)
+    other = ec.generate_private_key(ec.SECP256R1())
+    good = statement(image.digest, "x", PARITY, {})
+    cases = [
+        ("moved", statement("sha256:" + "1" * 64, "x", "moved", {}), key),
+        ("kind", good, key),
+        ("key", statement(image.digest, "x", "key", {}), other),
+        ("none", b"hello", key),
+        (PARITY, good, other),
+        (PARITY, good, key),
+    ]
+    with open_registry(reference) as client:
+        sign_image(client, reference, key)
+        for kind, said, signer in cases:
+            attach_envelope(client, "lying/churn", image.digest, kind, enclose(said, signer))
+        found = verify_image(client, reference, key.public_key())
+    troubles = {f.what.split()[2]: f.trouble for f in found if f.what.startswith("envelope")}
+    assert troubles[PARITY] is None
+    assert troubles["moved"] == "it speaks of another image"
+    assert troubles["kind"] == f"it says '{PARITY}'"
+    assert troubles["key"] == "another key signed it"
+    assert "no in-toto statement" in str(troubles["none"])
 
 
 @pytest.mark.registry

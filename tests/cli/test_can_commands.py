@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from projects import CUSTOMER, free_port
 
-from cannery.processes import started
+from cannery.processes import run, started
 
 
 def test_smoke_prints_the_canary_s_answer(cannery, can) -> None:
@@ -126,6 +126,26 @@ def test_a_can_becomes_a_layout_without_any_engine(cannery, can, project) -> Non
     proven = cannery("verify", "oci:churn-v1.oci", "--engine", "sandbox", "--json")
     assert proven.ok, proven.complaint
     assert all(check["passed"] for check in json.loads(proven.stdout)["checks"])
+
+
+def test_a_can_is_signed_and_checked(cannery, can, project) -> None:
+    """Exit code 0 for whom it was signed by, 1 for another key, 2 without a signature; never started as an image."""
+    for name in ("mine", "other"):
+        words = ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        assert run([*words, "-out", project / f"{name}.pem"]).ok
+        words = ["openssl", "pkey", "-in", project / f"{name}.pem", "-pubout"]
+        assert run([*words, "-out", project / f"{name}.pub"]).ok
+    done = cannery("verify", can, "--key", "mine.pub")
+    assert (done.status, "can't read the signature" in done.complaint) == (2, True)
+    try:
+        assert cannery("sign", can, "--key", "mine.pem").ok
+        done = cannery("verify", can, "--key", "mine.pub")
+        assert done.ok
+        assert "are signed by this key" in done.stdout.decode()
+        assert cannery("verify", can, "--key", "other.pub").status == 1
+    finally:
+        can.with_name(can.name + ".sig").unlink()
+    assert "cannery smoke" in cannery("verify", can).complaint
 
 
 def test_a_known_vulnerability_stops_a_build_before_it_is_tried(cannery, can, project) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -80,20 +81,39 @@ def read_public_key(data: bytes) -> EllipticCurvePublicKey:
     return found
 
 
-def sign(payload: bytes, key: EllipticCurvePrivateKey) -> bytes:
-    """Return the signature (ECDSA over SHA-256, DER)."""
+def pem_of(key: EllipticCurvePublicKey) -> bytes:
+    """Return a public key in PEM."""
+    _, serialization, _ = _library()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return bytes(key.public_bytes(serialization.Encoding.PEM, form))
+
+
+def sign(payload: bytes, key: EllipticCurvePrivateKey, *, by_curve: bool = False) -> bytes:
+    """Return the signature (ECDSA, DER) over SHA-256, or `by_curve` over the hash that fits the curve."""
+    return bytes(key.sign(payload, _algorithm(key.curve.key_size if by_curve else 256)))
+
+
+def is_signed(
+    payload: bytes, signature: bytes, key: EllipticCurvePublicKey, *, by_curve: bool = False
+) -> bool:
+    """Tell whether a key made a signature."""
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        key.verify(signature, payload, _algorithm(key.curve.key_size if by_curve else 256))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _algorithm(bits: int) -> Any:
     hashes, _, ec = _library()
-    return bytes(key.sign(payload, ec.ECDSA(hashes.SHA256())))
+    return ec.ECDSA({384: hashes.SHA384(), 521: hashes.SHA512()}.get(bits, hashes.SHA256()))
 
 
 def trouble_with(signature: Signature, key: EllipticCurvePublicKey, digest: str) -> str | None:
     """Return why a signature does not vouch for an image by this key, or None when it does."""
-    from cryptography.exceptions import InvalidSignature
-
-    hashes, _, ec = _library()
-    try:
-        key.verify(signature.signature, signature.payload, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
+    if not is_signed(signature.payload, signature.signature, key):
         return "another key signed it"
     try:
         critical = msgspec.json.decode(signature.payload, type=_Payload).critical
@@ -111,8 +131,6 @@ def attach_signature(
 
     Raises RegistryError, UnreachableError.
     """
-    known = registry.find_manifest(repository, _tag(digest))
-    layers = list(decode(known, Manifest, "the signatures").layers) if known else []
     text = base64.b64encode(signature.signature).decode()
     layer = Descriptor(
         media_type=PAYLOAD,
@@ -120,12 +138,26 @@ def attach_signature(
         size=len(signature.payload),
         annotations={SIGNATURE: text},
     )
-    layers = [x for x in layers if x.annotations.get(SIGNATURE) != text] + [layer]
+    known = layers_under(registry, repository, _tag(digest))
+    kept = [x for x in known if x.annotations.get(SIGNATURE) != text]
+    push_layers(registry, repository, _tag(digest), [*kept, layer], signature.payload)
+
+
+def layers_under(registry: Registry, repository: str, tag: str) -> tuple[Descriptor, ...]:
+    """Return what stands under a tag of cosign's; nothing where there is no such tag."""
+    known = registry.find_manifest(repository, tag)
+    return decode(known, Manifest, f"'{tag}'").layers if known else ()
+
+
+def push_layers(
+    registry: Registry, repository: str, tag: str, layers: Sequence[Descriptor], last: bytes
+) -> None:
+    """Write layers under a tag of cosign's; all but the `last` one are there already."""
     rootfs = {"type": "layers", "diff_ids": [x.digest for x in layers]}
     config = msgspec.json.encode(
         {"architecture": "", "os": "", "config": {}, "history": [], "rootfs": rootfs}
     )
-    registry.push_blob(repository, layer, signature.payload)
+    registry.push_blob(repository, layers[-1], last)
     of_config = Descriptor(media_type=_CONFIG, digest=digest_bytes(config), size=len(config))
     registry.push_blob(repository, of_config, config)
     manifest = {
@@ -134,15 +166,13 @@ def attach_signature(
         "config": msgspec.to_builtins(of_config),
         "layers": [msgspec.to_builtins(x) for x in layers],
     }
-    data = msgspec.json.encode(manifest)
-    registry.push_manifest(repository, _tag(digest), data, MANIFEST["oci"])
+    registry.push_manifest(repository, tag, msgspec.json.encode(manifest), MANIFEST["oci"])
 
 
 def signatures_of(registry: Registry, repository: str, digest: str) -> tuple[Signature, ...]:
     """Return the signatures of an image, unchecked; what has not the form of one is passed over."""
-    known = registry.find_manifest(repository, _tag(digest))
     found = []
-    for layer in decode(known, Manifest, "the signatures").layers if known else ():
+    for layer in layers_under(registry, repository, _tag(digest)):
         try:
             text = base64.b64decode(layer.annotations.get(SIGNATURE, ""), validate=True)
         except binascii.Error:

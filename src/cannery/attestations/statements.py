@@ -54,15 +54,15 @@ def attestation(image: Image, name: str, kind: str, predicate: dict[str, Any]) -
     """Return an in-toto statement about an image as a document to attach to it."""
     return Artifact(
         kind=IN_TOTO,
-        payload=statement(image, name, kind, predicate),
+        payload=statement(image.digest, name, kind, predicate),
         media_type=IN_TOTO,
         annotations={PREDICATE: kind},
     )
 
 
-def statement(image: Image, name: str, kind: str, predicate: dict[str, Any]) -> bytes:
+def statement(digest: str, name: str, kind: str, predicate: dict[str, Any]) -> bytes:
     """Return an in-toto statement about an image, in canonical JSON."""
-    subject = {"name": name, "digest": {"sha256": hex_of(image.digest)}}
+    subject = {"name": name, "digest": {"sha256": hex_of(digest)}}
     return canonical_json(
         {"_type": STATEMENT, "subject": [subject], "predicateType": kind, "predicate": predicate}
     )
@@ -119,14 +119,16 @@ def _digest(digest: str) -> dict[str, Any]:
     return {"digest": {"sha256": hex_of(digest)}}
 
 
-def check_statement(payload: bytes, digest: str) -> str | None:
-    """Return why a statement does not speak of an image, or None when it does."""
+def check_statement(payload: bytes, digest: str, kind: str | None = None) -> str | None:
+    """Return why a statement does not speak of an image, or not in the `kind` that it is kept under; None when it does."""
     try:
         document = msgspec.json.decode(payload, type=_Statement)
     except msgspec.MsgspecError as error:
         return f"it is no in-toto statement: {error}"
     if document.type_ != STATEMENT:
         return f"it is of type '{document.type_}'"
+    if kind is not None and document.predicate_type != kind:
+        return f"it says '{document.predicate_type}'"
     if hex_of(digest) not in {subject.digest.get("sha256") for subject in document.subject}:
         return "it speaks of another image"
     return None
@@ -139,3 +141,4 @@ class _Subject(msgspec.Struct, frozen=True):
 class _Statement(msgspec.Struct, frozen=True):
     type_: str = msgspec.field(name="_type")
     subject: tuple[_Subject, ...]
+    predicate_type: str = msgspec.field(name="predicateType", default="")

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cannery.attestations.envelopes import (
+    attach_envelope,
+    enclose,
+    envelopes_of,
+    is_enclosed_by,
+)
+from cannery.attestations.sbom import CYCLONEDX
 from cannery.attestations.signatures import (
     Signature,
     attach_signature,
@@ -16,7 +23,7 @@ from cannery.attestations.signatures import (
     signatures_of,
     trouble_with,
 )
-from cannery.attestations.statements import IN_TOTO, PREDICATE, check_statement
+from cannery.attestations.statements import IN_TOTO, PREDICATE, check_statement, statement
 from cannery.blobs import digest_bytes
 from cannery.errors import SignatureError
 from cannery.oci.descriptors import Descriptor
@@ -31,6 +38,10 @@ if TYPE_CHECKING:
         EllipticCurvePrivateKey,
         EllipticCurvePublicKey,
     )
+
+
+BILL = "https://cyclonedx.org/bom"
+"""Type of a bill of materials within a statement."""
 
 
 class Vouched(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,17 +66,26 @@ class _Part:
 def sign_image(
     registry: Registry, reference: Reference, key: EllipticCurvePrivateKey
 ) -> tuple[Vouched, ...]:
-    """Sign an image, each of its platforms, and what is attached to them.
+    """Sign an image, each of its platforms, and what is attached to them; that once more in envelopes, as cosign has it.
 
     What this key has signed before is left as it is. Raises RegistryError, UnreachableError.
     """
     repository = reference.repository
     parts = list(_parts(registry, reference))
+    enclosed: dict[str, set[bytes]] = {}
     for part in parts:
         if _trouble(registry, repository, part.digest, key.public_key()) is not None:
             payload = payload_of(reference.name, part.digest)
             signature = Signature(payload=payload, signature=sign(payload, key))
             attach_signature(registry, repository, part.digest, signature)
+        if part.artifact is not None and part.about is not None:
+            if part.about not in enclosed:
+                known = envelopes_of(registry, repository, part.about)
+                public = key.public_key()
+                enclosed[part.about] = {e.statement for _, e in known if is_enclosed_by(e, public)}
+            kind, said = _statement(registry, reference, part.artifact, part.about)
+            if kind and said not in enclosed[part.about]:
+                attach_envelope(registry, repository, part.about, kind, enclose(said, key))
     return tuple(Vouched(what=part.what, digest=part.digest) for part in parts)
 
 
@@ -76,7 +96,7 @@ def verify_image(
 
     Raises RegistryError, UnreachableError.
     """
-    found = []
+    found: list[Vouched] = []
     for part in _parts(registry, reference):
         trouble = _trouble(registry, reference.repository, part.digest, key)
         if trouble is None and part.artifact is not None and part.about is not None:
@@ -84,7 +104,37 @@ def verify_image(
             if part.artifact.artifact_type == IN_TOTO:
                 trouble = check_statement(document, part.about)
         found.append(Vouched(what=part.what, digest=part.digest, trouble=trouble))
+        if part.artifact is None:
+            found += _enclosed(registry, reference.repository, part, key)
     return tuple(found)
+
+
+def _statement(
+    registry: Registry, reference: Reference, artifact: Descriptor, about: str
+) -> tuple[str, bytes]:
+    """Return kind and bytes of the statement in a document, or that it makes; no kind where it is neither."""
+    document = document_of(registry, reference.repository, artifact)
+    if artifact.artifact_type == CYCLONEDX:
+        return BILL, statement(about, reference.name, BILL, msgspec.json.decode(document))
+    if artifact.artifact_type == IN_TOTO:
+        return artifact.annotations.get(PREDICATE, ""), document
+    return "", document
+
+
+def _enclosed(
+    registry: Registry, repository: str, part: _Part, key: EllipticCurvePublicKey
+) -> Iterator[Vouched]:
+    """Yield what is said in envelopes, once for each kind: one that this key signed, or the trouble with the last."""
+    troubles: dict[str, str | None] = {}
+    for kind, envelope in envelopes_of(registry, repository, part.digest):
+        trouble: str | None = "another key signed it"
+        if is_enclosed_by(envelope, key):
+            trouble = check_statement(envelope.statement, part.digest, kind)
+        if troubles.get(kind, "none yet") is not None:
+            troubles[kind] = trouble
+    for kind, trouble in troubles.items():
+        what = f"envelope with {kind} of {part.what}"
+        yield Vouched(what=what, digest=part.digest, trouble=trouble)
 
 
 def require_vouched(found: Sequence[Vouched], name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from cannery.attestations.statements import PROOF, attestation
-from cannery.cans.open import Can, open_can
+from cannery.cans.open import MANIFEST, Can, open_can
 from cannery.cli.main import print_json, talks
 from cannery.cli.sign import read_key
 from cannery.engines.choose import detect
@@ -28,9 +29,12 @@ from cannery.proofs.nouns import Proof, require
 from cannery.proofs.prove import ProofOptions, prove
 from cannery.reports.text import ticker
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
 
 @click.command("verify")
-@click.argument("image", metavar="IMAGE|oci:FOLDER")
+@click.argument("image", metavar="IMAGE|oci:FOLDER|CAN")
 @click.option(
     "--can",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -40,7 +44,7 @@ from cannery.reports.text import ticker
 @click.option(
     "--key",
     type=click.Path(path_type=Path),
-    help="Check in its registry, by this public key, who signed it and what is attached; nothing is started.",
+    help="Check by this public key who signed a can (in CAN.sig), or an image in its registry and what is attached; nothing is started.",
 )
 @click.option(
     "--attest",
@@ -70,6 +74,11 @@ def command(
     if key is not None:
         _check_signatures(image, key, as_json=as_json)
         return
+    if (Path(image) / MANIFEST).is_file():
+        raise UsageError(
+            f"'{image}' is a can, and no image that could be started",
+            hint="cannery smoke tries it; --key checks who signed it",
+        )
     runner = detect(engine)
     with contextlib.ExitStack() as after:
         scratch = Path(after.enter_context(tempfile.TemporaryDirectory(prefix="cannery-")))
@@ -107,7 +116,11 @@ def _check_signatures(image: str, key: Path, *, as_json: bool) -> None:
     from cannery.attestations.vouching import require_vouched, verify_image
     from cannery.oci.transfer import open_registry
 
-    public, reference = read_public_key(read_key(key)), parse(image)
+    public = read_public_key(read_key(key))
+    if (Path(image) / MANIFEST).is_file():
+        _check_can(Path(image), public, as_json=as_json)
+        return
+    reference = parse(image)
     with open_registry(reference) as registry:
         found = verify_image(registry, reference, public)
     if as_json:
@@ -117,6 +130,19 @@ def _check_signatures(image: str, key: Path, *, as_json: bool) -> None:
             words = part.trouble or "signed by this key"
             click.echo(f"{'✗' if part.trouble else '✓'} {part.what:<50} {words}")
     require_vouched(found, image)
+
+
+def _check_can(folder: Path, key: EllipticCurvePublicKey, *, as_json: bool) -> None:
+    from cannery.attestations.models import signature_place, verify_can
+
+    can, place = open_can(folder), signature_place(folder)
+    verify_can(can, place, key)
+    if as_json:
+        print_json({"can": can.digest, "signature": str(place)})
+    else:
+        click.echo(
+            f"✓ {folder}: all of its {len(can.manifest.files) + 1} files are signed by this key"
+        )
 
 
 def _found(image: str, engine: Engine, scratch: Path, *, attest: bool) -> Image | str:
