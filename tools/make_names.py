@@ -229,6 +229,8 @@ def sklearn_table() -> dict[str, Any]:
             )
     # Histogram-based boosting puts it in front of its numbers.
     references["sklearn.utils.validation"].add("check_array")
+    # Repeated splits hold the class that splits.
+    references["sklearn.model_selection._split"].update(("KFold", "StratifiedKFold"))
     return table(
         "scikit-learn",
         classes,
@@ -346,9 +348,9 @@ NUMPY_WITHOUT = (
     "load", "save", "fromfile", "fromstring", "fromregex", "genfromtxt", "memmap", "tofile",
     "frompyfunc", "fromfunction", "lookfor", "source", "disp", "fromiter", "apply_", "piecewise", "vectorize", "set_", "seterr",
     "show_", "print", "get_include", "info", "test", "busday", "einsum_path", "array2string",
-    "array_repr", "array_str", "format_", "errstate", "buffer", "bufsize", "geterr", "dlpack", "nested", "_",
+    "array_repr", "array_str", "empty", "format_", "errstate", "buffer", "bufsize", "geterr", "dlpack", "nested", "_",
 )  # fmt: skip
-"""Parts of names of functions that read, write, configure, or call what they are given."""
+"""Parts of names of functions that read, write, configure, call what they are given, or show memory as it was left."""
 TEXT_HOMES = ("numpy.strings", "numpy._core.defchararray")
 UFUNC_HOMES = ("numpy", "numpy._core._multiarray_umath", "numpy._core.umath")
 
@@ -465,11 +467,14 @@ def scipy_table() -> dict[str, Any]:
 
 # pandas
 
+PANDAS_INTEGERS = tuple(f"{sign}Int{bits}Dtype" for sign in ("", "U") for bits in (8, 16, 32, 64))
+PANDAS_FLOATS = ("Float32Dtype", "Float64Dtype")
 PANDAS_CLASSES = {
     "pandas": (
-        "BooleanDtype", "Categorical", "CategoricalDtype", "CategoricalIndex", "DataFrame",
-        "DatetimeIndex", "DatetimeTZDtype", "Index", "Int64Dtype", "Float64Dtype", "IntervalDtype",
+        "ArrowDtype", "BooleanDtype", "Categorical", "CategoricalDtype", "CategoricalIndex", "DataFrame",
+        "DatetimeIndex", "DatetimeTZDtype", "Index", "IntervalDtype",
         "IntervalIndex", "MultiIndex", "PeriodIndex", "RangeIndex", "Series", "TimedeltaIndex",
+        *PANDAS_INTEGERS, *PANDAS_FLOATS,
     ),
     "pandas.core.frame": ("DataFrame",),
     "pandas.core.series": ("Series",),
@@ -489,15 +494,17 @@ PANDAS_CLASSES = {
     "pandas.core.arrays.string_": ("StringArray", "StringDtype"),
     "pandas.core.arrays.numpy_": ("NumpyExtensionArray", "PandasArray"),
     "pandas.core.arrays.boolean": ("BooleanArray", "BooleanDtype"),
-    "pandas.core.arrays.integer": ("Int64Dtype", "IntegerArray"),
-    "pandas.core.arrays.floating": ("Float64Dtype", "FloatingArray"),
-    "pandas.core.dtypes.dtypes": ("CategoricalDtype", "DatetimeTZDtype", "IntervalDtype"),
+    "pandas.core.arrays.integer": (*PANDAS_INTEGERS, "IntegerArray"),
+    "pandas.core.arrays.floating": (*PANDAS_FLOATS, "FloatingArray"),
     "pandas.core.arrays.sparse.array": ("SparseArray",),
     "pandas.arrays": (
         "ArrowStringArray", "BooleanArray", "Categorical", "DatetimeArray", "FloatingArray",
-        "IntervalArray", "PeriodArray", "IntegerArray", "NumpyExtensionArray", "SparseArray", "StringArray", "TimedeltaArray",
+        "ArrowExtensionArray", "IntervalArray", "PeriodArray", "IntegerArray", "NumpyExtensionArray", "SparseArray", "StringArray", "TimedeltaArray",
     ),
-    "pandas.core.arrays.string_arrow": ("ArrowStringArray",),
+    "pandas.core.arrays.arrow.array": ("ArrowExtensionArray",),
+    "pandas.core.arrays.arrow.dtype": ("ArrowDtype",),
+    "pandas.core.arrays.string_arrow": ("ArrowStringArray", "ArrowStringArrayNumpySemantics"),
+    "pandas.core.dtypes.dtypes": ("ArrowDtype", "CategoricalDtype", "DatetimeTZDtype", "IntervalDtype"),
     "pandas.core.arrays.period": ("PeriodArray",),
     "pandas.core.arrays.interval": ("IntervalArray",),
 }  # fmt: skip
@@ -517,6 +524,7 @@ PANDAS_FUNCTIONS = {
     "pandas._libs.tslibs.nattype": ("__nat_unpickle", "_nat_unpickle"),
     "pandas.core.indexes.base": ("_new_Index",),
     "pandas.core.indexes.datetimes": ("_new_DatetimeIndex",),
+    "pandas.core.indexes.timedeltas": ("_new_TimedeltaIndex",),
     "pandas.core.internals.managers": ("BlockManager", "SingleBlockManager"),
     "pandas.core.dtypes.dtypes": ("CategoricalDtype", "DatetimeTZDtype", "PeriodDtype"),
     "pandas.core.arrays.string_": ("StringDtype",),
@@ -528,7 +536,12 @@ PANDAS_REFERENCES = {
     "pandas": (
         "Categorical", "CategoricalIndex", "DataFrame", "DatetimeIndex", "Index", "IntervalIndex",
         "MultiIndex", "NA", "PeriodIndex", "RangeIndex", "Series", "TimedeltaIndex", "isna", "isnull", "notna", "notnull",
+        "get_dummies", "to_datetime", "to_numeric",
     ),
+    "pandas.core.reshape.encoding": ("get_dummies",),
+    "pandas.core.reshape.reshape": ("get_dummies",),
+    "pandas.core.tools.datetimes": ("to_datetime",),
+    "pandas.core.tools.numeric": ("to_numeric",),
     "pandas.core.dtypes.missing": ("isna", "notna"),
     "pandas.core.indexes.base": ("Index",),
     "pandas.core.indexes.numeric": ("Float64Index", "Int64Index", "UInt64Index"),
@@ -546,17 +559,35 @@ def pandas_table() -> dict[str, Any]:
     return table("pandas", PANDAS_CLASSES, PANDAS_FUNCTIONS, PANDAS_REFERENCES)
 
 
+# Arrow, in which pandas keeps texts
+
+PYARROW_FUNCTIONS = {
+    "pyarrow.lib": (
+        "_restore_array", "chunked_array", "duration", "py_buffer", "timestamp", "type_for_alias",
+    ),
+}  # fmt: skip
+"""Each has an argument rule in `audits/arrow.py`."""
+
+
+def pyarrow_table() -> dict[str, Any]:
+    """List the functions by which Arrow restores an array."""
+    return table("pyarrow", {}, PYARROW_FUNCTIONS, {})
+
+
 # Python itself and the small ones
 
 PYTHON_CLASSES = {
+    "argparse": ("Namespace",),
     "builtins": ("object",),
     "collections": ("ChainMap", "Counter", "OrderedDict", "UserDict", "UserList"),
+    "random": ("Random",),
     "types": ("SimpleNamespace",),
     "uuid": ("UUID",),
     "functools": ("partial",),
 }
 PYTHON_FUNCTIONS = {
     "_codecs": ("encode",),
+    "array": ("_array_reconstructor", "array"),
     "builtins": (
         "bytearray", "bytes", "complex", "dict", "frozenset", "getattr", "list", "range", "set", "slice",
         "tuple", "type",
@@ -567,9 +598,12 @@ PYTHON_FUNCTIONS = {
     "decimal": ("Decimal",),
     "fractions": ("Fraction",),
     "functools": ("partial",),
+    "logging": ("getLogger",),
     "operator": ("itemgetter",),
     "pathlib": ("PosixPath", "PurePosixPath", "PureWindowsPath", "WindowsPath"),
+    "random": ("Random",),
     "re": ("_compile",),
+    "time": ("struct_time",),
     "types": ("SimpleNamespace",),
 }  # fmt: skip
 PYTHON_REFERENCES = {
@@ -609,8 +643,16 @@ def python_table() -> dict[str, Any]:
 
 
 def joblib_table() -> dict[str, Any]:
-    """List joblib: the wrapper of its arrays, whose bytes the audit steps over."""
-    return table("joblib", {"joblib.numpy_pickle": ("NumpyArrayWrapper",)}, {}, {})
+    """List joblib: the wrapper of its arrays, whose bytes the audit steps over, and what a pipeline fits with.
+
+    A memory is asked when a pipeline is fitted, which no opened model is.
+    """
+    classes = {
+        "joblib._store_backends": ("FileSystemStoreBackend",),
+        "joblib.memory": ("Memory",),
+        "joblib.numpy_pickle": ("NumpyArrayWrapper",),
+    }
+    return table("joblib", classes, {}, {})
 
 
 def table(
@@ -689,6 +731,7 @@ TABLES = {
     "lightgbm": lightgbm_table,
     "numpy": numpy_table,
     "pandas": pandas_table,
+    "pyarrow": pyarrow_table,
     "python": python_table,
     "scikit-learn": sklearn_table,
     "scipy": scipy_table,

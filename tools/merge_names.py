@@ -35,7 +35,7 @@ def make_environment(folder: Path, python: str, packages: str) -> Path:
     if not interpreter.exists():
         env = os.environ | index_environment() | {"UV_PYTHON_DOWNLOADS": "never"}
         words = ["--only-binary", ":all:", "--python", str(interpreter), "joblib", "cloudpickle"]
-        words += ["skops", "lz4", *packages.split()]
+        words += ["skops", "lz4", "pyarrow", *packages.split()]
         subprocess.run(
             [uv.find_uv_bin(), "venv", "-q", "--python", python, folder], env=env, check=True
         )

@@ -87,6 +87,10 @@ EDITS: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "kinds outside": ("kinds", _put("tree", "categories_segments", 0, 9999)),
     "kinds too long": ("kinds", _put("tree", "categories_sizes", 0, 9999)),
     "kinds of another node": ("kinds", _put("tree", "categories_nodes", 0, 999)),
+    "outputs without trees": (
+        "classes",
+        lambda p: p["learner"]["learner_model_param"].update(num_class="1000000000"),
+    ),
     "kind too large": ("kinds", _put("tree", "categories", 0, 1 << 40)),
     "kind unlisted": ("kinds", lambda p: p["tree"]["categories_nodes"].pop()),
     "names outside": ("kinds", lambda p: p["model"]["cats"]["enc"][0]["offsets"].append(999)),

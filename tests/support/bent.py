@@ -15,8 +15,12 @@ from sklearn.ensemble import (
     IsolationForest,
     RandomForestClassifier,
 )
-from sklearn.feature_extraction import DictVectorizer
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_extraction import DictVectorizer, FeatureHasher
+from sklearn.feature_extraction.text import (
+    CountVectorizer,
+    HashingVectorizer,
+    TfidfVectorizer,
+)
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import (
     BallTree,
@@ -286,6 +290,10 @@ BENT: dict[str, Callable[[], Any]] = {
     "support shape": lambda: machine(support_vectors_=np.zeros((60, 1))),
     "support of a regression": lambda: machine(SVR, _dual_coef_=np.zeros((1, 1))),
     "support of one class": lambda: machine(OneClassSVM, support_=np.full(9, -1, np.int32)),
+    "support of another kind": lambda: machine(SVR, _impl="c_svc"),
+    "threads of centres": lambda: changed(KMeans(3).fit(ROWS), _n_threads=-1),
+    "no columns of words": lambda: HashingVectorizer(n_features=4).set_params(n_features=0),
+    "no columns of names": lambda: FeatureHasher(n_features=4).set_params(n_features=0),
     "centres": lambda: changed(KMeans(3).fit(ROWS), cluster_centers_=np.zeros((3, 1))),
     "norms of centres": lambda: changed(Birch().fit(ROWS), _subcluster_norms=np.zeros(1)),
     "labels": bent_labels,

@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score, make_scorer
 from sklearn.preprocessing import FunctionTransformer
 
 TEXTS = np.array(["a", "b"], dtype=object)
-"""pandas keeps columns of text in pyarrow's memory where it can; no table lists that."""
+"""Texts as they are; pandas keeps others in pyarrow's memory where it can."""
 
 VALUES: dict[str, Any] = {
     "arrays": [

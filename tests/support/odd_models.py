@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
+import array
 import collections
 import datetime
 import functools
+import logging
 import math
 import operator
 import pathlib
+import random
 import re
 import statistics
 import tempfile
+import time
 import types
 import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import scipy.sparse
@@ -41,6 +47,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.model_selection import (
     GridSearchCV,
     RandomizedSearchCV,
+    RepeatedKFold,
     StratifiedKFold,
     TimeSeriesSplit,
 )
@@ -87,6 +94,11 @@ MODELS: dict[str, Callable[[], Any]] = {
         "max_iter": scipy.stats.randint(80, 90)}, n_iter=2, cv=2, random_state=np.random.RandomState(3),
     ).fit(ROWS, LABELS),
     "frames out": lambda: make_pipeline(StandardScaler()).set_output(transform="pandas").fit(FRAME[["a"]]),
+    "a store of fits": lambda: make_pipeline(
+        StandardScaler(), memory=joblib.Memory(tempfile.gettempdir(), verbose=0)),
+    "repeated splits": lambda: GridSearchCV(
+        Ridge(), {"alpha": [1]}, cv=RepeatedKFold(n_splits=2, n_repeats=1)).fit(ROWS, LABELS),
+    "dummies": lambda: FunctionTransformer(pd.get_dummies),
     "a memory": lambda: make_pipeline(StandardScaler(), memory="/tmp/cache").set_params(memory="cache"),
     "selectors": lambda: ColumnTransformer(
         [("n", StandardScaler(), make_column_selector(dtype_include=np.number)),
@@ -163,5 +175,11 @@ VALUES: dict[str, Any] = {
         pd.Timestamp("2026", tz="UTC"), pd.DatetimeIndex(["2026-01-01"], tz="UTC"),
     ],
     "metrics": [mean_absolute_error],
+    "every day": [
+        array.array("d", [1.5]), random.Random(3), time.localtime(0), argparse.Namespace(a=1),
+        logging.getLogger("a"),
+    ],
+    "nullable": [pd.array([1, None], dtype=kind) for kind in ("Int8", "UInt64", "Float32", "Int32")],
+    "durations": [pd.timedelta_range("1D", periods=2), scipy.stats.rv_discrete(values=([1, 2], [0.5, 0.5]))],
 }  # fmt: skip
 """Kinds of values → some of each."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cannery.audits.ledger import Ledger
+from cannery.audits.ledger import Ledger, remedy_for
 from cannery.audits.values import Made, Name, Value
 
 
@@ -24,3 +24,19 @@ class Call:
             "argument-rule", "unsafe", message, offset=self.offset, name=self.name.dotted
         )
         return Made(self.name)
+
+    def review(self, why: str) -> None:
+        """Write down arguments that no rule here can judge."""
+        name = self.name.dotted
+        message, remedy = f"'{name}' {why}", remedy_for(name)
+        self.ledger.find(
+            "unchecked-native", "review", message, offset=self.offset, name=name, remedy=remedy
+        )
+
+    def accept(self) -> Made:
+        """Take any arguments; globals among them count as references."""
+        for item in self.items:
+            self.ledger.refer(item)
+        made = Made(self.name, self.items)
+        self.ledger.made(made, self.offset)
+        return made

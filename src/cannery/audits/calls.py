@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
-from cannery.audits import arrays, lookups, tensors
+from cannery.audits import arrays, arrow, everyday, lookups, tensors
 from cannery.audits.arguments import Call
 from cannery.audits.ledger import Ledger
 from cannery.audits.values import (
@@ -54,7 +53,7 @@ def call(ledger: Ledger, function: Value, arguments: Value, offset: int) -> Valu
     if ledger.use(function, "function"):
         rule = RULES.get(function.canonical)
         if rule is None:
-            rule = _unpickle_cython if ".__pyx_unpickle_" in function.canonical else _plain
+            rule = _unpickle_cython if ".__pyx_unpickle_" in function.canonical else Call.accept
         return rule(Call(ledger, function, items, offset))
     ledger.refer(arguments)
     return Made(function)
@@ -86,15 +85,6 @@ def _arguments(ledger: Ledger, function: Value, arguments: Value, offset: int) -
 
 
 # Rules
-
-
-def _plain(c: Call) -> Value:
-    """Any arguments; globals among them count as references."""
-    for item in c.items:
-        c.ledger.refer(item)
-    made = Made(c.name, c.items)
-    c.ledger.made(made, c.offset)
-    return made
 
 
 def _class(c: Call, value: Value) -> bool:
@@ -177,12 +167,6 @@ def _nothing(c: Call) -> Value:
     return Made(c.name) if not c.items else c.refuse("with arguments")
 
 
-def _texts(c: Call) -> Value:
-    if all(isinstance(item, str) for item in c.items):
-        return Made(c.name)
-    return c.refuse("with something else than text")
-
-
 def _bytearray(c: Call) -> Value:
     match c.items:
         case ():
@@ -236,18 +220,8 @@ def _known(items: tuple[Value, ...]) -> tuple[Value, ...]:
 def _deque(c: Call) -> Value:
     match c.items:
         case () | (List() | Tuple(),) | (List() | Tuple(), int() | None):
-            return _plain(c)
+            return c.accept()
     return c.refuse("with something else than a list and a length")
-
-
-def _fraction(c: Call) -> Value:
-    match c.items:
-        case (str() as text,) if re.fullmatch(r"-?\d+(/\d+)?", text):
-            return Made(c.name)
-        case (int(), int()):
-            return Made(c.name)
-    # "1e999999999" would be written out.
-    return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
 
 
 def _partial(c: Call) -> Value:
@@ -264,33 +238,16 @@ def _partial(c: Call) -> Value:
 def _defaultdict(c: Call) -> Value:
     match c.items:
         case () | (None | Name(),):
-            return _plain(c)
+            return c.accept()
     return c.refuse("with a computed factory")
-
-
-def _regex(c: Call) -> Value:
-    match c.items:
-        case (str() | bytes(), int() | Made()):
-            return _plain(c)
-    return c.refuse("with something else than a pattern and flags")
 
 
 def _index(c: Call) -> Value:
     match c.items:
         case (Name() as cls, Dict()) if cls.canonical.startswith("pandas."):
             if cls.canonical.endswith("Index"):
-                return _plain(c)
+                return c.accept()
     return c.refuse("with something else than an index and its parts")
-
-
-def _zoned(c: Call) -> Value:
-    match c.items:
-        case (str(),) | (str(), Made()):
-            return _plain(c)
-        case (str(), str() as zone) if lookups.is_zone(zone):
-            return Made(c.name, c.items)
-    # A zone may be told as the path of a file.
-    return c.refuse("with something that is no name of a zone")
 
 
 def _type(c: Call) -> Value:
@@ -337,6 +294,8 @@ _BIT_GENERATOR_MAKERS = frozenset({"numpy.random._pickle.__bit_generator_ctor"})
 
 
 RULES: dict[str, Rule] = {
+    **arrow.RULES,
+    **everyday.RULES,
     "_codecs.encode": _encode,
     "builtins.bytearray": _bytearray,
     "builtins.bytes": _bytes,
@@ -355,7 +314,6 @@ RULES: dict[str, Rule] = {
     "collections.deque": _deque,
     "copyreg.__newobj__": _newobj,
     "copyreg._reconstructor": _reconstructor,
-    "fractions.Fraction": _fraction,
     "functools.partial": _partial,
     "numpy._core._ufunc_reconstruct": _ufunc,
     "numpy._core.multiarray._reconstruct": arrays.reconstruct,
@@ -367,24 +325,21 @@ RULES: dict[str, Rule] = {
     "numpy.random._pickle.__generator_ctor": _generator,
     "numpy.random._pickle.__randomstate_ctor": _generator,
     "numpy.ma.core.MaskedConstant": _nothing,
-    "pandas.DatetimeTZDtype": _zoned,
-    "pandas.core.dtypes.dtypes.DatetimeTZDtype": _zoned,
     "pandas.core.indexes.base._new_Index": _index,
     "pandas.core.indexes.datetimes._new_DatetimeIndex": _index,
     "pandas.core.indexes.interval._new_IntervalIndex": _index,
-    "re._compile": _regex,
+    "pandas.core.indexes.timedeltas._new_TimedeltaIndex": _index,
     "torch.Size": tensors.size,
     "torch._utils._rebuild_parameter": tensors.parameter,
     "torch._utils._rebuild_tensor_v2": tensors.rebuilt,
     "torch.device": tensors.device,
     "builtins.type": _type,
+    "random.Random": _nothing,
     "types.SimpleNamespace": _nothing,
     "zoneinfo.ZoneInfo._unpickle": lookups.zone,
 }
 """By canonical name; a listed function without a rule takes any arguments."""
 
-for _kind in ("PosixPath", "PurePosixPath", "PureWindowsPath", "WindowsPath"):
-    RULES[f"pathlib.{_kind}"] = _texts
 RULES["sklearn.metrics._dist_metrics.newObj"] = _new_of_class
 for _module in ("_kd_tree", "_ball_tree"):
     RULES[f"sklearn.neighbors.{_module}.newObj"] = _new_of_class

@@ -18,6 +18,7 @@ _METHODS = {
     "builtins.str": _TEXT_METHODS,
     "re._compile": _PATTERN_METHODS,
     "scipy.stats._discrete_distns.": frozenset({"_entropy"}),
+    "scipy.stats._distn_infrastructure.rv_sample": frozenset({"_entropy"}),
 }
 """A class, or where classes begin → what may be looked up in it: tokenizers are such methods, and scipy
 keeps one in its state."""

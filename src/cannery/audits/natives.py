@@ -156,21 +156,22 @@ def _made(found: DType) -> np.dtype[Any]:
 
 
 def _blocks(content: Value, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-    span = _span(content)
+    span = span_of(content)
     if span is None or not dtype.itemsize:
         return
     for block in span.blocks(BLOCK - BLOCK % dtype.itemsize or dtype.itemsize):
         yield np.frombuffer(block, dtype)
 
 
-def _span(content: Value) -> Span | None:
+def span_of(content: Value) -> Span | None:
+    """Return where the bytes of a literal stand, None for what has none."""
     match content:
         case Span():
             return content
         case Opaque(span=span):
             return span
         case str():
-            return _span(content.encode("latin-1", "replace"))
+            return span_of(content.encode("latin-1", "replace"))
         case bytes() | bytearray():
             return Span(bytes(content), 0, len(content))
     return None

@@ -94,6 +94,12 @@ FAMILIES = (
         rules=("hostile-array", "hostile-native", "hostile-tensor", "hostile-trees"),
     ),
     Family(
+        title="Numbers that no rule here can judge",
+        why="Compiled code follows them, and their form is not known here.",
+        remedy="Use it if you trust its maker: run `cannery trust NAME --reason TEXT`.",
+        rules=("unchecked-native",),
+    ),
+    Family(
         title="A graph with more than listed operators",
         why="It reads other files, nests graphs, or has operators whose effect is not known here.",
         remedy="Export the model again as one plain graph of standard operators.",

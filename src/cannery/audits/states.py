@@ -36,6 +36,7 @@ NATIVE = (
     "collections.deque",
     "numpy.random.",
     "pandas.",
+    "random.Random",
     "sklearn._loss._loss.",
     "sklearn.cluster._hdbscan._tree.",
     "sklearn.cluster._hierarchical_fast.",

@@ -153,6 +153,10 @@ def length(value: Any) -> int:
 
 
 def _length_of(thing: Thing) -> int:
+    if thing.name == "pyarrow.lib._restore_array":
+        return integer(thing.arguments[0])
+    if thing.name == "pyarrow.lib.chunked_array":
+        return sum(length(chunk) for chunk in thing.arguments)
     if thing.name == "builtins.range":
         return len(range(*(integer(step) for step in thing.arguments)))
     parts = _parts(thing)
@@ -161,7 +165,7 @@ def _length_of(thing: Thing) -> int:
             return length(parts[key][0])
     if "start" in parts:
         return len(range(*(integer(parts[key]) for key in ("start", "stop", "step"))))
-    for key in ("data", "left", "_range", "_data", "_ndarray", "_codes", "_left"):
+    for key in ("data", "left", "_range", "_data", "_ndarray", "_codes", "_left", "_pa_array"):
         if key in parts:
             return length(parts[key])
     state = thing.state if isinstance(thing.state, Items) else ()

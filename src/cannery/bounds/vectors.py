@@ -1,4 +1,4 @@
-"""Support vectors, and centres of clusters."""
+"""Support vectors, centres of clusters, and columns of hashes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from cannery.bounds.things import (
     within,
 )
 
+_THREADS = 1 << 12
 _CLASSIFIERS = ("SVC", "NuSVC")
 
 
@@ -26,6 +27,10 @@ def machine(thing: Thing) -> str | None:
     state = attributes(thing)
     if "support_vectors_" not in state:
         return None
+    if (
+        "_impl" in state
+    ):  # its class says so: libsvm would read the arrays of another kind of machine
+        return "says itself which kind of machine it is"
     places, sizes = numbers(state["support_"], 1), numbers(state["_n_support"], 1, "i")
     vectors = places.shape[0]
     groups = sizes.shape[0]
@@ -76,6 +81,8 @@ def centres(thing: Thing) -> str | None:
     shape = numbers(state["cluster_centers_"], 2, "f").shape
     if shape[1] != width(thing):
         return "has centres of other columns than it takes"
+    if not 1 <= integer(state.get("_n_threads", 1)) <= _THREADS:
+        return "has an impossible number of threads"  # with none, the process ends
     waiting, seen = [state.get("_bisecting_tree")], 0
     while waiting:
         node = waiting.pop()
@@ -116,3 +123,9 @@ def spline(thing: Thing) -> str | None:
     if degree < 0 or knots.shape[0] < 2 * degree + 2:
         return "has too few knots"
     return None if factors.shape[0] >= knots.shape[0] - degree - 1 else "has too few coefficients"
+
+
+def hashed(thing: Thing) -> str | None:
+    """Judge the columns over which words are spread: compiled code divides by their number."""
+    columns = attributes(thing).get("n_features", 1)
+    return None if 1 <= integer(columns) < 1 << 31 else "has no columns to spread words over"

@@ -73,6 +73,8 @@ def requirements_of(
     for name in named_boosters(audit):
         if not {name, f"{name}-cpu"} & wanted.keys():
             wanted[name] = ""
+    if any(r.name.startswith("pyarrow.") for r in audit.names):
+        wanted.setdefault("pyarrow", "")  # holds the texts of frames, where it is installed
     if "xgboost" in wanted and _is_light(wanted["xgboost"].removeprefix("==")):
         wanted["xgboost-cpu"] = wanted.pop("xgboost")
     for name, bound in _bounds(audit, pins.get("scikit-learn")).items():

@@ -25,6 +25,8 @@ from cannery.sources.windows import Data
 
 _LARGEST = 1 << 31
 _CATEGORIES = 1 << 24
+_OUTPUTS = 1 << 16
+"""Outputs that a model may have with fewer trees than these."""
 _PER_NODE = (
     "default_left", "left_children", "loss_changes", "parents", "right_children", "split_conditions",
     "split_indices", "split_type", "sum_hessian",
@@ -80,6 +82,8 @@ def check_document(document: Mapping[str, Any]) -> None:
     if name == "dart" and len(_list(booster, "weight_drop")) != len(trees):
         raise hostile("there are not as many weights as trees")
     _check_forest(model, len(trees), groups)
+    if groups > max(_OUTPUTS, len(trees)):  # every row would get memory for all of them
+        raise hostile(f"{len(trees)} trees for {groups} outputs")
     if "cats" in model:
         _check_names(_part(model, "cats"))
     for number, tree in enumerate(trees):
