@@ -56,7 +56,7 @@ def prepare(case: Case, folder: Path) -> dict[str, Any]:
         seconds = time.perf_counter() - began
         scorer = onnx_scorer(data, study.signature, feeds, outputs=tuple(study.sample.raw))
         parity = certify(
-            [p for p in study.probed if len(p.batch)], scorer.score, features,
+            [p for p in study.probed if len(p.batch)], scorer.score, study.signature,
             runtime="onnx", tolerance=1e-6, refused=(),
         )  # fmt: skip
         outcome = (

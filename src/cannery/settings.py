@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 import typing
@@ -17,6 +18,11 @@ from cannery.signatures import Feature, Kind
 
 LIMIT = 1 << 20
 """Bytes; a longer settings file is not read."""
+
+EXAMPLE = '{ class = "Yes" }'
+"""What one key of the `[outputs]` table may say."""
+
+_CHOSEN = ("class", "label", "column", "top")
 
 _TOLD_BELOW = {("trust", "names"), ("environment", "versions"), ("environment", "python")}
 """Keys whose values are judged one by one."""
@@ -55,6 +61,27 @@ class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     categories: tuple[str | int | float, ...] | None = None
     minimum: float | None = None
     maximum: float | None = None
+
+
+class OutputChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one key of the `[outputs]` table says: exactly one of the first four, and how it is shown."""
+
+    class_: str | int | float | bool | None = msgspec.field(name="class", default=None)
+    """The probability of this class."""
+    label: bool | None = None
+    """The predicted label."""
+    column: int | None = None
+    """A column of a regressor's or transformer's answer; 0 where there is only one.
+
+    Of a classifier of several labels, one of its fields: the labels, then their probabilities.
+    """
+    top: int | None = None
+    """The most probable classes, so many, each with its probability."""
+    threshold: float | None = None
+    """Of a number: whether it is at least this. Of a label of two classes: from which probability on it
+    is the second."""
+    map: dict[str, str | int | float | bool] | None = None
+    """Class → what is answered in its place."""
 
 
 class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -191,7 +218,8 @@ def _issues(document: Mapping[str, Any]) -> Iterator[Issue]:
         elif not isinstance(value, dict):
             yield Issue(path=key, expected="a table", got=_kind(value))
         elif key == "outputs":
-            yield from _output_issues(value)
+            for name, choice in value.items():
+                yield from output_issues(name, choice)
         elif key == "features":
             yield from _feature_issues(value)
         else:
@@ -235,14 +263,34 @@ def _feature_issues(table: dict[str, Any]) -> Iterator[Issue]:
             yield Issue(path=f"{place}.type", expected=_wanted(Kind), got="none")
 
 
-def _output_issues(table: dict[str, Any]) -> Iterator[Issue]:
-    for name, choice in table.items():
-        if not isinstance(choice, dict):
-            yield Issue(
-                path=f"outputs.{name}",
-                expected='a table such as { class = "Yes" }',
-                got=_kind(choice),
-            )
+def output_issues(name: str, choice: Any) -> Iterator[Issue]:
+    """Yield what is wrong with one key of the `[outputs]` table, whatever the model."""
+    place = f"outputs.{name}"
+    if not isinstance(choice, dict):
+        yield Issue(path=place, expected=f"a table such as {EXAMPLE}", got=_kind(choice))
+        return
+    unfit = list(_field_issues(choice, OutputChoice, place))
+    yield from unfit
+    chosen = [
+        key for key in _CHOSEN if key in choice and not (key == "label" and choice[key] is False)
+    ]
+    if len(chosen) != 1 and not unfit:
+        expected, got = f"one of {', '.join(_CHOSEN)}", " and ".join(chosen) or "none"
+        yield Issue(path=place, expected=expected, got=got)
+    if unfit or len(chosen) != 1:
+        return
+    top, threshold, names = (choice.get(key) for key in ("top", "threshold", "map"))
+    if top is not None and top < 1:
+        yield Issue(path=f"{place}.top", expected="a whole number from 1 on", got=str(top))
+    if threshold is not None and chosen != ["column"] and not 0 <= threshold <= 1:
+        expected = "a probability, from 0 to 1"
+        yield Issue(path=f"{place}.threshold", expected=expected, got=str(threshold))
+    elif threshold is not None and (chosen == ["top"] or not math.isfinite(threshold)):
+        expected = "a number, beside class, label or column"
+        yield Issue(path=f"{place}.threshold", expected=expected, got=str(threshold))
+    if names is not None and len({type(value) for value in names.values()}) != 1:
+        expected = "names or numbers of one type for the classes"
+        yield Issue(path=f"{place}.map", expected=expected, got=_kind(names))
 
 
 def _environment_issues(table: dict[str, Any]) -> Iterator[Issue]:
@@ -301,6 +349,10 @@ def _wanted(hint: Any) -> str:
         return "a text"
     if hint in (int, float):
         return "a number"
+    if hint is bool:
+        return "true or false"
+    if typing.get_origin(hint) is dict:
+        return "a table"
     if typing.get_origin(hint) is Literal:
         return " or ".join(f"'{choice}'" for choice in typing.get_args(hint))
     if typing.get_origin(hint) is tuple:

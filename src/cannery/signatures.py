@@ -49,6 +49,25 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """For a label: its possible values. For a probability: the one class it speaks of."""
     probability: bool = False
     """Whether the value must lie in [0, 1]."""
+    threshold: float | None = None
+    """Answers one of its two `classes`: the second where the value is at least this."""
+    rank: int | None = None
+    """Answers of the tensor's columns the one in this place, 1 for the largest: its value where it is a
+    probability, else which of the `classes` it is."""
+    of: str | int | float | bool | None = None
+    """The class whose probability the threshold is for."""
+    given: tuple[str | int | float | bool, ...] | None = None
+    """The model's own classes, one for one, where a label is answered under other names."""
+
+    @property
+    def own(self) -> tuple[str | int | float | bool, ...]:
+        """The classes as the model names them."""
+        return self.given or self.classes or ()
+
+    @property
+    def labels(self) -> bool:
+        """Whether it is the label of a row, as the model has it or by a threshold."""
+        return self.rank is None and (self.tensor == "label" or self.given is not None)
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

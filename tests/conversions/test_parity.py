@@ -7,9 +7,9 @@ import pytest
 
 from cannery.conversions.parity import certify, compare, distances, flips, verdict
 from cannery.conversions.probes import Probed
-from cannery.signatures import Batch, Feature, Raw
+from cannery.signatures import Batch, Feature, Raw, Signature
 
-FEATURES = (Feature(name="a", type="double"),)
+SIGNATURE = Signature(features=(Feature(name="a", type="double"),), outputs=())
 
 
 def raw(labels: list[object], *scores: list[float]) -> Raw:
@@ -74,7 +74,7 @@ def test_the_certificate_names_the_worst_row() -> None:
     ours = raw(["No", "Yes"], [0.9, 0.1], [0.4, 0.6])
     theirs = raw(["No", "No"], [0.5, 0.5], [0.4, 0.6])
     parity = certify(
-        [probed(ours)], lambda _: theirs, FEATURES, runtime="onnx", tolerance=1e-6, refused=()
+        [probed(ours)], lambda _: theirs, SIGNATURE, runtime="onnx", tolerance=1e-6, refused=()
     )
     assert not parity.equal
     assert (parity.rows, parity.flips, parity.maximum) == (2, 1, 0.4)
@@ -92,7 +92,7 @@ def test_equal_answers_pass_without_a_worst_row() -> None:
     """There is nothing to show."""
     ours = raw(["No"], [0.9, 0.1])
     parity = certify(
-        [probed(ours)], lambda _: ours, FEATURES, runtime="onnx", tolerance=0.0, refused=()
+        [probed(ours)], lambda _: ours, SIGNATURE, runtime="onnx", tolerance=0.0, refused=()
     )
     assert parity.equal
     assert parity.worst is None

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 
 from cannery.conversions.nouns import Column, Description
+from cannery.conversions.outputs import outputs_of
 from cannery.conversions.probes import answered, extreme_rows, made_up_rows, null_rows, unseen_rows
 from cannery.conversions.samples import batch_of, nulls, pick, record_of
-from cannery.conversions.schemas import features_of, outputs_of, probe
+from cannery.conversions.schemas import features_of, probe
 from cannery.conversions.templates import features_table
 from cannery.errors import ConversionError, SchemaError, UsageError
 from cannery.signatures import NULL_STRING, Batch, Feature, Raw
@@ -185,15 +186,6 @@ def test_a_class_is_chosen_by_value_or_by_its_text() -> None:
     for value in (1, "1"):
         (output,) = outputs_of(classifier(), RAW, {"p": {"class": value}})
         assert (output.tensor, output.column, output.probability) == ("probabilities", 1, True)
-
-
-@pytest.mark.parametrize(
-    "choice", [{}, {"class": 1, "label": True}, {"clas": 1}, {"column": 0}, {"class": 7}]
-)
-def test_a_choice_that_can_not_be_meant_is_refused(choice: dict[str, object]) -> None:
-    """Nothing, two things, a misspelt thing, a thing of another task, a class that is not there."""
-    with pytest.raises(UsageError, match="the output 'p'"):
-        outputs_of(classifier(), RAW, {"p": choice})
 
 
 def test_the_table_of_features_shows_what_is_known() -> None:

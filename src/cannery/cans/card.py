@@ -71,8 +71,13 @@ def _feature(feature: Feature) -> tuple[str, str, str, str]:
 
 
 def _output(output: Output) -> tuple[str, str, str]:
-    classes = ", ".join(str(c) for c in output.classes or ())
-    return output.name, "probability" if output.probability else output.type, classes
+    of = ", ".join(str(c) for c in output.classes or ())
+    if output.rank is not None:
+        of = f"{of} (place {output.rank} of the most probable)".lstrip()
+    if output.threshold is not None:
+        what = "" if output.of is None else f"the probability of {output.of} "
+        of += f" (the second where {what}is at least {output.threshold:g})"
+    return output.name, "probability" if output.probability else output.type, of
 
 
 def _proofs(manifest: CanManifest) -> str:

@@ -19,6 +19,7 @@ from cannery.conversions.canaries import canary_of
 from cannery.conversions.graphs import convert_graph
 from cannery.conversions.nouns import Artifact, Conversion, Description, Parity
 from cannery.conversions.options import ConvertOptions
+from cannery.conversions.outputs import outputs_of
 from cannery.conversions.parity import certify, verdict
 from cannery.conversions.probes import (
     Probed,
@@ -29,7 +30,7 @@ from cannery.conversions.probes import (
     unseen_rows,
 )
 from cannery.conversions.samples import batch_of, nulls, pick
-from cannery.conversions.schemas import features_of, outputs_of, probe, with_ranges
+from cannery.conversions.schemas import features_of, probe, with_ranges
 from cannery.conversions.templates import features_table
 from cannery.errors import (
     CanError,
@@ -301,7 +302,7 @@ def tried(
     parity = certify(
         [p for p in study.probed if len(p.batch)],
         score,
-        study.signature.features,
+        study.signature,
         runtime=runtime,
         tolerance=options.tolerance,
         refused=study.refused,

@@ -15,10 +15,12 @@ from cannery.cans.manifest import Feed
 from cannery.conversions.canaries import canary_of
 from cannery.conversions.nouns import Artifact, Column, Conversion
 from cannery.conversions.options import ConvertOptions
+from cannery.conversions.outputs import at_column, chosen_of, refined
 from cannery.conversions.samples import batch_of, nulls, pick, with_cell
 from cannery.conversions.schemas import features_of, with_ranges
 from cannery.errors import ConversionError, ProofError, SchemaError, UsageError
 from cannery.serving.scorer import OnnxScorer, onnx_scorer
+from cannery.settings import OutputChoice
 from cannery.signatures import Batch, Feature, Kind, Output, Raw, Signature
 from cannery.sources.source import Source
 
@@ -210,17 +212,12 @@ def _fields(raw: Raw, options: ConvertOptions) -> tuple[Output, ...]:
             ]
     if not options.outputs:
         return tuple(fields)
-    return tuple(_renamed(name, choice, fields) for name, choice in options.outputs.items())
+    return chosen_of(options.outputs, lambda name, choice: _chosen(name, choice, tuple(fields)))
 
 
-def _renamed(name: str, choice: Any, fields: list[Output]) -> Output:
-    column = choice.get("column") if isinstance(choice, dict) else getattr(choice, "column", None)
-    if not isinstance(column, int) or not 0 <= column < len(fields):
-        raise UsageError(
-            f"the output '{name}' must choose a column of the graph's answer, from 0 to {len(fields) - 1}",
-            hint=f"the columns are: {', '.join(f.name for f in fields)}",
-        )
-    return msgspec.structs.replace(fields[column], name=name)
+def _chosen(name: str, choice: OutputChoice, fields: tuple[Output, ...]) -> tuple[Output, ...]:
+    """Return the column of the graph's answer that is chosen: a graph knows of no classes."""
+    return (refined(name, choice, at_column(name, choice.column, fields)),)
 
 
 def _nullable(

@@ -89,6 +89,9 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     refused: tuple[str, ...] = ()
     """What the original refuses, and the schema therefore too; and what it leaves to chance."""
 
+    decided: tuple[str, ...] = ()
+    """Fields of `[outputs]` that are decided from scores: where one of them changes, a label did."""
+
     @property
     def rows(self) -> int:
         """Rows tried."""

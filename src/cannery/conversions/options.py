@@ -27,7 +27,7 @@ class ConvertOptions:
     features: tuple[Feature, ...] = ()
     """The `[features]` table: what is said of columns, above what was recorded."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
-    """The `[outputs]` table: name of an answered field → an OutputChoice, or the table that is one."""
+    """The `[outputs]` table: name of an answered field → what it shows, as `settings.OutputChoice`."""
     environment: EnvironmentSettings = field(default_factory=EnvironmentSettings)
     """The `[environment]` table: Python and versions of the training, above what was recorded."""
     boundary: tuple[str, ...] = ()

@@ -12,13 +12,35 @@ from cannery.cans.manifest import Runtime
 from cannery.conversions.nouns import Differences, Parity
 from cannery.conversions.probes import Probed
 from cannery.conversions.samples import record_of
-from cannery.signatures import Batch, Feature, Raw
+from cannery.serving.decisions import places
+from cannery.signatures import Batch, Output, Raw, Signature
 
 Floats = NDArray[np.float64]
 
 
-def flips(original: Raw, converted: Raw) -> NDArray[np.bool_]:
-    """Return for each row whether the label changed; none did where there are no labels."""
+def flips(original: Raw, converted: Raw, outputs: Sequence[Output] = ()) -> NDArray[np.bool_]:
+    """Return for each row whether a label changed: the model's, or one that `[outputs]` decides."""
+    changed = _labels(original, converted)
+    for output in outputs:
+        if output.threshold is None and output.rank is None:
+            continue
+        ours, theirs = _judged(original, output), _judged(converted, output)
+        if theirs.shape != ours.shape:
+            return np.ones(len(changed), dtype=bool)
+        changed |= places(ours, output) != places(theirs, output)
+    return changed
+
+
+def _judged(raw: Raw, output: Output) -> NDArray[Any]:
+    """Return the scores from which a field is decided."""
+    values = np.asarray(raw.get(output.tensor, np.empty(0)))
+    if output.rank is not None:
+        return values
+    return values[:, output.column or 0] if values.ndim == 2 else values
+
+
+def _labels(original: Raw, converted: Raw) -> NDArray[np.bool_]:
+    """Return for each row whether the model's label changed; none did where there are no labels."""
     rows = _rows(original)
     if "label" not in original:
         return np.zeros(rows, dtype=bool)
@@ -73,7 +95,9 @@ def _rows(raw: Raw) -> int:
     return len(next(iter(raw.values()))) if raw else 0
 
 
-def compare(kind: Any, original: Raw, converted: Raw) -> Differences:
+def compare(
+    kind: Any, original: Raw, converted: Raw, outputs: Sequence[Output] = ()
+) -> Differences:
     """Return the differences over the rows of one kind."""
     far = distances(original, converted)
     return Differences(
@@ -81,14 +105,14 @@ def compare(kind: Any, original: Raw, converted: Raw) -> Differences:
         rows=len(far),
         maximum=float(far.max(initial=0.0)),
         percentile999=float(np.quantile(far, 0.999, method="higher")) if len(far) else 0.0,
-        flips=int(flips(original, converted).sum()),
+        flips=int(flips(original, converted, outputs).sum()),
     )
 
 
 def certify(
     probed: Sequence[Probed],
     score: Callable[[Batch], Raw],
-    features: tuple[Feature, ...],
+    signature: Signature,
     *,
     runtime: Runtime,
     tolerance: float,
@@ -99,14 +123,14 @@ def certify(
     worst: tuple[tuple[bool, float], dict[str, Any]] | None = None
     for one in probed:
         converted = score(one.batch)
-        differences.append(compare(one.kind, one.raw, converted))
-        far, flipped = distances(one.raw, converted), flips(one.raw, converted)
+        differences.append(compare(one.kind, one.raw, converted, signature.outputs))
+        far, flipped = distances(one.raw, converted), flips(one.raw, converted, signature.outputs)
         if not len(far):
             continue
         row = int(np.lexsort((far, flipped))[-1])
         rank = (bool(flipped[row]), float(far[row]))
         if rank[1] + rank[0] > 0 and (worst is None or rank > worst[0]):
-            record = record_of(one.batch, features, row)
+            record = record_of(one.batch, signature.features, row)
             worst = rank, _both(one.raw, converted, row, record)
     return Parity(
         runtime=runtime,
@@ -114,6 +138,7 @@ def certify(
         differences=tuple(differences),
         worst=None if worst is None else worst[1],
         refused=refused,
+        decided=tuple(o.name for o in signature.outputs if o.threshold is not None or o.rank),
     )
 
 

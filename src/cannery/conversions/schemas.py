@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from cannery.conversions.nouns import Column, Description
+from cannery.conversions.nouns import Column
 from cannery.conversions.samples import batch_of, kind_of, null_of, with_cell
 from cannery.errors import ConversionError, Issue, SchemaError, UsageError
-from cannery.signatures import Batch, Feature, Kind, Output, Raw, concatenate
+from cannery.signatures import Batch, Feature, Kind, Raw, concatenate
 
 log = logging.getLogger(__name__)
 
@@ -22,20 +21,6 @@ Ask = Callable[[Batch, tuple[Feature, ...]], Raw]
 
 UNSEEN = "\u2620 never seen"
 """A text that is in nobody's training data."""
-
-
-class OutputChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One entry of the `[outputs]` table: what the answered field shows (exactly one of these)."""
-
-    class_: str | int | float | bool | None = msgspec.field(name="class", default=None)
-    """The probability of this class."""
-    label: bool = False
-    """The predicted label."""
-    column: int | None = None
-    """A column of a regressor's or transformer's answer; 0 where there is only one.
-
-    Of a classifier of several labels, one of its fields: the labels, then their probabilities.
-    """
 
 
 def features_of(
@@ -245,146 +230,3 @@ def _answered(ask: Ask, rows: list[Batch], features: tuple[Feature, ...]) -> lis
         if values.dtype.kind == "f":
             finite &= np.isfinite(values.reshape(len(rows), -1)).all(axis=1)
     return [bool(one) for one in finite]
-
-
-def outputs_of(
-    description: Description, raw: Raw, choices: Mapping[str, Any]
-) -> tuple[Output, ...]:
-    """Return the fields of the answer: as `choices` (the `[outputs]` table) name them, else all.
-
-    `raw` is an answer of the original, from which types and widths are read. Raises UsageError for
-    a choice that the model can't fulfil, listing what it can.
-    """
-    if choices:
-        return tuple(
-            _chosen(name, _choice(name, value), description, raw) for name, value in choices.items()
-        )
-    match description.task:
-        case "classifier" if raw["label"].ndim == 2:
-            return _several(description, raw)
-        case "classifier" | "outlier" | "cluster":
-            label = _label("label", description, raw)
-            if "scores" in raw:
-                return (label, Output(name="score", type="double", tensor="scores"))
-            if "probabilities" not in raw:
-                return (label,)
-            classes = description.classes or ()
-            return (
-                label,
-                *(_probability(f"probability_{c}", i, description) for i, c in enumerate(classes)),
-            )
-        case "transformer":
-            return _columns("columns", raw, description.output_names)
-        case _:
-            return _columns("prediction", raw, ())
-
-
-def _several(description: Description, raw: Raw) -> tuple[Output, ...]:
-    """Return the fields of several labels at once: the labels, then their probabilities."""
-    count = raw["label"].shape[1]
-    labels = description.labels or ((0, 1),) * count
-    fields = [
-        msgspec.structs.replace(_label(f"label_{i}", description, raw), column=i, classes=labels[i])
-        for i in range(count)
-    ]
-    named = [(f"probability_{i}_{c}", c) for i, classes in enumerate(labels) for c in classes]
-    width = raw["probabilities"].shape[1] if "probabilities" in raw else 0
-    if width != len(named):  # of 0 and 1, the probability of 1 alone
-        named = [(f"probability_{i}", 1) for i in range(width)]
-    fields += [
-        Output(
-            name=name,
-            type="double",
-            tensor="probabilities",
-            column=place,
-            classes=(value,),
-            probability=True,
-        )
-        for place, (name, value) in enumerate(named)
-    ]
-    return tuple(fields)
-
-
-def _columns(tensor: str, raw: Raw, names: tuple[str, ...]) -> tuple[Output, ...]:
-    values = raw[tensor]
-    if values.ndim == 1:
-        return (Output(name=tensor, type="double", tensor=tensor),)
-    width = values.shape[1]
-    stem = "column" if tensor == "columns" else tensor
-    if len(names) != width or len(set(names)) != width:
-        names = tuple(f"{stem}_{i}" for i in range(width)) if width > 1 else (stem,)
-    return tuple(
-        Output(name=n, type="double", tensor=tensor, column=i) for i, n in enumerate(names)
-    )
-
-
-def _label(name: str, description: Description, raw: Raw) -> Output:
-    kinds: dict[str, Kind] = {"b": "boolean", "i": "long", "f": "double"}
-    kind = kinds.get(raw["label"].dtype.kind, "string")
-    return Output(name=name, type=kind, tensor="label", classes=description.classes)
-
-
-def _probability(name: str, index: int, description: Description) -> Output:
-    return Output(
-        name=name,
-        type="double",
-        tensor="probabilities",
-        column=index,
-        classes=((description.classes or ())[index],),
-        probability=True,
-    )
-
-
-def _choice(name: str, value: Any) -> OutputChoice:
-    try:
-        choice = value if isinstance(value, OutputChoice) else msgspec.convert(value, OutputChoice)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"the output '{name}' can't be meant: {error}") from error
-    if sum([choice.class_ is not None, choice.label, choice.column is not None]) != 1:
-        raise UsageError(
-            f"the output '{name}' must choose exactly one of class, label and column",
-            hint='for example: churn_probability = { class = "Yes" }',
-        )
-    return choice
-
-
-def _among(name: str, choice: OutputChoice, fields: tuple[Output, ...]) -> Output:
-    """Return the field of several labels that is chosen by its column."""
-    if choice.column is None or not 0 <= choice.column < len(fields):
-        raise UsageError(
-            f"the output '{name}' must choose a column, since the model answers several labels",
-            hint="the columns are: " + ", ".join(f"{i} {f.name}" for i, f in enumerate(fields)),
-        )
-    return msgspec.structs.replace(fields[choice.column], name=name)
-
-
-def _chosen(name: str, choice: OutputChoice, description: Description, raw: Raw) -> Output:
-    if description.task == "classifier" and raw["label"].ndim == 2:
-        return _among(name, choice, _several(description, raw))
-    if choice.label and "label" in raw:
-        return _label(name, description, raw)
-    if choice.class_ is not None and "probabilities" in raw:
-        classes = description.classes or ()
-        exact = [
-            i
-            for i, c in enumerate(classes)
-            if c == choice.class_ and type(c) is type(choice.class_)
-        ]
-        alike = [i for i, c in enumerate(classes) if str(c) == str(choice.class_)]
-        if not exact and not alike:
-            raise UsageError(
-                f"the output '{name}' asks for the class '{choice.class_}', which the model does not have",
-                hint=f"its classes are: {', '.join(map(str, classes))}",
-            )
-        return _probability(name, (exact or alike)[0], description)
-    if choice.column is not None:
-        tensor = "columns" if "columns" in raw else "prediction"
-        fields = _columns(tensor, raw, ()) if tensor in raw else ()
-        if 0 <= choice.column < len(fields):
-            return msgspec.structs.replace(fields[choice.column], name=name)
-        raise UsageError(f"the output '{name}' asks for column {choice.column} of {len(fields)}")
-    asked = "the label" if choice.label else f"the probability of '{choice.class_}'"
-    raise UsageError(
-        f"the output '{name}' asks for {asked}, which this {description.task} does not answer",
-        hint=f"it answers: {', '.join(sorted(raw))}",
-    )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import io
 import os
+import sys
 import tempfile
 import warnings
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -289,9 +292,30 @@ def _read(stream: io.BufferedReader) -> bytes | None:
     return stream.read(length)
 
 
+class _Sampler(ModuleType):
+    """Stands for the compiled samplers of old scipy, which open a file for their messages on import."""
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {})
+
+
+def _need_no_files() -> None:
+    """Let old libraries be imported where nothing can be written; no estimator asks what is stood for."""
+    tempfile.tempdir = "/nonexistent"  # some look for a folder
+    try:
+        old = tuple(map(int, version("scipy").split(".")[:2])) < (1, 14)
+    except (PackageNotFoundError, ValueError):
+        return
+    if old:
+        name = "scipy.stats._unuran.unuran_wrapper"
+        sys.modules[name] = _Sampler(name)
+
+
 def serve(source: int, sink: int) -> None:
     """Answer the requests that arrive on the descriptor `source` until it ends."""
-    tempfile.tempdir = "/nonexistent"  # old libraries name a folder on import, which none may write
+    _need_no_files()
     worker = Worker()
     decoder = msgspec.msgpack.Decoder(m.Request)
     with os.fdopen(source, "rb") as requests, os.fdopen(sink, "wb") as replies:

@@ -23,8 +23,8 @@ _KEPT = frozenset({*_OWN, "cloudpickle", "scipy", "threadpoolctl"} - {"onnx"})
 So does a package that has the name of a module which the model names: one that the user trusts."""
 
 _TIMES = {
-    (1, 0): {"numpy": "<1.24", "scipy": "<1.9", "pandas": "<1.6"},
-    (1, 2): {"numpy": "<1.25", "scipy": "<1.11,!=1.9.*", "pandas": "<2.1"},
+    (1, 1): {"numpy": "<1.24", "scipy": "<1.11", "pandas": "<1.6"},
+    (1, 2): {"numpy": "<1.25", "scipy": "<1.11", "pandas": "<2.1"},
     (1, 3): {"numpy": "<2", "scipy": "<1.12", "pandas": "<2.2"},
     (1, 4): {"numpy": "<2", "scipy": "<1.14", "pandas": "<2.3"},
     (1, 5): {"numpy": "<2.2", "scipy": "<1.15", "pandas": "<2.3"},
@@ -47,9 +47,6 @@ _WRITTEN = {
 _LIGHT = (2, 1, 1)
 """The first version of XGBoost that comes without code for graphics cards too, as `xgboost-cpu`."""
 
-_WRITES = re.compile(r"1\.9(\..*)?")
-"""Versions of scipy that make a file when its statistics are imported, which no worker may."""
-
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.!+_-]*")
 
 
@@ -62,13 +59,6 @@ def requirements_of(
     SourceError, naming all, where what the model says and what was recorded beside it disagree.
     """
     pins = _pins(source, audit, {_plain(name): v for name, v in (told or {}).items()})
-    if _WRITES.fullmatch(pins.get("scipy", "")):
-        raise SourceError(
-            f"scipy {pins['scipy']}, recorded beside the model, writes a file when it is imported, "
-            "which the sandbox forbids",
-            hint="say in cannery.toml that the next will do, which answers the same:\n[environment]\n"
-            'versions = { scipy = "1.10.1" }',
-        )
     wanted = _OWN | {name: f"=={version}" for name, version in pins.items()}
     for name in named_boosters(audit):
         if not {name, f"{name}-cpu"} & wanted.keys():

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cannery.errors import Issue, SchemaError
+from cannery.serving.decisions import shown
 from cannery.serving.issues import show
 from cannery.signatures import Output, Signature
 
@@ -37,11 +38,7 @@ class Choice:
             label, probability, positive = _binary(signature)
             scores = answer[probability.name]
             over = (scores if positive else 1.0 - scores) >= self.threshold
-            no, yes = label.classes or ()
-            given = answer[label.name].dtype
-            # A type of text would be as wide as the longest that was answered.
-            both = np.array([no, yes], dtype=object if given.kind in "OU" else given)
-            labels = both[over.astype(np.intp)]
+            labels = shown(label)[over.astype(np.intp)]
             answer = {**answer, label.name: labels}
         if self.fields is None:
             return answer
@@ -81,7 +78,7 @@ def _fields(
         issues.append(Issue(path=f"{place}outputs", expected="an array of names", got=show(value)))
         return None
     groups: dict[Any, list[str]] = {
-        "label": [o.name for o in signature.outputs if o.tensor == "label"],
+        "label": [o.name for o in signature.outputs if o.labels],
         "probabilities": [o.name for o in signature.outputs if o.probability],
     }
     groups.update({o.name: [o.name] for o in signature.outputs})
@@ -123,12 +120,10 @@ def _binary(signature: Signature) -> tuple[Output, Output, bool]:
 
 def _found(signature: Signature) -> tuple[Output, Output, bool] | None:
     """Return the label of two classes, a probability, and whether it is that of the second class."""
-    labels = [o for o in signature.outputs if o.tensor == "label"]
-    if (
-        len(labels) != 1 or len(labels[0].classes or ()) != 2
-    ):  # of several, a threshold would be whose?
+    labels = [o for o in signature.outputs if o.labels]
+    if len(labels) != 1 or len(labels[0].own) != 2:  # of several, a threshold would be whose?
         return None
-    no, yes = labels[0].classes or ()
+    no, yes = labels[0].own
     for wanted in (yes, no):
         for output in signature.outputs:
             if output.probability and output.classes == (wanted,):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from cannery.serving.choices import takes_threshold
@@ -312,4 +313,11 @@ def _output(output: Output) -> dict[str, Any]:
             schema["description"] = f"probability of {output.classes[0]}"
     elif output.classes is not None:
         schema["enum"] = list(output.classes)
+    if output.rank is not None:
+        what = "its probability" if output.probability else "the class"
+        schema["description"] = f"{what} in place {output.rank} of the most probable"
+    if output.threshold is not None:
+        of = "its value" if output.of is None else f"the probability of {output.of}"
+        second = json.dumps((output.classes or (False, True))[1])
+        schema["description"] = f"{second} where {of} is at least {output.threshold:g}"
     return schema

@@ -78,7 +78,9 @@ def estimator_scorer(
     elif runtime == "pickle":
         estimator = open_pickle(data, pickles)
     else:
-        classes = next((o.classes for o in signature.outputs if o.tensor == "label"), None)
+        classes = next(
+            (o.given or o.classes for o in signature.outputs if o.tensor == "label"), None
+        )
         estimator = open_booster(data, runtime, classes)
     return EstimatorScorer(estimator, signature, task=task, named=named)
 

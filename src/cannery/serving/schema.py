@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cannery.errors import Issue, MalformedError, ProofError, SchemaError
+from cannery.serving.decisions import decided, ranked, translated
 from cannery.serving.issues import WHOLE, explain, pack, show
 from cannery.signatures import NULL_STRING, Batch, Feature, Output, Raw, Signature
 
@@ -184,6 +185,9 @@ def _column(raw: Raw, output: Output, rows: int) -> NDArray[Any]:
     array = raw.get(output.tensor)
     if array is None:
         raise ProofError(f"the model has no output '{output.tensor}' for '{output.name}'")
+    if output.rank is not None:
+        values = ranked(array, output)
+        return _typed(values, output) if output.probability else values
     values = array
     if array.ndim == 2:
         column = output.column if output.column is not None else 0
@@ -195,7 +199,9 @@ def _column(raw: Raw, output: Output, rows: int) -> NDArray[Any]:
         raise ProofError(
             f"the answer '{output.name}' has the shape {list(array.shape)} for {rows} rows"
         )
-    return _typed(values, output)
+    if output.threshold is not None:
+        return decided(values, output)
+    return translated(values, output) if output.given is not None else _typed(values, output)
 
 
 def _typed(values: NDArray[Any], output: Output) -> NDArray[Any]:
