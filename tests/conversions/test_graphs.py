@@ -81,7 +81,7 @@ def test_an_output_can_be_chosen(tmp_path: Path) -> None:
     """By its place among all columns of the answer."""
     found = converted(one_tensor(tmp_path / "m.onnx"), outputs={"twice_b": {"column": 1}})
     assert found.canary.outputs[0] == {"twice_b": 20.0}
-    with pytest.raises(UsageError, match="from 0 to 1"):
+    with pytest.raises(UsageError, match="asks for column 2 of the 2"):
         converted(one_tensor(tmp_path / "m.onnx"), outputs={"c": {"column": 2}})
 
 
