@@ -19,7 +19,7 @@ import msgspec
 
 from cannery.attestations.statements import attestations_of
 from cannery.audits.policy import Cleared, Policy, clear
-from cannery.blobs import pretty_json, refuse_foreign
+from cannery.blobs import digest_bytes, pretty_json, refuse_foreign
 from cannery.budgets import check_budgets, looked_up, remember_sizes
 from cannery.builds import BuildOptions, Built, architectures_of, needed_architectures
 from cannery.cans.manifest import AuditSummary, CanManifest, CanSource, ParitySummary, Runtime
@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 
 PARITY = "parity.json"
 """The parity certificate in a can."""
+CERTIFICATE = "parity.html"
+"""The same as a page for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,15 +153,20 @@ def manifest_of(cleared: Cleared, conversion: Conversion, options: PackOptions) 
 
 
 def _seal(cleared: Cleared, conversion: Conversion, folder: Path, options: PackOptions) -> Can:
+    from cannery.conversions.certificates import certificate_page
+
     audited = msgspec.structs.replace(cleared.audit, duration=0.0)
     files = {
         conversion.artifact.name: conversion.artifact.data,
         "canary.json": pretty_json(conversion.canary),
         "audit.json": pretty_json(audited),
     }
+    manifest = manifest_of(cleared, conversion, options)
     if conversion.parity is not None:
         files[PARITY] = pretty_json(conversion.parity)
-    manifest = manifest_of(cleared, conversion, options)
+        files[CERTIFICATE] = certificate_page(
+            manifest, conversion.parity, model=digest_bytes(conversion.artifact.data)
+        ).encode()
     return seal(manifest, files, folder, force=options.force)
 
 

@@ -213,7 +213,7 @@ def test_several_labels_are_answered_by_name(tmp_path: Path, numbers: np.ndarray
     found = convert(cleared, sample=table_of(numbers), options=chosen)
     assert [(o.name, o.column) for o in found.signature.outputs] == [("second", 3)]
     wrong = ConvertOptions(outputs={"p": {"class": 1}})
-    with pytest.raises(UsageError, match="several labels"):
+    with pytest.raises(UsageError, match="must choose a column of the 6"):
         convert(cleared, sample=table_of(numbers), options=wrong)
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "build": "Make a proven image of a model or a can.",
     "verify": "Start a finished image and try it.",
     "explain": "Say why a model can't become ONNX, and what would make it.",
+    "parity": "Show how far a converted model is from its original.",
     "inspect": "Say what an image or a can is made of, from where, and why.",
     "diff": "Say in what two images or cans differ, predictions among it.",
     "push": "Bring a can or a layout to a registry.",

@@ -307,7 +307,10 @@ def tried(
         tolerance=options.tolerance,
         refused=study.refused,
     )
-    return artifact, parity
+    told = study.description
+    return artifact, msgspec.structs.replace(
+        parity, versions={"python": told.python} | told.versions
+    )
 
 
 def located(original: Original, study: Study, parity: Parity) -> str:

@@ -67,15 +67,32 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     """Libraries of which nothing told the version that wrote the model."""
 
 
+Kind = Literal["sample", "threshold", "null", "unseen", "extreme"]
+"""Of the rows that are compared."""
+
+DECADES = tuple(10.0**n for n in range(-17, 1))
+"""Differences at which rows are counted apart."""
+
+
+class Point(msgspec.Struct, frozen=True, array_like=True):
+    """One row of a plot: its kind, and its score by both; of several, the one that differs most."""
+
+    kind: Kind
+    original: float
+    converted: float
+
+
 class Differences(msgspec.Struct, frozen=True, kw_only=True):
     """Original against converted, over the rows of one kind."""
 
-    kind: Literal["sample", "threshold", "null", "unseen", "extreme"]
+    kind: Kind
     rows: int
     maximum: float
     """Largest |original - converted| over all scores (relative to max(1, |original|) for regressors)."""
     percentile999: float
     flips: int
+    decades: tuple[int, ...] = ()
+    """Rows without any difference, then those with one below each of `DECADES`, then those with a larger."""
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +108,11 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
 
     decided: tuple[str, ...] = ()
     """Fields of `[outputs]` that are decided from scores: where one of them changes, a label did."""
+
+    points: tuple[Point, ...] = ()
+    """Some rows of each kind, those that differ most among them."""
+    versions: dict[str, str] = {}
+    """Python and libraries with which the original was asked."""
 
     @property
     def rows(self) -> int:

@@ -179,7 +179,7 @@ def _place_of(name: str, wanted: Value, classes: tuple[Value, ...]) -> int:
 def at_column(name: str, column: int | None, fields: tuple[Output, ...]) -> Output:
     """Return the field in this column under another name; raises UsageError where there is none."""
     if column is None or not 0 <= column < len(fields):
-        what = "names no column" if column is None else f"asks for column {column}"
+        what = "must choose a column" if column is None else f"asks for column {column}"
         raise UsageError(
             f"'outputs.{name}' {what} of the {len(fields)} that the model answers",
             hint="the columns are: " + ", ".join(f"{i} {f.name}" for i, f in enumerate(fields)),

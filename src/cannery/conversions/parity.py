@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cannery.cans.manifest import Runtime
-from cannery.conversions.nouns import Differences, Parity
+from cannery.conversions.nouns import DECADES, Differences, Kind, Parity, Point
 from cannery.conversions.probes import Probed
 from cannery.conversions.samples import record_of
 from cannery.serving.decisions import places
 from cannery.signatures import Batch, Output, Raw, Signature
 
 Floats = NDArray[np.float64]
+
+_SHOWN = 100
+"""Rows of each kind that are kept for a plot; a quarter more of those that differ most."""
 
 
 def flips(original: Raw, converted: Raw, outputs: Sequence[Output] = ()) -> NDArray[np.bool_]:
@@ -106,7 +109,40 @@ def compare(
         maximum=float(far.max(initial=0.0)),
         percentile999=float(np.quantile(far, 0.999, method="higher")) if len(far) else 0.0,
         flips=int(flips(original, converted, outputs).sum()),
+        decades=(int((far == 0).sum()), *_counted(far[far != 0])),
     )
+
+
+def _counted(far: Floats) -> list[int]:
+    """Return how many differences are below each of `DECADES`, and how many above the last."""
+    places = np.searchsorted(DECADES, far, side="right")
+    return [int(n) for n in np.bincount(places, minlength=len(DECADES) + 1)]
+
+
+def _points(kind: Kind, original: Raw, converted: Raw, far: Floats) -> Iterator[Point]:
+    """Yield some rows with scores, in order: those that differ most, and some spread over the scores."""
+    name = next((n for n in sorted(original) if n != "label"), None)
+    if name is None or not len(far) or name not in converted:
+        return
+    ours = original[name].reshape(len(far), -1).astype(np.float64)
+    theirs = converted[name].reshape(len(far), -1).astype(np.float64)
+    if theirs.shape != ours.shape or not ours.shape[1]:
+        return
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.nan_to_num(np.abs(ours - theirs), nan=-1.0)
+    column = ours.shape[1] - 1 - np.argmax(apart[:, ::-1], axis=1)
+    rows = np.arange(len(far))
+    a, b = ours[rows, column], theirs[rows, column]
+    finite = np.flatnonzero(np.isfinite(a) & np.isfinite(b))
+    most = finite[np.argsort(-far[finite], kind="stable")[: _SHOWN // 4]]
+    spread = finite[np.argsort(a[finite], kind="stable")]
+    spread = (
+        spread[np.unique(np.linspace(0, len(spread) - 1, _SHOWN).astype(int))]
+        if len(spread)
+        else spread
+    )
+    for row in np.union1d(most, spread):
+        yield Point(kind, float(a[row]), float(b[row]))
 
 
 def certify(
@@ -120,6 +156,7 @@ def certify(
 ) -> Parity:
     """Score every probe with the converted model and return the certificate, passed or not."""
     differences: list[Differences] = []
+    points: list[Point] = []
     worst: tuple[tuple[bool, float], dict[str, Any]] | None = None
     for one in probed:
         converted = score(one.batch)
@@ -127,6 +164,7 @@ def certify(
         far, flipped = distances(one.raw, converted), flips(one.raw, converted, signature.outputs)
         if not len(far):
             continue
+        points += _points(one.kind, one.raw, converted, far)
         row = int(np.lexsort((far, flipped))[-1])
         rank = (bool(flipped[row]), float(far[row]))
         if rank[1] + rank[0] > 0 and (worst is None or rank > worst[0]):
@@ -139,6 +177,7 @@ def certify(
         worst=None if worst is None else worst[1],
         refused=refused,
         decided=tuple(o.name for o in signature.outputs if o.threshold is not None or o.rank),
+        points=tuple(points),
     )
 
 
