@@ -11,11 +11,12 @@ from cannery.blobs import refuse_existing, refuse_foreign
 from cannery.engines.choose import detect
 from cannery.engines.engine import Engine
 from cannery.errors import UsageError
+from cannery.images.store import Store
 from cannery.oci.archive import write_archive
 from cannery.oci.artifacts import Attached
 from cannery.oci.descriptors import Image
 from cannery.oci.layout import MARK, write_layout
-from cannery.oci.references import Reference
+from cannery.oci.references import Reference, parse
 from cannery.progress import Station
 
 Kind = Literal["docker", "podman", "oci", "archive", "registry"]
@@ -32,6 +33,10 @@ class Destination:
 
     def __str__(self) -> str:
         return self.kind if self.path is None else f"{self.kind}:{self.path}"
+
+
+_KNOWN = 1000
+"""Blobs of a registry of which is remembered in which repository they are."""
 
 
 def parse_destination(text: str) -> Destination:
@@ -86,6 +91,8 @@ class Goods:
     """For a registry and for a layout: one for each platform."""
     attached: Attached
     """What is attached to each of these."""
+    base: str = ""
+    """What it stands on; where that is an image of the same registry, its layers are taken from there."""
 
 
 def deliver(
@@ -93,6 +100,7 @@ def deliver(
     reference: Reference,
     destination: Destination,
     engine: Engine,
+    store: Store,
     *,
     loaded: str | None,
     force: bool,
@@ -127,7 +135,21 @@ def deliver(
             )
             return f"OCI layout {destination.path}"
         case "registry":
-            from cannery.oci.transfer import push_image  # the one that needs an HTTP client
+            return f"registry {_push(goods, reference, store, work)}"
 
-            pushed = push_image(goods.platforms, reference, attached=goods.attached, note=work.note)
-            return f"registry {pushed.reference}"
+
+def _push(goods: Goods, reference: Reference, store: Store, work: Station) -> Reference:
+    """Push to a registry; layers that another repository of it has are mounted from there."""
+    from cannery.oci.transfer import push_image  # the one that needs an HTTP client
+
+    key = {"blobs in": reference.registry}
+    known = store.recall(key, dict[str, str]) or {}
+    base = parse(goods.base) if goods.base else reference
+    if base.registry == reference.registry:
+        for layer in (layer for image in goods.platforms for layer in image.layers):
+            known.setdefault(layer.digest, base.repository)
+    pushed = push_image(
+        goods.platforms, reference, attached=goods.attached, known=known, note=work.note
+    )
+    store.remember(key, dict([*known.items()][-_KNOWN:]))
+    return pushed.reference

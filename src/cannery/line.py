@@ -325,7 +325,8 @@ def build(
             check_budgets(options.budgets, each, told, reference, store)
             remember_sizes(each, reference, store)
         attached = {each.digest: _said_of(each, plan, can, reference, proof) for each in images}
-        goods = Goods(image=image, platforms=tuple(images), attached=attached)
+        base = "" if lock.base == DEBIAN else lock.base
+        goods = Goods(image=image, platforms=tuple(images), attached=attached, base=base)
         with station("deliver", progress) as work:
             delivered = tuple(
                 deliver(
@@ -333,6 +334,7 @@ def build(
                     reference,
                     destination,
                     engine,
+                    store,
                     loaded=loaded,
                     force=pack_options.force,
                     work=work,

@@ -171,3 +171,27 @@ def test_a_mirror_that_does_not_answer_is_unreachable(store: Store, downloads: D
     """A closed port is an UnreachableError after the tries are used up."""
     with pytest.raises(UnreachableError, match="can't fetch"):
         archive_at("http://127.0.0.1:9", store, downloads).fetch(package_of(b"package"))
+
+
+def test_a_mirror_that_rolls_back_is_refused(
+    mirror: Mirror, store: Store, downloads: Downloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was once seen as the newest stays so: an older Release, well signed, brings known holes back."""
+    monkeypatch.setattr(
+        "cannery.images.bases.archive.verify_signature", lambda text, _: text.decode()
+    )
+    archive = archive_at(mirror.address, store, downloads)
+
+    def serve(day: int) -> None:
+        for suite in ("trixie", "trixie-updates"):
+            text = f"Codename: {suite}\nDate: Sat, {day:02} Nov 2026 10:00:00 UTC\nSHA256:\n"
+            mirror.files[f"dists/{suite}/InRelease"] = text.encode()
+
+    for day in (14, 21, 21):
+        serve(day)
+        assert [release.date.day for release in archive._releases("trixie")] == [day, day]
+    serve(20)
+    with pytest.raises(UnreachableError, match="is of 2026-11-20 10:00, but one of 2026-11-21"):
+        list(archive._releases("trixie"))
+    serve(22)
+    assert len(list(archive._releases("trixie"))) == 2

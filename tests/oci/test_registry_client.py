@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import base64
+import json
+import random
+import select
 import socket
+import socketserver
 import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import formatdate
 
 import pytest
 from fake_registries import Handler, State, fake_registry
@@ -15,6 +24,7 @@ from cannery.oci.auth import Credentials
 from cannery.oci.channel import RegistryOptions
 from cannery.oci.descriptors import Descriptor
 from cannery.oci.references import parse
+from cannery.oci.referrers import referrers
 from cannery.oci.registry import Registry
 from cannery.oci.transfer import open_registry, push_image
 
@@ -59,6 +69,118 @@ def test_a_busy_registry_is_asked_again(status) -> None:
     with fake_registry(state) as host, Registry(host) as registry:
         assert registry.has_blob("a", BLOB.digest) is False
     assert len(state.requests) == 3
+
+
+def test_a_pause_may_be_given_as_a_date(monkeypatch) -> None:
+    """`Retry-After` in the other form that HTTP has; one in the past is no pause."""
+    paused = []
+    monkeypatch.setattr("cannery.oci.channel.time.sleep", paused.append)
+    dates = [formatdate(time.time() + 20, usegmt=True), formatdate(1, usegmt=True), "soon"]
+
+    def trouble(handler: Handler) -> bool:
+        if dates:
+            handler.answer(429, Retry_After=dates.pop(0))
+            return True
+        return False
+
+    with fake_registry(State(trouble=trouble)) as host, Registry(host, options=QUICK) as registry:
+        assert registry.has_blob("a", BLOB.digest) is False
+    assert 15 < paused[0] <= 20
+    assert paused[1:] == [0.0, QUICK.pause * 4]
+
+
+def test_referrers_are_read_page_by_page(monkeypatch) -> None:
+    """A registry links to the next page, in its own words; one that never ends is an error."""
+    monkeypatch.setattr("cannery.oci.registry._PAGES", 5)
+    entries = [
+        {"mediaType": "m", "digest": digest_bytes(b"%d" % n), "size": n, "artifactType": f"t{n}"}
+        for n in range(3)
+    ]
+    endless = []
+
+    def trouble(handler: Handler) -> bool:
+        page = int(handler.path.partition("?page=")[2] or 0)
+        body = json.dumps({"schemaVersion": 2, "manifests": [entries[page % 3]]}).encode()
+        link = {"Link": f'</v2/a/referrers/x?page={page + 1}>; rel="next"'}
+        handler.answer(200, body, **(link if page < 2 or endless else {}))
+        return True
+
+    with fake_registry(State(trouble=trouble)) as host, Registry(host, options=QUICK) as registry:
+        found = referrers(registry, "a", BLOB.digest)
+        assert [one.artifact_type for one in found] == ["t0", "t1", "t2"]
+        endless.append(True)
+        with pytest.raises(RegistryError, match="more than 5 pages"):
+            referrers(registry, "a", BLOB.digest)
+
+
+def test_a_mount_that_is_refused_is_an_upload(tmp_path) -> None:
+    """Where we may not read in the other repository, the bytes travel."""
+
+    def trouble(handler: Handler) -> bool:
+        if "mount=" in handler.path:
+            handler.answer(403)
+            return True
+        return False
+
+    state = State(trouble=trouble)
+    with fake_registry(state) as host, Registry(host, options=QUICK) as registry:
+        assert registry.push_blob("a", BLOB, DATA, mount="secret") is True
+    assert state.blobs == {BLOB.digest: DATA}
+
+
+@pytest.mark.registry
+def test_what_another_repository_has_is_mounted(image, registry) -> None:
+    """A second name in the same registry costs no bytes, and a repository that lost its blobs no error."""
+    known: dict[str, str] = {}
+    push_image(image, parse(f"{registry}/one/churn:v1"), known=known)
+    assert known[image.layers[0].digest] == "one/churn"
+    assert push_image(image, parse(f"{registry}/two/churn:v1"), known=known).sent == 0
+    assert known[image.layers[0].digest] == "two/churn"
+    gone = dict.fromkeys(known, "never/was")
+    pushed = push_image(image, parse(f"{registry}/three/churn:v1"), known=gone)
+    assert pushed.sent == image.size + len(image.config)
+
+
+@contextmanager
+def cutting(host: str, after: int) -> Iterator[tuple[str, list[int]]]:
+    """Stand before a registry, and cut the first connection through which `after` bytes came; yield host and cuts."""
+    target, cuts = (host.partition(":")[0], int(host.partition(":")[2])), []
+
+    class Between(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            passed = 0
+            with socket.create_connection(target) as registry:
+                ends = {self.request: registry, registry: self.request}
+                while True:
+                    for end in select.select(list(ends), [], [])[0]:
+                        data = end.recv(65536)
+                        passed += len(data) if end is self.request else 0
+                        if not data or (passed > after and not cuts):
+                            cuts.extend([passed] if data else [])
+                            return
+                        ends[end].sendall(data)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Between) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}", cuts
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.registry
+def test_a_real_registry_is_cut_off_in_mid_upload(monkeypatch, registry) -> None:
+    """It keeps no half pieces: the upload begins again by itself, and the blob is whole."""
+    monkeypatch.setattr("cannery.oci.uploads.PIECE", 1 << 20)
+    data = random.Random(1).randbytes(6 << 20)
+    blob = Descriptor(media_type="x/y", digest=digest_bytes(data), size=len(data))
+    with cutting(registry, 3_700_000) as (host, cuts), Registry(host, options=QUICK) as client:
+        assert client.push_blob("cut/a", blob, data) is True
+        assert len(cuts) == 1
+    with Registry(registry, options=QUICK) as client:
+        pieces = b"".join(client.stream("cut/a", blob))
+    assert pieces == data
 
 
 def test_patience_ends() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import httpx
 
@@ -21,16 +23,28 @@ class NotFoundError(ImageError):
     """The server answers, and does not have it."""
 
 
+def client_of(proxies: Mapping[str, str | None] = MappingProxyType({})) -> httpx.Client:
+    """Return a client that asks through these proxies, otherwise through those of the environment; raises ImageError."""
+    transports = {}
+    for pattern, proxy in proxies.items():
+        try:
+            transports[pattern] = None if proxy is None else httpx.HTTPTransport(proxy=proxy)
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            raise ImageError(
+                f"apt's proxy '{proxy}' can't be used: {error}",
+                hint="name a mirror as `mirror` under [image] in cannery.toml: it is asked without apt's settings",
+            ) from error
+    return httpx.Client(
+        timeout=httpx.Timeout(30.0, connect=10.0), follow_redirects=True, mounts=transports
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloads:
     """A pool of connections; `pauses` has one number of seconds for each further try."""
 
     pauses: tuple[float, ...] = _PAUSES
-    client: httpx.Client = field(
-        default_factory=lambda: httpx.Client(
-            timeout=httpx.Timeout(30.0, connect=10.0), follow_redirects=True
-        )
-    )
+    client: httpx.Client = field(default_factory=client_of)
 
     def __enter__(self) -> Downloads:
         return self

@@ -256,11 +256,11 @@ def _select_debian(
     note: Callable[[str], None],
 ) -> Selection:
     from cannery.images.bases.archive import Archive  # an HTTP client: a lock that holds needs none
-    from cannery.images.downloads import Downloads
+    from cannery.images.downloads import Downloads, client_of
 
     note(f"Debian {SUITE} for {architecture}")
     mirrors = find_mirrors(request.mirror)
-    with Downloads() as downloads:
+    with Downloads(client=client_of(mirrors.proxies)) as downloads:
         archive = Archive(mirrors=mirrors, store=store, downloads=downloads, now=now)
         wanted = (*BASE_PACKAGES, *PYTHON_PACKAGES, *linked_by(request.requirements))
         return archive.select(wanted, SUITE, architecture)
@@ -318,10 +318,10 @@ def fetch(
 
 def _fetch_debian(packages: list[DebianPackage], store: Store, mirror: str | None) -> None:
     from cannery.images.bases.archive import Archive
-    from cannery.images.downloads import Downloads
+    from cannery.images.downloads import Downloads, client_of
 
     mirrors, now = find_mirrors(mirror), datetime.now(UTC)
-    with Downloads() as downloads:
+    with Downloads(client=client_of(mirrors.proxies)) as downloads:
         archive = Archive(mirrors=mirrors, store=store, downloads=downloads, now=now)
         for _ in each(archive.fetch, packages, at_once=4):
             pass

@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -243,8 +244,14 @@ def _read(response: httpx.Response) -> bytes:
 
 
 def _retry_after(answer: Answer) -> float | None:
+    """Return the seconds that the registry asks for, which it may also give as a date."""
     value = answer.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None
+    if value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
 
 
 def _reason(body: bytes) -> str:

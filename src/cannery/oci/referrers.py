@@ -35,11 +35,10 @@ def attach(registry: Registry, repository: str, subject: Descriptor, artifact: A
 
 def referrers(registry: Registry, repository: str, digest: str) -> tuple[Descriptor, ...]:
     """Return the artifacts that refer to a digest, each with its type in `artifact_type`."""
-    data = registry.referrers(repository, digest)
-    if data is None:
-        data = registry.find_manifest(repository, _tag(digest))
-    if data is None:
-        return ()
+    pages = registry.referrers(repository, digest)
+    if not pages:
+        listed = registry.find_manifest(repository, _tag(digest))
+        pages = () if listed is None else (listed,)
     return tuple(
         Descriptor(
             media_type=entry.media_type,
@@ -48,6 +47,7 @@ def referrers(registry: Registry, repository: str, digest: str) -> tuple[Descrip
             annotations=entry.annotations,
             artifact_type=entry.artifact_type,
         )
+        for data in pages
         for entry in decode(data, Index, f"the referrers of {digest}").manifests
     )
 

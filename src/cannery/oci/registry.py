@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
+import httpx
 import msgspec
 
 from cannery.blobs import digest_bytes, write_file
 from cannery.errors import RegistryError
 from cannery.oci.auth import Credentials
-from cannery.oci.channel import Channel, RegistryOptions, Request, TransientError
+from cannery.oci.channel import Answer, Channel, RegistryOptions, Request, TransientError
 from cannery.oci.contents import Content
 from cannery.oci.descriptors import INDEX, INDEXES, MANIFEST, Descriptor
 from cannery.oci.documents import LIMIT
@@ -25,7 +26,7 @@ from cannery.oci.uploads import Upload
 _ACCEPT = ", ".join((*MANIFEST.values(), *INDEXES))
 Source = bytes | Path | Content
 _NEXT = re.compile(r'<([^>]+)>;\s*rel="?next"?')
-_TAG_PAGES = 1000
+_PAGES = 1000
 
 
 class Registry:
@@ -134,17 +135,11 @@ class Registry:
             return None
         return self.manifest(repository, target)[0]
 
-    def referrers(self, repository: str, digest: str) -> bytes | None:
-        """Return the index of what refers to a digest; None where the registry keeps no such lists."""
-        request = Request(
-            method="GET",
-            address=f"{repository}/referrers/{digest}",
-            repository=repository,
-            accepted=(200, 404),
-            headers={"Accept": INDEX},
-        )
-        answer = self._channel.ask(request)
-        return answer.body if answer.status == 200 else None
+    def referrers(self, repository: str, digest: str) -> tuple[bytes, ...]:
+        """Return the index of what refers to a digest, page by page; nothing where the registry keeps no such lists."""
+        address = f"{repository}/referrers/{digest}"
+        pages = self._pages(repository, address, accepted=(200, 404), headers={"Accept": INDEX})
+        return tuple(page.body for page in pages if page.status == 200)
 
     def blob(self, repository: str, descriptor: Descriptor) -> bytes:
         """Return a blob of at most 4 MiB, checked by digest."""
@@ -184,20 +179,39 @@ class Registry:
     def tags(self, repository: str) -> tuple[str, ...]:
         """Return every tag of a repository."""
         found: list[str] = []
-        address = f"{repository}/tags/list"
-        for _ in range(_TAG_PAGES):
-            request = Request(method="GET", address=address, repository=repository, accepted=(200,))
-            answer = self._channel.ask(request)
+        for answer in self._pages(repository, f"{repository}/tags/list", accepted=(200,)):
             try:
                 page = msgspec.json.decode(answer.body, type=dict[str, object]).get("tags")
             except msgspec.MsgspecError as error:
                 raise RegistryError(f"'{self.host}' listed its tags in no JSON") from error
             found += [str(tag) for tag in page] if isinstance(page, list) else []
+        return tuple(found)
+
+    def _pages(
+        self,
+        repository: str,
+        address: str,
+        *,
+        accepted: tuple[int, ...],
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Iterator[Answer]:
+        """Yield an answer and those that it links to as the next ones; raises RegistryError where there is no end."""
+        place: str | httpx.URL = address
+        for _ in range(_PAGES):
+            request = Request(
+                method="GET",
+                address=place,
+                repository=repository,
+                accepted=accepted,
+                headers=headers,
+            )
+            answer = self._channel.ask(request)
+            yield answer
             link = _NEXT.search(answer.headers.get("Link", ""))
             if link is None:
-                break
-            address = link[1]
-        return tuple(found)
+                return
+            place = answer.url.join(link[1])
+        raise RegistryError(f"'{self.host}' has more than {_PAGES} pages at '{address}'")
 
     def _download(
         self, repository: str, descriptor: Descriptor, write: Callable[[bytes], object]

@@ -78,7 +78,8 @@ class Authorizer:
             response = client.post(realm, data={**form, **query, "client_id": "cannery"})
         else:
             login = {"Authorization": _basic(self.credentials)} if self.credentials else {}
-            response = client.get(realm.copy_merge_params(query), headers=login)
+            scopes = {"scope": query["scope"].split()}  # one by one, where there are several
+            response = client.get(realm.copy_merge_params({**query, **scopes}), headers=login)
         if response.status_code in (401, 403):
             raise RegistryError(
                 f"'{realm.host}' refused the login for registry '{self.registry}'",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -61,11 +61,14 @@ def push_image(
     *,
     attached: Attached = MappingProxyType({}),
     registry: Registry | None = None,
+    known: MutableMapping[str, str] | None = None,
     note: Note = silent,
 ) -> Pushed:
     """Push `image` under the tag of `reference` (or by its digest alone); the tag comes last.
 
-    Several are one image for several platforms, behind an index. `attached` is what refers to them. Raises UsageError when the reference
+    Several are one image for several platforms, behind an index. `attached` is what refers to them.
+    `known` says in which repository of the registry a blob was seen last: there it is mounted from,
+    and what is in this one now is added. Raises UsageError when the reference
     names no registry or another digest, RegistryError and UnreachableError when the registry fails:
     then there is no tag.
     """
@@ -78,10 +81,12 @@ def push_image(
         raise UsageError(f"'{reference}' is not the image {digest}")
     if registry is None:
         with open_registry(reference) as own:
-            return push_image(images, reference, attached=attached, registry=own, note=note)
+            return push_image(
+                images, reference, attached=attached, registry=own, known=known, note=note
+            )
     blobs = {d.digest: (d, content) for each in images for d, content in _blobs_of(each)}
     repository = reference.repository
-    sent = push_blobs(registry, repository, list(blobs.values()), note)
+    sent = push_blobs(registry, repository, list(blobs.values()), note, known)
     for one in images if len(images) > 1 else ():
         registry.push_manifest(repository, one.digest, one.manifest, MANIFEST[one.media])
     for one in images:
@@ -104,12 +109,18 @@ def push_blobs(
     repository: str,
     blobs: list[tuple[Descriptor, Source]],
     note: Note = silent,
+    known: MutableMapping[str, str] | None = None,
 ) -> int:
     """Upload what the registry lacks, several at a time; return the bytes that travelled."""
+    seen = {} if known is None else known
 
     def push(blob: tuple[Descriptor, Source]) -> int:
         descriptor, content = blob
-        return descriptor.size if registry.push_blob(repository, descriptor, content) else 0
+        other = seen.get(descriptor.digest, "")
+        mount = other if other != repository else ""
+        travelled = registry.push_blob(repository, descriptor, content, mount=mount)
+        seen[descriptor.digest] = repository
+        return descriptor.size if travelled else 0
 
     sent = 0
     for done, size in enumerate(each(push, blobs, at_once=_UPLOADS), 1):

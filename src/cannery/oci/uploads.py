@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from cannery.errors import RegistryError
 from cannery.oci.channel import Answer, Channel, Request, TransientError
 from cannery.oci.contents import Content, Span
 from cannery.oci.descriptors import Descriptor
@@ -33,8 +34,7 @@ class Upload:
 
     def run(self) -> bool:
         """Upload it; tell whether bytes travelled. Raises TransientError when all may be tried again."""
-        query = f"?mount={self.descriptor.digest}&from={self.mount}" if self.mount else ""
-        begun = self._ask("POST", f"{self.repository}/blobs/uploads/{query}", (201, 202))
+        begun = self._begun()
         if begun.status == 201:
             return False
         place, sent = _place(begun), 0
@@ -43,6 +43,17 @@ class Upload:
         finish = place.copy_merge_params({"digest": self.descriptor.digest})
         self._ask("PUT", finish, (201, 202, 204), self._span(sent, self.content.size))
         return True
+
+    def _begun(self) -> Answer:
+        """Ask for the blob of the other repository, if one is named, and for an upload where that does not go."""
+        place = f"{self.repository}/blobs/uploads/"
+        if self.mount:
+            try:
+                query = f"?mount={self.descriptor.digest}&from={self.mount}"
+                return self._ask("POST", place + query, (201, 202))
+            except RegistryError:  # such as: we may not read there
+                pass
+        return self._ask("POST", place, (201, 202))
 
     def _in_pieces(self, place: httpx.URL) -> tuple[httpx.URL, int]:
         """Send every piece but the last; return where that goes, and from which byte."""
@@ -62,7 +73,11 @@ class Upload:
 
     def _where(self, place: httpx.URL) -> tuple[httpx.URL, int]:
         """Ask the registry how far it got; raises TransientError where it has forgotten the upload."""
-        answer = self._ask("GET", place, (204, 202))
+        try:
+            answer = self._ask("GET", place, (204, 202))
+        except RegistryError as error:
+            # The common registry knows an upload no more when half a piece of it came: all begins again.
+            raise TransientError(error) from error
         told = _RANGE.fullmatch(answer.headers.get("Range", ""))
         return _place(answer), int(told[1]) + 1 if told and told[1] != "0" else 0
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cannery.errors import ImageError
+from cannery.processes import run
 
 _RELEASES = frozenset(
     [
@@ -25,6 +28,7 @@ _RELEASES = frozenset(
     ]
 )
 _POCKETS = ("", "-updates", "-security", "-backports", "-proposed-updates")
+_PROXY = re.compile(r'Acquire::(https?)::Proxy(?:::([^\s"]+))? "([^"]*)";', re.IGNORECASE)
 _HINT = (
     "name one as `mirror` under [image] in cannery.toml, or in CANNERY_DEBIAN_MIRROR: "
     "the address of the archive's root, and after a blank that of the security archive"
@@ -37,6 +41,8 @@ class Mirrors:
 
     main: tuple[str, ...]
     security: tuple[str, ...]
+    proxies: Mapping[str, str | None] = field(default_factory=dict)
+    """Where apt asks through a proxy: `http://` or `http://host` → its address; None: directly."""
 
     def of(self, *, security: bool) -> tuple[str, ...]:
         """Return the mirrors of the security archive, or of the archive proper."""
@@ -47,6 +53,7 @@ def find_mirrors(
     setting: str | None = None,
     environ: Mapping[str, str] = os.environ,
     apt: Path = Path("/etc/apt"),
+    dump: Callable[[], str] = lambda: _dump(),
 ) -> Mirrors:
     """Return the mirrors: `setting`, else CANNERY_DEBIAN_MIRROR, else apt's; raises ImageError where none is named."""
     given = setting or environ.get("CANNERY_DEBIAN_MIRROR")
@@ -61,7 +68,24 @@ def find_mirrors(
         (security if pocket == "-security" else main)[address.rstrip("/")] = None
     if not main:
         raise ImageError("no Debian mirror is configured", hint=_HINT)
-    return Mirrors(main=tuple(main), security=tuple(security))
+    return Mirrors(main=tuple(main), security=tuple(security), proxies=proxies_of(dump()))
+
+
+def proxies_of(dump: str) -> dict[str, str | None]:
+    """Return the proxies in what `apt-config dump` prints; a host of its own wins over all others."""
+    found: dict[str, str | None] = {}
+    for line in dump.splitlines():
+        told = _PROXY.fullmatch(line.strip())
+        if told is not None and told[3]:
+            scheme, host, proxy = told[1].lower(), told[2] or "", told[3]
+            found[f"{scheme}://{host}"] = None if proxy == "DIRECT" else proxy
+    return found
+
+
+def _dump() -> str:
+    if shutil.which("apt-config") is None:
+        return ""
+    return run(["apt-config", "dump", "Acquire"], timeout=10).stdout.decode(errors="replace")
 
 
 def _parse_setting(text: str) -> Mirrors:

@@ -122,11 +122,25 @@ class Archive:
             except (NotFoundError, UnreachableError) as error:
                 trouble = error
                 continue
-            return read_release(
-                verify_signature(signed, url), suite, mirror, security=security, now=self.now
+            text = verify_signature(signed, url)
+            release = read_release(text, suite, mirror, security=security, now=self.now)
+            newest = self._newest(release)
+            if release.date >= newest:
+                return release
+            trouble = UnreachableError(
+                f"'{url}' is of {release.date:%Y-%m-%d %H:%M}, but one of {newest:%Y-%m-%d %H:%M} was seen before",
+                hint="the mirror lags behind, or somebody rolls it back to packages with known holes: try another",
             )
         assert trouble is not None
         raise trouble
+
+    def _newest(self, release: Release) -> datetime:
+        """Return the date of the newest Release of that suite that was ever seen, this one among them."""
+        key = {"newest release of": release.suite}
+        known = datetime.fromtimestamp(self.store.recall(key, float) or 0.0, UTC)
+        if release.date > known:
+            self.store.remember(key, release.date.timestamp())
+        return max(known, release.date)
 
     def _packages(
         self, release: Release, wanted: frozenset[str], architecture: str
