@@ -27,7 +27,7 @@ LAYOUTS = {
 
 
 def _trust(folder: Path, name: str = NAME, reason: str = REASON, *, force: bool = False) -> Path:
-    return trust(name, reason, folder=folder, file=None, force=force)
+    return trust([name], reason, folder=folder, file=None, force=force)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

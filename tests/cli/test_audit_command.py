@@ -52,6 +52,39 @@ def test_trust_lifts_a_review(cannery: Any, models: Path) -> None:
     assert 'names."acme.features.Ratio" = "pure numpy"' in settings
 
 
+def test_all_names_of_a_model_are_trusted_at_once(cannery: Any, models: Path) -> None:
+    """The report and the refusal to pack say how; the reasons stand in the settings, one line a name."""
+    parts = b"".join(b"cacme.features\nPart%d\n" % n for n in range(30))
+    (models / "models" / "many.pkl").write_bytes(b"(" + parts + b"l.")
+    command = "cannery trust --of models/many.pkl --reason TEXT"
+    assert command in cannery("audit", "models/many.pkl").stdout.decode()
+    assert command in cannery("pack", "models/many.pkl", "-o", "many.can").complaint
+    done = cannery("trust", "--of", "models/many.pkl", "--reason", "read by me", "--json")
+    assert len(json.loads(done.stdout)["names"]) == 30
+    assert cannery("audit", "models/many.pkl").status == 0
+    assert (models / "cannery.toml").read_text().count('"read by me"') == 30
+    again = cannery("trust", "--of", "models/many.pkl", "--reason", "read by me")
+    assert (again.status, again.stdout) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--of", "models/hostile.bin"),
+        ("acme.features.Ratio", "os.system"),
+        ("acme.features.Ratio", "__main__.Ratio"),
+        (),
+    ],
+)
+def test_nothing_is_trusted_unless_all_can_be(
+    words: tuple[str, ...], cannery: Any, models: Path
+) -> None:
+    """One name too many, and the settings stay as they are."""
+    before = (models / "cannery.toml").read_text()
+    assert cannery("trust", *words, "--reason", "read by me").status != 0
+    assert (models / "cannery.toml").read_text() == before
+
+
 def test_json_keeps_to_the_published_schema(cannery: Any, models: Path) -> None:
     """The schema is that of the types today, takes what is printed, and refuses less than that."""
     published = json.loads(SCHEMAS.joinpath("audit.schema.json").read_text())

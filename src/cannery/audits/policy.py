@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -57,6 +58,16 @@ def objections(audit: Audit, policy: Policy) -> tuple[Finding, ...]:
     return tuple(f for f in audit.findings if f.severity != "review" or f.name not in policy.names)
 
 
+def _hint(given: str, standing: tuple[Finding, ...]) -> str | None:
+    if any(finding.severity != "review" for finding in standing):
+        return standing[0].remedy
+    given = shlex.quote(given)
+    return (
+        f"read what they do (cannery audit {given}), and if you trust them all: "
+        f"cannery trust --of {given} --reason TEXT"
+    )
+
+
 def clear(source: Source, audit: Audit, policy: Policy) -> Cleared:
     """Judge `audit` by `policy`; raises UnsafeError, naming every objection, when it does not pass."""
     if audit.digest != source.blob.digest:
@@ -67,7 +78,8 @@ def clear(source: Source, audit: Audit, policy: Policy) -> Cleared:
         place = f" at offset {first.offset}" if first.offset is not None else ""
         more = f" (and {len(standing) - 1} more)" if len(standing) > 1 else ""
         raise UnsafeError(
-            f"refused '{source.origin.given}': {first.message}{place}{more}", hint=first.remedy
+            f"refused '{source.origin.given}': {first.message}{place}{more}",
+            hint=first.remedy if len(standing) == 1 else _hint(source.origin.given, standing),
         )
     return Cleared(
         source=source,

@@ -1,4 +1,4 @@
-"""A person's review of a name, written into the settings: one line more, and nothing else changed."""
+"""A person's review of names, written into the settings: one line more for each, and nothing else changed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import copy
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from cannery.audits.ledger import remedy_for
 from cannery.audits.listing import listing
 from cannery.blobs import write_file
 from cannery.errors import OutputError, UnsafeError, UsageError
@@ -22,30 +23,39 @@ _INLINE = re.compile(r"names[ \t]*=[ \t]*\{[ \t]*(?=[^\s}])")
 _TEXT = r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
 
 
-def trust(name: str, reason: str, *, folder: Path, file: Path | None, force: bool) -> Path:
-    """Add `names."name" = "reason"` under [trust] of the settings in force; returns their file.
+def trust(
+    names: Sequence[str], reason: str, *, folder: Path, file: Path | None, force: bool
+) -> Path:
+    """Add `names."name" = "reason"` for each under [trust] of the settings in force; returns their file.
 
     These are `file`, else what `load_settings` finds in `folder`, else a new `cannery.toml` there.
     Comments and layout stay. Raises UsageError for a name that a policy can't hold and for a reason
     that says nothing, UnsafeError for a name that trusting would not lift, OutputError for one that
-    is trusted already, unless `force` is given.
+    is trusted already, unless `force` is given. Then nothing is written.
     """
-    _check(name, reason)
     settings = load_settings(folder, file)
     path = (settings.found or folder / "cannery.toml").resolve()
-    if name in settings.trust.names and not force:
-        raise OutputError(
-            f"'{name}' is trusted already: {settings.trust.names[name]}",
-            hint="give the new reason with --force",
-        )
     text = _read(path) if settings.found else ""
+    for name in names:
+        _check(name, reason)
+        if name in settings.trust.names and not force:
+            raise OutputError(
+                f"'{name}' is trusted already: {settings.trust.names[name]}",
+                hint="give the new reason with --force",
+            )
+        text = _added(text, path, name, reason)
+    with write_file(path) as stream:
+        stream.write(text.encode())
+    return path
+
+
+def _added(text: str, path: Path, name: str, reason: str) -> str:
+    """Return the text with one name more; raises UsageError."""
     wanted = _with(_parse(text), _keys(path), name, reason)
     parse_settings(_ours(wanted, path), path)
     for candidate in _candidates(text, path, name, reason):
         if _parse(candidate) == wanted:
-            with write_file(path) as stream:
-                stream.write(candidate.encode())
-            return path
+            return candidate
     raise UsageError(
         f"can't add '{name}' to '{path}' without changing what else it says",
         hint=f"write it there by hand: [trust] names.{_line(name, reason)}",
@@ -59,6 +69,8 @@ def _check(name: str, reason: str) -> None:
             f"'{name}' is known from attacks: a file that reaches it stays unsafe, trusted or not",
             hint="no honest model needs it: find out who made the file",
         )
+    if name.startswith("__main__."):
+        raise UsageError(f"'{name}' can't be found again", hint=remedy_for(name))
     if not reason.strip() or not reason.isprintable():
         raise UsageError(
             f"the reason {reason!r} says nothing that a reader could judge",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -81,6 +82,10 @@ def audit_text(audited: Audited, *, names: bool, brief: bool) -> str:
     said: set[str] = set()
     for finding in audited.standing:
         lines += _finding(finding, said)
+    asked_for = {finding.name for finding in audited.standing if finding.severity == "review"}
+    if len(asked_for) == len(audited.standing) > 1:
+        line = f"cannery trust --of {shlex.quote(audited.model)} --reason TEXT"
+        lines.append(f"  once you have reviewed all {len(asked_for)}: {_shown(line)}")
     return "\n".join(lines)
 
 
