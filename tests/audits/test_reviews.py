@@ -22,7 +22,7 @@ LAYOUTS = {
     "no names": '[trust]  # reviewed\npickle = "refuse"\n\n# about outputs\n[outputs]\n',
     "no last newline": '[trust]\nnames."a.b" = "r"',
     "Windows lines": '[trust]\r\nnames."a.b" = "r"\r\n[outputs]\r\n',
-    "a decoy": '[outputs]\nx = { note = """\n[trust]\nnames."a.b" = "r"\n""" }\n',
+    "a decoy": '[model]\nsource = """\n[trust]\nnames."a.b" = "r"\n"""\n',
 }
 
 
