@@ -1,6 +1,6 @@
 """Try the pickle machine on random programs: `python tools/fuzz_machine.py [MINUTES] [SEED]`.
 
-Graphs of objects, random opcodes and changed pickles are opened by our machine and by CPython's two
+Graphs of objects, random opcodes, changed pickles and changed runs of literals are opened by our machine and by CPython's two
 unpicklers, which must agree wherever ours accepts, and audited in each format. Ends with an error where they
 differ, where a program takes a second, or where memory runs past its bound.
 """
@@ -54,6 +54,9 @@ def attempt(seed: int, tally: Counter[str]) -> None:
             changed = agreement.mutated(data, source)
             tally["changed"] += 1
             tally["changed, accepted"] += timed(changed, agreement.NAMES)
+        for data in agreement.pickled(agreement.batch(source), protocol):
+            tally["runs"] += 1
+            tally["runs, accepted"] += timed(agreement.mutated(data, source), agreement.NAMES)
         for _ in range(10):
             tally["random"] += 1
             tally["random, accepted"] += timed(agreement.program(source), agreement.NAMES)

@@ -11,17 +11,19 @@ import pickle
 import random
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from operator import length_hint
 from typing import Any
 
 import numpy as np
 
+from cannery.audits import runs
 from cannery.audits.facts import Facts
 from cannery.audits.ledger import Ledger
 from cannery.audits.limits import Limits
 from cannery.audits.listing import listing
 from cannery.audits.machine import Machine
-from cannery.audits.opcodes import OPCODES
+from cannery.audits.opcodes import OPCODES, BrokenProgramError
 from cannery.isolation.objects import Objects
 
 LIMITS = Limits(opcodes=20_000, memo=20_000, text=1 << 20)
@@ -472,3 +474,66 @@ def mutated(data: bytes, source: random.Random) -> bytes:
             case 4:
                 changed[at : at + 1] = bytes([(changed[at : at + 1] or b"\0")[0] ^ 1])
     return bytes(changed)
+
+
+# Runs of literals
+
+
+def batch(source: random.Random) -> Any:
+    """Return many literals of few kinds, as vocabularies, categories and lists of numbers hold them."""
+    count = source.choice([10, 60, 100, 300, 1100])
+    words = [f"{source.choice(_STEMS)}{number}" for number in range(count)]
+    for _ in range(source.choice([0, 0, 2])):
+        words[source.randrange(count)] = source.choice(_ODD_WORDS)
+    numbers = source.choice(
+        [[1, 2, 255], [256, 65535], [-1, 70000], [0.5, -0.0], [None, True, 3], words]
+    )
+    values = [source.choice(numbers) for _ in words]
+    if source.random() < 0.3:
+        values[source.randrange(count)] = source.choice([(), b"b", 2**40, "\x80."])
+    made = source.choice([dict(zip(words, values, strict=True)), words, values, words + values])
+    return source.choice([made, [made, {"again": made}], Called(made)])
+
+
+_STEMS = ("", "w", "word", "a longer word with X and q and r", "x" * 250)
+_ODD_WORDS = (
+    "über",
+    "\x80\x04.",
+    "\xa0",
+    "\ud800",
+    "",
+    "€" * 90,
+    "x" * 2000,
+    "\x94\x8c\x01",
+    "q" * 12,
+)
+
+
+@contextmanager
+def one_by_one() -> Iterator[None]:
+    """Let the machine follow every opcode by itself."""
+    take = runs.take
+    runs.take = lambda m, data, at: at
+    try:
+        yield
+    finally:
+        runs.take = take
+
+
+def told(data: bytes, domain: Callable[[], Any]) -> tuple[Any, ...]:
+    """Return all that a run of the machine over a program leaves."""
+    values = domain()
+    machine = Machine(data, 0, values)
+    try:
+        ending: Any = machine.run()
+    except BrokenProgramError as broken:
+        ending = (broken.rule, broken.message, broken.severity, broken.offset)
+    except Exception as error:  # what an object raises that is given something odd
+        ending = repr(error)
+    left = (ending, length_hint(values.steps), list(machine.memo), len(machine.stack))
+    if isinstance(values, Facts):
+        ledger = values.ledger
+        return (*left, ledger.verdict(), ledger.findings(), ledger.names())
+    # Whatever is the same as, or shared with, something else is told apart by a pickler.
+    made = (machine.result, [*machine.memo.values()], machine.stack, machine.below)
+    return (*left, pickle.dumps(made, 4))

@@ -26,7 +26,7 @@ class Domain(Protocol):
     """The values of a machine. Offsets are those of the opcode at hand."""
 
     limits: Limits
-    steps: Iterator[int]
+    steps: Iterator[Any]
     """One for every opcode that may be followed, over all nested programs."""
 
     def refuse(self, rule: str, message: str, offset: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from cannery.audits import calls, states
@@ -138,21 +139,25 @@ class Facts:
         keys, values = items[::2], items[1::2]
         target.count += len(keys)
         known = target.items
-        fresh = dict(zip(keys, values, strict=True))
-        if (
-            set(map(type, keys)) == {str}
-            and len(fresh) == len(keys)
-            and known.keys().isdisjoint(fresh)
-        ):
-            known.update(fresh)
+        if set(map(type, keys)) == {str}:
+            before = len(known)
+            known.update(zip(keys, values, strict=True))
+            if len(known) < before + len(keys):
+                self._refuse_twice(keys, set(islice(known, before)), offset)
             return
         for key, value in zip(keys, values, strict=True):
             if type(key) is not str:
                 target.rest.append(value)
                 continue
             if key in known:
-                self.refuse("duplicate-key", f"key {key[:80]!r} is set twice", offset)
+                self._refuse_twice([key], {key}, offset)
             known[key] = value
+
+    def _refuse_twice(self, keys: list[str], known: set[str], offset: int) -> None:
+        for key in keys:
+            if key in known:
+                self.refuse("duplicate-key", f"key {key[:80]!r} is set twice", offset)
+            known.add(key)
 
     def add(self, target: Value, items: list[Value], offset: int) -> None:
         """Judge what gets items by ADDITEMS."""

@@ -6,7 +6,7 @@ import re
 import struct
 from typing import TYPE_CHECKING, Any
 
-from cannery.audits import literals
+from cannery.audits import literals, runs
 from cannery.audits.literals import Handler
 from cannery.audits.opcodes import FORBIDDEN, OPCODES, BrokenProgramError, Data
 
@@ -25,7 +25,7 @@ def _proto(m: Machine, data: Data, at: int) -> int:
 def _frame(m: Machine, data: Data, at: int) -> int:
     size = int.from_bytes(data[at : at + 8], "little")
     m.open_frame(size, at + 8)
-    return at + 8
+    return runs.take(m, data, at + 8)
 
 
 def _stop(m: Machine, _data: Data, at: int) -> int:
@@ -33,12 +33,12 @@ def _stop(m: Machine, _data: Data, at: int) -> int:
     return at
 
 
-def _mark(m: Machine, _data: Data, at: int) -> int:
+def _mark(m: Machine, data: Data, at: int) -> int:
     if len(m.below) >= m.domain.limits.depth:
         raise BrokenProgramError("too-deep", f"more than {len(m.below)} open marks")
     m.below.append(m.stack)
     m.stack = []
-    return at
+    return runs.take(m, data, at)
 
 
 def _pop(m: Machine, data: Data, at: int) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import islice, repeat
 from operator import length_hint
+from typing import Any
 
 from cannery.audits.findings import Finding, Reached, Role, Severity, Verdict
 from cannery.audits.limits import Limits
@@ -47,7 +48,7 @@ class Ledger:
         self.archives = 0
         """Archives that are open within each other."""
         self.versions: dict[str, str] = {}
-        self.steps = iter(range(limits.opcodes))
+        self.steps: Iterator[Any] = repeat(None, limits.opcodes)
         """One for every opcode that may be followed, over all programs."""
         self.natives: dict[Made, tuple[int, str]] = {}
         """Objects whose numbers compiled code follows, with offset and member; judged at the end."""

@@ -22,8 +22,8 @@ class Machine:
     """One run over one program; `run` returns where the program ends."""
 
     __slots__ = (
-        "_edge", "_start", "_stopped", "_table", "arrays", "at", "below", "data", "domain", "frame",
-        "memo", "protocol", "result", "room", "size", "stack",
+        "_start", "_stopped", "_table", "arrays", "at", "below", "data", "dense", "domain", "edge",
+        "frame", "memo", "protocol", "result", "room", "size", "stack",
     )  # fmt: skip
 
     def __init__(self, data: Data, at: int, domain: Domain, *, arrays: bool = False) -> None:
@@ -40,13 +40,15 @@ class Machine:
         self.below: list[list[Any]] = []
         """The stacks underneath the open marks."""
         self.memo: dict[int, Any] = {}
+        self.dense = True
+        """Whether the entries of the memo were written in order, without a gap."""
         self.room = domain.limits.memo
         """How many entries the memo may have."""
         self.result: Any = None
         self._start = at
         self._stopped = False
         self._table = TABLES[0]
-        self._edge = 0
+        self.edge = 0
         """Where the next check of frame and end is due."""
 
     def run(self) -> int:
@@ -65,7 +67,7 @@ class Machine:
                     at += 2
                 else:
                     at = self._table[code](self, data, at + 1)
-                if at >= self._edge and self._turn(at):
+                if at >= self.edge and self._turn(at):
                     return at
         except BrokenProgramError as broken:
             if broken.offset is None:
@@ -87,7 +89,7 @@ class Machine:
             return True
         if at == self.size or at + 1 + SIZES[self.data[at]] > self.size:
             raise BrokenProgramError("truncated", "the file ends before the pickle does")
-        self._edge = (
+        self.edge = (
             self.size - WIDEST if self.frame is None else min(self.frame, self.size - WIDEST)
         )
         return False
@@ -114,7 +116,7 @@ class Machine:
             message = f"a frame of {size} bytes, which no pickler writes"
             self.domain.refuse("odd-frame", message, at - 9)
         self.frame = at + size
-        self._edge = 0
+        self.edge = min(self.frame, self.size - WIDEST)
 
     def stop(self, at: int) -> None:
         """Follow STOP."""
@@ -127,7 +129,7 @@ class Machine:
             self.domain.refuse("straddled-frame", message, at - 1)
         self.domain.finish(self.result)
         self._stopped = True
-        self._edge = 0
+        self.edge = 0
 
     # Stack and memo
 
@@ -167,6 +169,7 @@ class Machine:
             )
         if len(self.memo) >= self.room:
             raise BrokenProgramError("too-long", f"more than {len(self.memo)} memo entries")
+        self.dense = self.dense and index == len(self.memo)
         self.memo[index] = self.top()
 
     def get(self, index: int) -> None:
@@ -190,7 +193,7 @@ class Machine:
                 "straddled-frame", "array bytes begin inside a frame", unsafe=True
             )
         self.frame = None
-        self._edge = 0
+        self.edge = 0
         if raw.size is None:
             return self._nested(raw, at)
         at = skip_padding(self.data, at, raw.alignment)

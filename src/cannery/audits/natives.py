@@ -127,6 +127,10 @@ def _array(array: Array) -> Any:
         known = array.content.items if isinstance(array.content, List) else ()
         return Objects(array.shape, Items(known, _seen))
     dtype, content = _dtype(array.dtype), array.content
+    if not array.shape and dtype.kind in "iu" and isinstance(content, bytes):
+        if array.dtype.order == ">":
+            content = content[::-1]
+        return int.from_bytes(content, "little", signed=dtype.kind == "i")
     if not array.shape:
         found = next(_blocks(content, dtype), None)
         return None if found is None or dtype.kind == "V" else found[0]

@@ -129,8 +129,8 @@ def vocabulary(thing: Thing) -> str | None:
             continue
         if not isinstance(words, Parts):
             return "has a vocabulary that is no dictionary"
-        count = len(words) + len(words.rest)
-        if not all(0 <= integer(place) < count for place in (*words.values(), *words.rest)):
+        places = [*words.whole_numbers(), *map(integer, words.rest)]
+        if places and not 0 <= min(places) <= max(places) < len(places):
             return "has a word for a column that it has not"
     return None
 

@@ -92,6 +92,11 @@ class Parts(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         return self._convert(self._raw[key])
 
+    def whole_numbers(self) -> list[int]:
+        """Return its values, each of which must be a whole number; raises BrokenThingError."""
+        raw = list(self._raw.values())
+        return raw if set(map(type, raw)) <= {int} else [integer(self._convert(v)) for v in raw]
+
 
 @dataclass(frozen=True, slots=True)
 class Numbers:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -48,7 +50,7 @@ class Objects:
 
     def __init__(self, names: frozenset[str], limits: Limits) -> None:
         self.limits = limits
-        self.steps = iter(range(limits.opcodes))
+        self.steps: Iterator[Any] = repeat(None, limits.opcodes)
         self._names = names
 
     def refuse(self, rule: str, message: str, offset: int) -> None:
