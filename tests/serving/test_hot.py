@@ -306,8 +306,21 @@ def test_a_token_is_asked_for_on_both_ways(make_can: MakeCan) -> None:
         assert app.calls == 2 * number
 
 
-def test_named_origins_close_the_short_cut(make_can: MakeCan) -> None:
-    """What pages may read is decided by the application."""
-    settings = Settings(gate=Gate(origins=frozenset({"https://shop.example"})))
-    app = application(open_service(make_can().folder), settings)
-    assert b"vary: origin" in both(app, request(GOOD))
+@pytest.mark.parametrize("origins", ["*", "https://shop.example"])
+def test_programs_take_the_short_cut_where_pages_may_ask_too(
+    make_can: MakeCan, origins: str
+) -> None:
+    """A request of a page, which names its origin, goes the long way; both ways give the same bytes."""
+    gate = Gate(origins=frozenset({origins}))
+    plain = application(open_service(make_can().folder), Settings(gate=gate))
+    app = Counted(plain.desk, plain.routes, plain.scoring, max_body=1 << 20, gate=gate)
+    for wrong in (b"", b"{"):
+        both(app, request(wrong))
+    app.calls = 0
+    answer = said(app, HotProtocol, request(GOOD), request(GOOD))
+    assert app.calls == 0
+    assert answer == said(app, Protocol, request(GOOD), request(GOOD))
+    assert (b"vary: origin" in answer) == (origins != "*")
+    page = both(app, request(GOOD, b"Origin: https://shop.example"))
+    assert b"access-control-allow-origin: " + origins.encode() in page
+    assert app.calls == 4
