@@ -71,7 +71,7 @@ def page(chromium: Browser, service: Running) -> Page:
     """Return the model's page, loaded."""
     opened = chromium.page()
     opened.open(service.url)
-    opened.wait("document.querySelectorAll('#fields input, #fields select').length === 3")
+    opened.wait("document.querySelector('#predict:enabled')")
     return opened
 
 
@@ -82,6 +82,11 @@ def values(page: Page) -> dict[str, Any]:
         "d => [d.querySelector('label').innerText, d.querySelector('input, select').value]))"
     )
     return dict(page.run(script))
+
+
+def test_nothing_is_predicted_before_the_form_is_there(call: Caller) -> None:
+    """The button waits for the schema and the example."""
+    assert 'id="predict" disabled' in call("GET", "/", headers=BROWSER).text
 
 
 @pytest.mark.browser
@@ -152,6 +157,22 @@ def test_nothing_is_cut_off_at_any_size(
     assert width <= size[0]
     assert len(opened.picture(tmp_path / "page.png")) > 5_000
     assert opened.problems == []
+
+
+@pytest.mark.browser
+def test_a_phone_shows_each_value_beside_its_name(chromium: Browser, service: Running) -> None:
+    """And the bar below both."""
+    page = chromium.page()
+    page.open(service.url, PHONE)
+    page.wait("document.querySelector('#predict:enabled')")
+    page.click("#predict")
+    page.wait("document.querySelector('.answer progress')")
+    places = page.run(
+        "[...document.querySelectorAll('.answer progress')].map(bar => [bar.previousElementSibling,"
+        " bar.nextElementSibling, bar].map(e => Math.round(e.getBoundingClientRect().top)))"
+    )
+    for name, value, bar in places:
+        assert name == value < bar
 
 
 @pytest.mark.browser

@@ -90,7 +90,7 @@ function refuse(error) {
   for (const issue of error.issues ?? []) {
     const name = place(issue.path);
     if (!name) {
-      loose.push(`${issue.path}: expected ${issue.expected}, got ${issue.got}`);
+      loose.push(element("li", {}, `${issue.path}: expected ${issue.expected}, got ${issue.got}`));
       continue;
     }
     fields[name].input.setAttribute("aria-invalid", "true");
@@ -99,7 +99,8 @@ function refuse(error) {
   const found = Object.values(fields).find((f) => f.input.getAttribute("aria-invalid"));
   found?.input.focus();
   const said = found ? "Some fields do not fit." : error.message;
-  at("result").replaceChildren(element("p", { class: "wrong" }, [said, ...loose].join(" ")));
+  at("result").replaceChildren(element("p", { class: "wrong" }, said));
+  if (loose.length) at("result").append(element("ul", { class: "wrong" }, ...loose));
 }
 
 function show(answer) {
@@ -194,6 +195,7 @@ async function start() {
     at("examples").append(button);
   });
   fill(examples.record.value);
+  at("predict").disabled = false;
 }
 
 for (const button of document.querySelectorAll("[data-copy]")) {
