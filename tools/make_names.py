@@ -472,7 +472,7 @@ PANDAS_FLOATS = ("Float32Dtype", "Float64Dtype")
 PANDAS_CLASSES = {
     "pandas": (
         "ArrowDtype", "BooleanDtype", "Categorical", "CategoricalDtype", "CategoricalIndex", "DataFrame",
-        "DatetimeIndex", "DatetimeTZDtype", "Index", "IntervalDtype",
+        "DateOffset", "DatetimeIndex", "DatetimeTZDtype", "Index", "IntervalDtype",
         "IntervalIndex", "MultiIndex", "PeriodIndex", "RangeIndex", "Series", "TimedeltaIndex",
         *PANDAS_INTEGERS, *PANDAS_FLOATS,
     ),
@@ -507,6 +507,8 @@ PANDAS_CLASSES = {
     "pandas.core.dtypes.dtypes": ("ArrowDtype", "CategoricalDtype", "DatetimeTZDtype", "IntervalDtype"),
     "pandas.core.arrays.period": ("PeriodArray",),
     "pandas.core.arrays.interval": ("IntervalArray",),
+    "pandas._libs.tslibs.offsets": ("DateOffset",),
+    "dateutil.relativedelta": ("relativedelta",),
 }  # fmt: skip
 PANDAS_FUNCTIONS = {
     "pandas._libs.internals": ("_unpickle_block",),
@@ -528,8 +530,10 @@ PANDAS_FUNCTIONS = {
     "pandas.core.internals.managers": ("BlockManager", "SingleBlockManager"),
     "pandas.core.dtypes.dtypes": ("CategoricalDtype", "DatetimeTZDtype", "PeriodDtype"),
     "pandas.core.arrays.string_": ("StringDtype",),
+    # The zones of pandas before 3.
+    "pytz": ("FixedOffset", "_UTC", "_p"),
     "pandas": (
-        "CategoricalDtype", "DatetimeTZDtype", "Interval", "Period", "PeriodDtype", "StringDtype",
+        "CategoricalDtype", "DateOffset", "DatetimeTZDtype", "Interval", "Period", "PeriodDtype", "StringDtype",
     ),
 }  # fmt: skip
 PANDAS_REFERENCES = {
@@ -542,6 +546,12 @@ PANDAS_REFERENCES = {
     "pandas.core.reshape.reshape": ("get_dummies",),
     "pandas.core.tools.datetimes": ("to_datetime",),
     "pandas.core.tools.numeric": ("to_numeric",),
+    "pandas.core.frame": ("DataFrame",),
+    "pandas.core.series": ("Series",),
+    "pandas.core.indexes.category": ("CategoricalIndex",),
+    "pandas.core.indexes.interval": ("IntervalIndex",),
+    "pandas.core.indexes.period": ("PeriodIndex",),
+    "pandas.core.indexes.timedeltas": ("TimedeltaIndex",),
     "pandas.core.dtypes.missing": ("isna", "notna"),
     "pandas.core.indexes.base": ("Index",),
     "pandas.core.indexes.numeric": ("Float64Index", "Int64Index", "UInt64Index"),

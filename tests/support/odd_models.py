@@ -128,6 +128,8 @@ MODELS: dict[str, Callable[[], Any]] = {
     "categories of a frame": lambda: HistGradientBoostingClassifier(
         max_iter=3, categorical_features="from_dtype", interaction_cst=[{0, 1}],
     ).fit(FRAME.assign(kind=FRAME["kind"].astype("category")), LABELS),
+    "boosting that scored itself": lambda: HistGradientBoostingClassifier(
+        max_iter=2, early_stopping=True, scoring="roc_auc").fit(ROWS, LABELS % 2),
     "kernels": lambda: GaussianProcessClassifier(
         1.0 * RBF() + WhiteKernel() + PairwiseKernel()).fit(ROWS, LABELS),
     "a kernel of one's own": lambda: SVC(kernel=functools.partial(rbf_kernel, gamma=0.3)).fit(ROWS, LABELS),
@@ -179,6 +181,7 @@ VALUES: dict[str, Any] = {
         array.array("d", [1.5]), random.Random(3), time.localtime(0), argparse.Namespace(a=1),
         logging.getLogger("a"),
     ],
+    "calendars": [pd.DateOffset(days=1), pd.Timestamp("2026", tz="Europe/Rome")],
     "nullable": [pd.array([1, None], dtype=kind) for kind in ("Int8", "UInt64", "Float32", "Int32")],
     "durations": [pd.timedelta_range("1D", periods=2), scipy.stats.rv_discrete(values=([1, 2], [0.5, 0.5]))],
 }  # fmt: skip

@@ -28,6 +28,8 @@ _FIXED = {"b": {1}, "i": {1, 2, 4, 8}, "u": {1, 2, 4, 8}, "f": {2, 4, 8, 12, 16}
 _FIXED |= {"c": {8, 16, 24, 32}, "O": {8, 4}, "m": {8}, "M": {8}}
 _POINTERS = 0b0111
 """numpy's item flags HASOBJECT, LIST_PICKLE and ITEM_IS_POINTER."""
+_LISTED = 0b0011
+"""Those of a structure with objects, whose items come as a list."""
 _LARGEST = 1 << 50
 _DIMENSIONS = 64
 
@@ -78,7 +80,7 @@ def masked(c: Call) -> Value:
 def scalar(c: Call) -> Value:
     """Judge `scalar(dtype, bytes)`."""
     match c.items:
-        case (DType() as kind, data) if kind.kind != "O" and size_of(data) == kind.itemsize:
+        case (DType() as kind, data) if not kind.holds and size_of(data) == kind.itemsize:
             return _filled(c, kind, (), data)
     return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
 
@@ -86,7 +88,7 @@ def scalar(c: Call) -> Value:
 def from_buffer(c: Call) -> Value:
     """Judge `_frombuffer(buffer, dtype, shape, order)`."""
     match c.items:
-        case (buffer, DType() as kind, Tuple() as shape, "C" | "F") if kind.kind != "O":
+        case (buffer, DType() as kind, Tuple() as shape, "C" | "F") if not kind.holds:
             count = elements(shape)
             if count is not None and size_of(buffer) == count * kind.itemsize:
                 return _filled(c, kind, shape.items, buffer)
@@ -94,6 +96,7 @@ def from_buffer(c: Call) -> Value:
 
 
 def _filled(c: Call, kind: DType, shape: tuple[int, ...], content: Value) -> Array:
+    kind.used = True
     array = Array(c.name)
     array.fill(kind, shape, content)
     return array
@@ -113,6 +116,8 @@ def elements(shape: Tuple) -> int | None:
 
 def dtype_problem(made: DType, state: Value) -> str | None:
     """Return what is wrong with a dtype's state, None when it agrees with the dtype."""
+    if made.used:  # what was measured by it would change under it
+        return "a dtype gets its state after it was used"
     match state:
         case Tuple(items=(3 | 4, "<" | ">" | "|" | "=", sub, names, fields, size, align, flags)):
             pass
@@ -149,11 +154,20 @@ def _structure_problem(made: DType, parts: tuple[Value, ...]) -> str | None:
     sub, names, fields, size, flags = parts
     if made.itemsize < 0:
         made.itemsize = size if isinstance(size, int) and 0 <= size < _LARGEST else 0
-    if size not in (-1, made.itemsize) or flags & _POINTERS:
-        return "a structured dtype has another size, or holds pointers"
+    if size not in (-1, made.itemsize):
+        return "a structured dtype has another size"
+    problem = _parts_problem(made, (sub, names, fields))
+    if problem is None and flags & (_LISTED if made.holds else _POINTERS) != made.holds * _LISTED:
+        return "a structured dtype lies about holding pointers"
+    return problem
+
+
+def _parts_problem(made: DType, parts: tuple[Value, ...]) -> str | None:
+    sub, names, fields = parts
     if sub is not None:
         match sub:
-            case Tuple(items=(DType(kind=kind, itemsize=one), Tuple() as shape)) if kind != "O":
+            case Tuple(items=(DType(holds=False, itemsize=one) as inner, Tuple() as shape)):
+                inner.used = True
                 if (count := elements(shape)) is not None and count * one == made.itemsize:
                     return None
         return "a dtype of arrays does not have the size of its items"
@@ -165,11 +179,23 @@ def _structure_problem(made: DType, parts: tuple[Value, ...]) -> str | None:
         return "a structured dtype names other fields than it has"
     for name in names.items:
         match fields.items[name]:
-            case Tuple(items=(DType(kind=kind, itemsize=one) as inner, int() as at)) if kind != "O":
+            case Tuple(items=(DType(itemsize=one) as inner, int() as at)):
                 if at >= 0 and at + one <= made.itemsize:
                     made.fields[name] = (inner, at)
+                    made.holds |= inner.holds
+                    inner.used = True
                     continue
-        return f"field {name[:40]!r} of a structured dtype lies outside of it, or holds pointers"
+        return f"field {name[:40]!r} of a structured dtype lies outside of it"
+    return _overlap(made) if made.holds else None
+
+
+def _overlap(made: DType) -> str | None:
+    """Return what is wrong with fields that share bytes: a number in one would be a pointer in another."""
+    end = 0
+    for inner, at in sorted(made.fields.values(), key=lambda field: field[1]):
+        if at < end:
+            return "a structured dtype has fields that lie upon each other"
+        end = at + inner.itemsize
     return None
 
 
@@ -195,9 +221,10 @@ def array_problem(array: Made, state: Value) -> str | None:
     count = elements(shape)
     if count is None:
         return "an array has an impossible shape"
+    kind.used = True
     if isinstance(array, Array):
         array.fill(kind, shape.items, data)
-    if kind.kind == "O":
+    if kind.holds:
         if isinstance(data, List) and data.count == count:
             return None
         return "an array of objects does not have as many as its shape says"

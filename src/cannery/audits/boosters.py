@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cannery.audits.ledger import Ledger
+from cannery.audits.ledger import Ledger, remedy_for
 from cannery.audits.trees.catboost import check_catboost
 from cannery.audits.trees.lightgbm import check_lightgbm
-from cannery.audits.trees.walks import BadModelError
+from cannery.audits.trees.walks import BadModelError, UncheckedModelError
 from cannery.audits.trees.xgboost import check_xgboost
 from cannery.audits.values import Opaque, Value, describe, head_of
 from cannery.sources.windows import Data
@@ -33,11 +33,19 @@ def audit_booster(library: str, data: Data, ledger: Ledger) -> None:
         return
     try:
         CHECKS[library](data)
+    except UncheckedModelError as error:
+        _review(ledger, "catboost.core.CatBoost", str(error))
     except BadModelError as error:
         if error.unsafe:
             ledger.find("hostile-trees", "unsafe", str(error))
         else:
             ledger.find("broken-booster", "unreadable", f"not a model of {library}: {error}")
+
+
+def _review(ledger: Ledger, owner: str, what: str) -> None:
+    message = f"a model of '{owner}' has what compiled code would follow: {what}"
+    remedy = remedy_for(owner)
+    ledger.find("unchecked-native", "review", message, name=owner, remedy=remedy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +79,11 @@ LARGEST = 1 << 31
 """Bytes of a buffer; what is larger than any of these libraries' own readers takes."""
 
 
-def buffer_problem(owner: str, state: dict[str, Value]) -> str | None:
-    """Return what is wrong with the native buffer in the state of a booster, None where there is none to judge."""
+def buffer_problem(owner: str, state: dict[str, Value], ledger: Ledger) -> str | None:
+    """Return what is wrong with the native buffer in the state of a booster, None where there is none to judge.
+
+    One that no rule can judge goes into the ledger, for review.
+    """
     rule = BUFFERS.get(owner)
     if rule is None:
         return None
@@ -94,6 +105,8 @@ def buffer_problem(owner: str, state: dict[str, Value]) -> str | None:
         return f"the native buffer of '{owner}' does not begin as that library writes it"
     try:
         CHECKS[owner.partition(".")[0]](_whole(value))
+    except UncheckedModelError as error:
+        _review(ledger, owner, str(error))
     except BadModelError as error:
         return f"the native buffer of '{owner}' is no whole model: {error}"
     return None

@@ -69,6 +69,17 @@ def _typed(c: Call) -> Value:
     return c.refuse("with something else than numbers of one type")
 
 
+def _pytz(c: Call) -> Value:
+    match c.items:
+        case (str() as zone,) | (str() as zone, int(), int(), str()) if lookups.is_zone(zone):
+            return Made(c.name)
+        case (int(),) if c.name.canonical == "pytz.FixedOffset":
+            return Made(c.name)
+        case () if c.name.canonical == "pytz._UTC":
+            return Made(c.name)
+    return c.refuse("with something that is no name of a zone")
+
+
 RULES: dict[str, Callable[[Call], Value]] = {
     "array._array_reconstructor": _typed,
     "array.array": _typed,
@@ -80,6 +91,9 @@ RULES: dict[str, Callable[[Call], Value]] = {
     "pathlib.PurePosixPath": _texts,
     "pathlib.PureWindowsPath": _texts,
     "pathlib.WindowsPath": _texts,
+    "pytz.FixedOffset": _pytz,
+    "pytz._UTC": _pytz,
+    "pytz._p": _pytz,
     "re._compile": _regex,
     "time.struct_time": _moment,
 }

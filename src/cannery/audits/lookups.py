@@ -15,13 +15,14 @@ _TEXT_METHODS = frozenset(
 _PATTERN_METHODS = frozenset({"findall", "fullmatch", "match", "search", "split"})
 
 _METHODS = {
+    "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.": frozenset({"_raw_predict"}),
     "builtins.str": _TEXT_METHODS,
     "re._compile": _PATTERN_METHODS,
     "scipy.stats._discrete_distns.": frozenset({"_entropy"}),
     "scipy.stats._distn_infrastructure.rv_sample": frozenset({"_entropy"}),
 }
 """A class, or where classes begin → what may be looked up in it: tokenizers are such methods, and scipy
-keeps one in its state."""
+and boosting that scored itself keep one in their state."""
 
 
 _ZONE = Entry("zoneinfo.ZoneInfo._unpickle", frozenset({"function"}), "python")
@@ -54,5 +55,5 @@ def attribute(c: Call) -> Value:
                 )
                 if same and method in methods:
                     c.ledger.refer(owner)
-                    return Made(c.name)
+                    return Made(c.name, c.items)
     return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")

@@ -126,6 +126,8 @@ def _array(array: Array) -> Any:
     if array.dtype.kind == "O":
         known = array.content.items if isinstance(array.content, List) else ()
         return Objects(array.shape, Items(known, _seen))
+    if array.dtype.holds:
+        return None  # items of a structure with objects are no numbers
     dtype, content = _dtype(array.dtype), array.content
     if not array.shape and dtype.kind in "iu" and isinstance(content, bytes):
         if array.dtype.order == ">":

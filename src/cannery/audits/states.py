@@ -175,7 +175,7 @@ def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Ref
     for key in _striking(tuple(items), methods):
         value = items[key]
         if key in methods:
-            if not is_data(value):
+            if not is_data(value) and not _is_own(value, key):
                 refuse("method-override", f"method '{key}' of an object of '{owner}' is replaced")
         elif key not in _HARMLESS or not (value is None or isinstance(value, str | Opaque)):
             refuse("dunder-state", f"attribute '{key[:80]}' is set on an object of '{owner}'")
@@ -183,7 +183,7 @@ def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Ref
     version = items.get(_VERSION)
     if isinstance(version, str) and len(version) < 40:
         ledger.versions.setdefault("scikit-learn", version)
-    if problem := buffer_problem(owner, items):
+    if problem := buffer_problem(owner, items, ledger):
         refuse("hostile-state", problem)
     if TEMPLATE in items and not is_template(items[TEMPLATE]):
         refuse("hostile-state", f"'{owner}' would execute code that is no argument parser of scipy")
@@ -197,6 +197,12 @@ def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Ref
 def _striking(keys: tuple[str, ...], methods: frozenset[str]) -> tuple[str, ...]:
     """Return those of the names of attributes that mean something to Python or to callers."""
     return tuple(k for k in keys if k in methods or (k.startswith("__") and k.endswith("__")))
+
+
+def _is_own(value: Value, key: str) -> bool:
+    """Return whether a method stands for itself: so it is left where one was replaced for a while."""
+    looked_up = isinstance(value, Made) and value.canonical == "builtins.getattr"
+    return looked_up and value.arguments[1:] == (key,)
 
 
 def is_data(value: Value) -> bool:
@@ -281,7 +287,8 @@ def _wrapped(ledger: Ledger, state: Value, refuse: _Refuse) -> Raw | None:
     if count is None:
         refuse("hostile-state", "an array wrapper has an impossible shape")
         return None
-    size, padding = (None, None) if kind.kind == "O" else (count * kind.itemsize, alignment)
+    kind.used = True
+    size, padding = (None, None) if kind.holds else (count * kind.itemsize, alignment)
     array = Array(cls)
     array.fill(kind, shape.items, None)
     return Raw(array, size, padding)

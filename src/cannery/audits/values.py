@@ -188,16 +188,20 @@ class Made:
 class DType(Made):
     """A `numpy.dtype`."""
 
-    __slots__ = ("fields", "itemsize", "kind", "known", "order")
+    __slots__ = ("fields", "holds", "itemsize", "kind", "known", "order", "used")
 
     def __init__(self, name: Name | None, kind: str, itemsize: int) -> None:
         super().__init__(name)
         self.kind = kind
+        self.holds = kind == "O"
+        """Whether its items are, or have, objects."""
         self.itemsize = itemsize
         self.order = "|"
         """Of its bytes: `<`, `>`, `|` or `=`."""
         self.fields: dict[str, tuple[DType, int]] = {}
         """Name → type and place, of a structure."""
+        self.used = False
+        """Whether an array, or another type, has it: then it must not change."""
         self.known: Any = None
         """What numpy makes of it, once that was asked for."""
 

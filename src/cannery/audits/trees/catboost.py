@@ -8,7 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from cannery.audits.trees.flatbuffers import Table
-from cannery.audits.trees.walks import BadModelError, Indices, hostile, integers, within
+from cannery.audits.trees.walks import (
+    BadModelError,
+    Indices,
+    UncheckedModelError,
+    hostile,
+    integers,
+    within,
+)
 from cannery.sources.windows import Data
 
 _MAGIC = b"CBM1"
@@ -54,7 +61,7 @@ def _check_forest(trees: Table) -> None:
     if not 1 <= outputs <= _MOST_OUTPUTS:
         raise hostile(f"{outputs} outputs")
     if any(trees.tables(field) for field in (12, 13, 18)):
-        raise BadModelError("features of text or embeddings are not checked here")
+        raise UncheckedModelError("columns of text or embeddings are not checked here")
     _check_columns(trees)
     splits, sizes, starts = (integers(trees.values(f, "<i4"), "the trees") for f in (1, 2, 3))
     within(sizes, 0, len(splits) + 1, "the size of a tree")

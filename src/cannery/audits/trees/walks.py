@@ -18,6 +18,10 @@ class BadModelError(Exception):
         self.unsafe = unsafe
 
 
+class UncheckedModelError(BadModelError):
+    """A model with parts that no rule here can judge."""
+
+
 def hostile(message: str) -> BadModelError:
     """Return the error for numbers that native code would follow out of bounds."""
     return BadModelError(message, unsafe=True)
