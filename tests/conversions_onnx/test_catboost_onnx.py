@@ -165,13 +165,6 @@ def test_categories_are_left_to_its_own_file():
         load(model, frame)
 
 
-def test_several_labels_at_once_are_refused():
-    """A row has one label here."""
-    model = _classifier(loss_function="MultiLogloss").fit(X, np.column_stack([B, 1 - B]))
-    with pytest.raises(ConversionError, match="MultiLogloss"):
-        load(model, as_frame(X))
-
-
 @pytest.mark.parametrize(
     "data", [b"", b"CBM1", b"CBM1\0\0\0\0", b"CBM1" + bytes(40), b"CBM1" + b"\xff" * 60]
 )

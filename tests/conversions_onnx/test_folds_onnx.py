@@ -13,7 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 from cannery.conversions.onnx.folds import ascends, fold
-from cannery.conversions.onnx.forests import _apart
+from cannery.conversions.onnx.layouts import _apart
 from cannery.conversions.onnx.maps import Above, Arithmetic, Bins, Clip, Fill, Missing, chain
 
 numbers = st.floats(-1e6, 1e6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 import numpy as np
+import onnx
 import pytest
 from onnx_comparison import as_frame, assert_same, compare, expected, hugging, load, tree_thresholds
 from sklearn.datasets import make_classification, make_regression
@@ -15,6 +16,8 @@ from sklearn.ensemble import (
     RandomForestRegressor,
     VotingClassifier,
 )
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import (
     DecisionTreeClassifier,
     DecisionTreeRegressor,
@@ -114,3 +117,20 @@ def test_labels_in_an_object_array_are_strings():
     """Strings of a pandas column come back as strings."""
     model = DecisionTreeClassifier(max_depth=3).fit(X, np.array(["a", "b", "c"], object)[Y])
     assert load(model, as_frame(X))(as_frame(X))["label"].tolist() == model.predict(X).tolist()
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["in float32", "folded"])
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_a_forest_of_mixed_leaves_is_walked_once(classes, scaled):
+    """To the last bit, in the order of the trees: beside thresholds, and where classes are tied."""
+    x, y = make_classification(
+        600, 8, n_informative=6, n_redundant=0, n_classes=classes, random_state=0
+    )
+    forest = RandomForestClassifier(20, max_depth=5, random_state=0)
+    model = make_pipeline(StandardScaler(), forest) if scaled else forest
+    model.fit(x, y)
+    rows = x if scaled else np.vstack([x, hugging(x, tree_thresholds(forest))])
+    converted = assert_same(model, rows, tolerance=0.0)
+    nodes = onnx.load_from_string(converted.data).graph.node
+    (targets,) = [a.i for n in nodes for a in n.attribute if a.name == "n_targets"]
+    assert targets == 20

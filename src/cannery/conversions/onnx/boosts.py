@@ -15,13 +15,10 @@ from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block
 from cannery.conversions.onnx.emitter import Emit, Emitter
 from cannery.conversions.onnx.ensembles import is_tree, total_of
-from cannery.conversions.onnx.forests import emit_trees
+from cannery.conversions.onnx.forests import emit_apart, emit_trees
 from cannery.conversions.onnx.maps import as_numbers
 from cannery.conversions.onnx.results import Classified, Predicted
 from cannery.conversions.onnx.trees import fractions, tree_of
-
-_CELLS = 4_000_000
-"""Of the leaves' values, at most, where all trees are one node with a target for each."""
 
 
 def _weights(estimator: Any, classes: NDArray[Any], weight: float) -> NDArray[np.float64]:
@@ -108,19 +105,12 @@ def _regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
 
 
 def _predictions(emitter: Emitter, members: Any, block: Block) -> str:
-    """Return [N, members]: trees in one node, a target for each, where that is not too wide."""
-    count = len(members)
-    if not all(is_tree(m) for m in members) or (
-        sum(m.tree_.node_count for m in members) * count > _CELLS
-    ):
+    """Return [N, members]: trees in one node, a target for each."""
+    if not all(is_tree(m) for m in members):
         values = [emitter.at(str(i)).regress(m, block).value for i, m in enumerate(members)]
         return concat(emitter.graph, values)
-    trees = []
-    for k, member in enumerate(members):
-        leaves = np.zeros((member.tree_.node_count, count))
-        leaves[:, k] = member.tree_.value[:, 0, 0]
-        trees.append(tree_of(member.tree_, leaves))
-    return emit_trees(emitter.graph, block, trees, single=True, refuses_missing=False)
+    trees = [tree_of(m.tree_, m.tree_.value[:, :, 0]) for m in members]
+    return emit_apart(emitter.graph, block, trees)
 
 
 TABLE: dict[str, Emit] = {

@@ -22,7 +22,8 @@ from cannery.conversions.onnx.answers import (
 from cannery.conversions.onnx.cbm import Model, read
 from cannery.conversions.onnx.columns import Block
 from cannery.conversions.onnx.emitter import Emit, Emitter
-from cannery.conversions.onnx.forests import Tree, emit_trees
+from cannery.conversions.onnx.forests import emit_trees
+from cannery.conversions.onnx.layouts import Tree
 from cannery.conversions.onnx.results import Classified, Predicted, Several
 from cannery.errors import ConversionError
 

@@ -17,7 +17,8 @@ from cannery.conversions.onnx.answers import (
 from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block, join, of_wire
 from cannery.conversions.onnx.emitter import Emit, Emitter, qualified_name
-from cannery.conversions.onnx.forests import Tree, emit_fractions, emit_trees
+from cannery.conversions.onnx.forests import emit_fractions, emit_trees
+from cannery.conversions.onnx.layouts import Tree
 from cannery.conversions.onnx.maps import as_numbers
 from cannery.conversions.onnx.results import Classified, Predicted, width_of
 from cannery.conversions.onnx.trees import fractions, tree_of

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from cannery.conversions.onnx.answers import both, exceeds, first_highest, softmax
 from cannery.conversions.onnx.columns import Block, Column, join
 from cannery.conversions.onnx.emitter import Emit, Emitter
-from cannery.conversions.onnx.forests import Tree, emit_trees
+from cannery.conversions.onnx.forests import emit_trees
+from cannery.conversions.onnx.layouts import Tree
 from cannery.conversions.onnx.maps import Table
 from cannery.conversions.onnx.results import Classified, Predicted
 

@@ -28,7 +28,8 @@ from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block, Column, join, materialise, of_wire
 from cannery.conversions.onnx.emitter import Emit, Emitter
 from cannery.conversions.onnx.encoders import numbered
-from cannery.conversions.onnx.forests import Tree, emit_trees
+from cannery.conversions.onnx.forests import emit_trees
+from cannery.conversions.onnx.layouts import Tree
 from cannery.conversions.onnx.lines import Line, emit_lined
 from cannery.conversions.onnx.maps import Drop, Fill, Table
 from cannery.conversions.onnx.results import Classified, Predicted

@@ -9,7 +9,8 @@ import numpy as np
 
 from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block, materialise
-from cannery.conversions.onnx.forests import Tree, emit_trees
+from cannery.conversions.onnx.forests import emit_trees
+from cannery.conversions.onnx.layouts import Tree
 
 
 @dataclass(frozen=True, slots=True)

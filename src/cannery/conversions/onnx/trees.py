@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from cannery.conversions.onnx.answers import both, by_highest, exceeds, first_highest, mean, softmax
 from cannery.conversions.onnx.columns import Block
 from cannery.conversions.onnx.emitter import Emit, Emitter, qualified_name
-from cannery.conversions.onnx.forests import Tree, emit_fractions, emit_trees
+from cannery.conversions.onnx.forests import emit_fractions, emit_trees
+from cannery.conversions.onnx.layouts import Tree
 from cannery.conversions.onnx.results import Classified, Predicted, Several
 
 _COUNTS_IN_LEAVES = tuple(int(p) for p in sklearn.__version__.split(".")[:2]) < (1, 4)

@@ -28,7 +28,8 @@ from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block, materialise
 from cannery.conversions.onnx.emitter import Emit, Emitter
 from cannery.conversions.onnx.encoders import numbered
-from cannery.conversions.onnx.forests import Tree, emit_single_trees
+from cannery.conversions.onnx.forests import emit_single_trees
+from cannery.conversions.onnx.layouts import Tree
 from cannery.conversions.onnx.maps import Drop
 from cannery.conversions.onnx.results import Classified, Predicted, Result, Several
 from cannery.errors import ConversionError
