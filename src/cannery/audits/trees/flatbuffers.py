@@ -47,6 +47,11 @@ class Table:
         at = self._place(field)
         return default if at is None else _number(self._data, at, size, signed=True)
 
+    def real(self, field: int, default: float) -> float:
+        """Return a double."""
+        at = self._place(field)
+        return default if at is None else float(np.frombuffer(_slice(self._data, at, 8), "<f8")[0])
+
     def text(self, field: int) -> bytes:
         """Return a text, empty where there is none."""
         at = self._target(field)
