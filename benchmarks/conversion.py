@@ -2,9 +2,9 @@
 
 `benchmarks/conversion.py [--every N]`. Both sides convert the same fitted models, and are compared with
 the original's answers on the same rows: the sample, rows beside split thresholds, nulls, unseen values,
-extremes. The converters run in an environment of their own, which uv makes with the versions of the
-libraries at hand. A match: labels equal, scores within 1e-6. Silently wrong: it converts, and a label
-differs, or a score by more than 1e-4. Where ours would differ, parity tells, and another runtime serves.
+extremes. The converters run in a process of their own. A match: labels equal, scores within 1e-6.
+Silently wrong: it converts, and a label differs, or a score by more than 1e-4. Where ours would differ,
+parity tells, and another runtime serves.
 """
 
 from __future__ import annotations
@@ -16,26 +16,21 @@ import sys
 import tempfile
 import time
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import pyarrow as pa
-import uv
 from measuring import run
 from suite import Case, cleared_file, opened_near
 from suite_cases import cases
 
-from cannery.conversions.choose import ConvertOptions, _study
+from cannery.conversions.choose import ConvertOptions, study_of
 from cannery.conversions.parity import certify
 from cannery.errors import CanneryError
-from cannery.indexes import index_environment
 from cannery.serving.scorer import onnx_scorer
 
-SAME = ("scikit-learn", "numpy", "scipy", "pandas", "onnxruntime", "lightgbm", "xgboost-cpu")
-PEERS = ("skl2onnx", "onnxmltools", "onnxconverter-common")
 PEER = Path(__file__).with_name("conversion_peer.py")
 
 
@@ -47,7 +42,7 @@ def prepare(case: Case, folder: Path) -> dict[str, Any]:
     cleared = cleared_file(file)
     original, options = opened_near(cleared), ConvertOptions(threshold_cap=2000)
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    study = _study(original, cleared.source, table, options)
+    study = study_of(original, cleared.source, table, options)
     features = study.signature.features
     began = time.perf_counter()
     outcome = "fails"
@@ -74,17 +69,6 @@ def prepare(case: Case, folder: Path) -> dict[str, Any]:
     return {"name": case.name, "group": case.group, "ours": outcome, "seconds": seconds}
 
 
-def peer_python(folder: Path) -> Path:
-    """Make an environment with the common converters and return its Python."""
-    found = uv.find_uv_bin()
-    env = index_environment()
-    run([found, "venv", "--quiet", "--python", sys.executable, str(folder)], env=env)
-    python = folder / "bin" / "python"
-    wanted = [*(f"{name}=={version(name)}" for name in SAME), *PEERS]
-    run([found, "pip", "install", "--quiet", "--python", str(python), *wanted], env=env)
-    return python
-
-
 def main() -> None:
     """Run both sides and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -93,7 +77,6 @@ def main() -> None:
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        python = peer_python(work / "peer")
         found = []
         for index, case in enumerate(cases()[::every]):
             folder = work / f"{index:03}"
@@ -102,7 +85,7 @@ def main() -> None:
                 found.append((prepare(case, folder), folder))
             except CanneryError as error:
                 sys.stderr.write(f"left out: {case.name}: {error.message}\n")
-        told = run([str(python), "-W", "ignore", str(PEER), *(str(f) for _, f in found)])
+        told = run([sys.executable, "-W", "ignore", str(PEER), *(str(f) for _, f in found)])
         theirs = json.loads(told.out)
         for (one, _), other in zip(found, theirs, strict=True):
             sys.stderr.write(

@@ -19,6 +19,7 @@ from skl2onnx.common.shape_calculator import (
     calculate_linear_classifier_output_shapes,
     calculate_linear_regressor_output_shapes,
 )
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 OPSET = {"": 21, "ai.onnx.ml": 3}
 TENSORS = {"string": StringTensorType, "long": Int64TensorType, "boolean": Int64TensorType}
@@ -52,7 +53,9 @@ def session(asked: dict[str, Any]) -> Any:
     if all(kind != "string" for _, kind in asked["features"]):
         ways.insert(0, [("X", FloatTensorType([None, len(columns)]))])
     model = asked["model"]
-    options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
+    options: dict[Any, Any] = {CountVectorizer: {"locale": "C"}, TfidfVectorizer: {"locale": "C"}}
+    if hasattr(model, "predict_proba"):
+        options[id(model)] = {"zipmap": False}
     problem: Exception | None = None
     for types in ways:
         try:
