@@ -13,8 +13,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -68,6 +71,17 @@ class Result:
     """Megabytes of memory."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Large:
+    """What one scanner made of a file of 500 MB."""
+
+    scanner: str
+    kind: str
+    seconds: float
+    peak: float
+    """Megabytes of memory."""
+
+
 def write_hostile(folder: Path) -> None:
     """Write every hostile case of the tests, under the name that its kind usually has."""
     sys.path[:0] = [str(ROOT / "tests" / "support")]
@@ -94,6 +108,22 @@ def write_benign(folder: Path) -> None:
             joblib.dump(model, folder / f"large-{name}.{ending}", compress=compress)
 
 
+def write_large(folder: Path) -> dict[str, float]:
+    """Write a file of arrays, plain and compressed; returns the seconds that each takes to decompress."""
+    source = np.random.default_rng(0)
+    arrays = [source.normal(size=(1 << 16, 16)) for _ in range(62)]
+    plain = folder / "plain" / "model.joblib"
+    packed = folder / "zlib" / "model.joblib"
+    for path, compress in ((plain, 0), (packed, ("zlib", 1))):
+        path.parent.mkdir(parents=True)
+        joblib.dump(arrays, path, compress=compress)
+    began, unpack = time.process_time(), zlib.decompressobj()
+    with packed.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            unpack.decompress(block)
+    return {"plain": 0.0, "zlib": time.process_time() - began}
+
+
 def environment(work: Path, peer: str) -> Path:
     """Return the Python of a peer's own environment, made where it is not there yet."""
     python = work / peer / "bin" / "python"
@@ -106,12 +136,28 @@ def environment(work: Path, peer: str) -> Path:
     return python
 
 
-def measure(scanner: str, python: Path, corpus: Path) -> Result:
-    """Let one scanner look at the corpus."""
+def _driven(scanner: str, python: Path, folder: Path) -> dict[str, Any]:
     with tempfile.NamedTemporaryFile() as answers:
         driver = Path(__file__).with_name("audit_drivers.py")
-        subprocess.run([str(python), str(driver), scanner, str(corpus), answers.name], check=True)
-        found = json.loads(Path(answers.name).read_text())
+        subprocess.run([str(python), str(driver), scanner, str(folder), answers.name], check=True)
+        found: dict[str, Any] = json.loads(Path(answers.name).read_text())
+    return found
+
+
+def measure_large(scanner: str, python: Path, folder: Path) -> list[Large]:
+    """Let one scanner look at the large files, each in a process of its own."""
+    results = []
+    for kind in ("plain", "zlib"):
+        found = _driven(scanner, python, folder / kind)
+        ((_, taken),) = found["files"].values()
+        large = Large(scanner=scanner, kind=kind, seconds=taken / 1000, peak=found["peak"])
+        results.append(large)
+    return results
+
+
+def measure(scanner: str, python: Path, corpus: Path) -> Result:
+    """Let one scanner look at the corpus."""
+    found = _driven(scanner, python, corpus)
     files: dict[str, tuple[bool, float]] = found["files"]
     hostile = [bad for name, (bad, _) in files.items() if name.startswith("hostile")]
     benign = [bad for name, (bad, _) in files.items() if name.startswith("benign")]
@@ -128,6 +174,18 @@ def measure(scanner: str, python: Path, corpus: Path) -> Result:
         speed=sum(large.values()) / 1e3 / sum(files[name][1] for name in large),
         peak=found["peak"],
     )
+
+
+def large_table(results: list[Large], unpacked: dict[str, float]) -> str:
+    """Return what was measured of the large files as a Markdown table."""
+    lines = [
+        f"Arrays of 520 MB in one joblib file; zlib alone takes {unpacked['zlib']:.1f} s.",
+        "",
+        "| | file | time | memory |",
+        "|---|---|---:|---:|",
+    ]
+    lines += [f"| {r.scanner} | {r.kind} | {r.seconds:.2f} s | {r.peak:,.0f} MB |" for r in results]
+    return "\n".join(lines)
 
 
 def table(results: list[Result], counts: dict[str, int]) -> str:
@@ -158,15 +216,27 @@ def main() -> None:
         write_hostile(corpus / "hostile")
         write_benign(corpus / "benign")
         counts = {kind: len(list((corpus / kind).iterdir())) for kind in ("hostile", "benign")}
-        results = [measure("cannery", Path(sys.executable), corpus)]
-        results += [
-            measure(peer, environment(options.work, peer), corpus) for peer in options.peers
-        ]
+        pythons = {"cannery": Path(sys.executable)}
+        pythons |= {peer: environment(options.work, peer) for peer in options.peers}
+        results = [measure(scanner, python, corpus) for scanner, python in pythons.items()]
         assert not (corpus / "hostile" / "marker").exists(), "a scanner ran a payload"
+    with tempfile.TemporaryDirectory(prefix="cannery-audit-") as folder:
+        unpacked = write_large(Path(folder))
+        large = [
+            result
+            for scanner, python in pythons.items()
+            for result in measure_large(scanner, python, Path(folder))
+        ]
+    told = {
+        "counts": counts,
+        "results": [asdict(r) for r in results],
+        "large": [asdict(r) for r in large],
+        "unpacked": unpacked,
+    }
     text = (
-        json.dumps({"counts": counts, "results": [asdict(r) for r in results]}, indent=2)
+        json.dumps(told, indent=2)
         if options.json
-        else table(results, counts)
+        else f"{table(results, counts)}\n\n{large_table(large, unpacked)}"
     )
     sys.stdout.write(text + "\n")
 

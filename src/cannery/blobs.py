@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,7 +32,7 @@ def digest_file(path: Path) -> str:
         return digest_stream(stream)
 
 
-def digest_stream(stream: BufferedReader) -> str:
+def digest_stream(stream: BufferedReader | BufferedRandom) -> str:
     """Return `sha256:<64 hex>` of what is left of an open file, read in pieces."""
     return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
 

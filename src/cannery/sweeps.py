@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cannery.audits.audit import audit, audit_bytes
-from cannery.audits.contents import compressor
+from cannery.audits.contents import compressor, content
 from cannery.audits.findings import Audit, Finding, Verdict
+from cannery.audits.limits import Limits
 from cannery.audits.policy import Policy, objections
+from cannery.blobs import Blob
 from cannery.cans.open import open_can
 from cannery.errors import CanError, CutShortError, SourceError
 from cannery.sources.directory import CAN, MLMODEL
 from cannery.sources.fetch import fetch
 from cannery.sources.sniff import sniff
 from cannery.sources.source import Format, Source
-from cannery.sources.windows import mapped
 
 SUFFIXES = (
     ".cbm", ".ckpt", ".dill", ".joblib", ".lgb", ".onnx", ".pck", ".pickle", ".pkl", ".pt", ".pth",
@@ -162,9 +163,9 @@ def _attacks(path: Path) -> bool:
 def _holds_more(path: Path, kind: Format) -> bool:
     """Tell whether an archive or an array holds pickles or more: data and packages are no models."""
     try:
-        with mapped(path) as data:
+        with content(Blob.of(path), Limits()) as data:
             facts = audit_bytes(data, kind)
-    except OSError:
+    except SourceError:
         return True
     hostile = {finding.rule for finding in facts.findings if finding.severity == "unsafe"}
     return bool(facts.names or hostile - {"code"})

@@ -20,6 +20,7 @@ from cannery.audits.opcodes import BrokenProgramError
 from cannery.audits.values import Opaque
 from cannery.blobs import CHUNK, Blob
 from cannery.errors import SourceError
+from cannery.sources.windows import reading
 
 SIZE = 300 << 20
 """Bytes of the large files, which are holes for the most part."""
@@ -78,6 +79,73 @@ def test_a_file_that_changes_during_its_audit_is_no_longer_the_same(tmp_path: Pa
         assert data[:] == (tmp_path / "model").read_bytes()
     with pytest.raises(SourceError, match="changed"), content(blob, Limits(memory=1)):
         os.utime(tmp_path / "model")
+
+
+@pytest.mark.parametrize("change", ["cut", "written"])
+def test_what_was_hashed_is_what_is_audited(tmp_path: Path, change: str) -> None:
+    """A file that is cut or written to while it is audited neither ends the process nor shows other bytes."""
+    path = tmp_path / "model"
+    path.write_bytes(before := p.make_pickle(p.listed(p.number(1))) + bytes(1 << 16))
+    blob = Blob.of(path)
+
+    def audited() -> None:
+        with content(blob, Limits(memory=1)) as data:
+            with path.open("r+b") as stream:
+                stream.write(b"other")
+                stream.truncate(1 if change == "cut" else len(before))
+            assert data[:] == before
+
+    with pytest.raises(SourceError, match="changed"):
+        audited()
+
+
+def test_a_file_that_is_another_than_the_hashed_one_is_not_audited(tmp_path: Path) -> None:
+    """A file of the same size that took its place before the audit is refused."""
+    path = tmp_path / "model"
+    path.write_bytes(b"a" * 100)
+    blob = Blob.of(path)
+    path.write_bytes(b"b" * 100)
+    with pytest.raises(SourceError, match="changed"), content(blob, Limits(memory=1)):
+        pass
+
+
+def test_no_room_for_a_copy_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large file that can't be copied is an error with its remedy."""
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "model").write_bytes(bytes(100))
+    monkeypatch.setattr(os, "copy_file_range", full)
+    blob = Blob.of(tmp_path / "model")
+    with pytest.raises(SourceError, match="No space") as caught, content(blob, Limits(memory=1)):
+        pass
+    assert "TMPDIR" in str(caught.value.hint)
+
+
+def test_a_file_system_that_copies_nothing_by_itself_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the kernel can't copy between two file systems, the bytes go through the process."""
+
+    def crossing(*_: object) -> int:
+        raise OSError(18, "Invalid cross-device link")
+
+    (tmp_path / "model").write_bytes(b"ab" * 100)
+    monkeypatch.setattr(os, "copy_file_range", crossing)
+    with content(Blob.of(tmp_path / "model"), Limits(memory=1)) as data:
+        assert data[:] == b"ab" * 100
+
+
+def test_a_file_that_becomes_shorter_while_it_is_told_is_an_error(tmp_path: Path) -> None:
+    """Telling a format reads pieces: a piece that is gone is an error, and no signal."""
+    path = tmp_path / "model"
+    path.write_bytes(b"\x80\x04" + bytes(5000))
+    with reading(path) as data:
+        assert data.find(b"\x04\x00") == 1
+        os.truncate(path, 10)
+        with pytest.raises(OSError, match="shorter"):
+            data[100:200]
 
 
 def test_what_finds_no_room_is_not_safe(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cannery.sources.windows import Data
+from cannery.sources.windows import Data, Reading
 
 # fields of ModelProto by number → wire type (0: varint, 2: length-delimited)
 # https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
@@ -15,7 +15,7 @@ _MOST = 100_000
 """Fields that are walked at most; a model has a few dozen."""
 
 
-def onnx_shape(data: Data) -> Literal["whole", "cut", "other"]:
+def onnx_shape(data: Data | Reading) -> Literal["whole", "cut", "other"]:
     """Tell whether the bytes are the message of an ONNX model, one cut short, or neither."""
     seen: set[int] = set()
     at = 0
@@ -37,7 +37,7 @@ def onnx_shape(data: Data) -> Literal["whole", "cut", "other"]:
     return "other"
 
 
-def _varint(data: Data, at: int) -> tuple[int, int]:
+def _varint(data: Data | Reading, at: int) -> tuple[int, int]:
     """Return a number and where it ends, -1 where there is none."""
     value = 0
     for index, byte in enumerate(data[at : at + 10]):

@@ -15,7 +15,7 @@ from pathlib import Path
 from cannery.errors import CutShortError, SourceError
 from cannery.sources.protobuf import onnx_shape
 from cannery.sources.source import Format
-from cannery.sources.windows import Data, Window, mapped
+from cannery.sources.windows import Data, Reading, Window, reading
 
 _HEAD = 4096
 """Bytes from the beginning by which a file is told."""
@@ -81,13 +81,13 @@ def sniff(path: Path) -> Format:
     model that Cannery reads.
     """
     try:
-        with mapped(path) as data:
+        with reading(path) as data:
             return sniff_data(data, f"'{path}'")
     except OSError as error:
         raise SourceError(f"can't read '{path}': {error.strerror or error}") from error
 
 
-def sniff_data(data: Data, label: str) -> Format:
+def sniff_data(data: Data | Reading, label: str) -> Format:
     """Return the format of bytes that a message calls `label`; raises SourceError as `sniff` does."""
     head = data[:_HEAD]
     if not head:
@@ -139,7 +139,7 @@ def _is_text(head: bytes) -> bool:
     return all(c.isprintable() or c in "\t\r\n" for c in text)
 
 
-def _zip(data: Data, label: str) -> Format:
+def _zip(data: Data | Reading, label: str) -> Format:
     try:
         with zipfile.ZipFile(Window(data)) as archive:
             names = set(archive.namelist())
@@ -198,7 +198,7 @@ def _binary_pickle(head: bytes) -> bool:
     return len(head) > 1 and head[0] == 0x80 and head[1] <= 5
 
 
-def _is_pickle(data: Data, head: bytes, label: str) -> bool:
+def _is_pickle(data: Data | Reading, head: bytes, label: str) -> bool:
     if _binary_pickle(head):
         # protocol 4 and 5 begin with a frame that says how long it is
         if head[2:3] == b"\x95" and 11 + int.from_bytes(head[3:11], "little") > len(data):

@@ -1,9 +1,11 @@
-"""Bytes in memory or mapped, as something that can be read and searched without a copy."""
+"""Bytes in memory, mapped or in a file, as something that can be read and searched without a copy."""
 
 from __future__ import annotations
 
+import errno
 import io
 import mmap
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,7 @@ def release(data: Data, start: int, stop: int) -> None:
 class Window(io.RawIOBase):
     """Data as a stream, for readers that want one."""
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: Data | Reading) -> None:
         super().__init__()
         self._data = data
         self._at = 0
@@ -54,12 +56,37 @@ class Window(io.RawIOBase):
         return len(block)
 
 
+class Reading:
+    """A file of which only what is looked at is read; one that becomes shorter raises OSError, unlike a map."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._size)
+        found = os.pread(self._descriptor, max(0, stop - start), start)
+        if len(found) < stop - start:
+            raise OSError(errno.EIO, "it became shorter while it was being read")
+        return found
+
+    def find(self, wanted: bytes) -> int:
+        """Return where bytes stand first, -1 where they don't."""
+        for start in range(0, self._size, _PIECE):
+            at = self[start : start + _PIECE + len(wanted) - 1].find(wanted)
+            if at >= 0:
+                return start + at
+        return -1
+
+
+_PIECE = 1 << 20
+
+
 @contextmanager
-def mapped(path: Path) -> Iterator[Data]:
-    """Yield the content of a file without reading it; raises OSError."""
+def reading(path: Path) -> Iterator[Reading]:
+    """Yield the content of a file, none of it read yet; raises OSError."""
     with path.open("rb") as stream:
-        if not stream.seek(0, io.SEEK_END):
-            yield b""
-            return
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            yield data
+        yield Reading(stream.fileno())
