@@ -104,7 +104,7 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     mode: Literal["bake", "pull"] | None = None
     platforms: tuple[Literal["linux/amd64", "linux/arm64"], ...] | None = None
     compression: Literal["gzip", "zstd"] | None = None
-    extras: tuple[Literal["grpc"], ...] | None = None
+    extras: tuple[Literal["grpc", "parquet"], ...] | None = None
     """What the service is to have beyond what every image has."""
     size_budget: str | int | None = None
     """Of all layers as they travel: `60 MB`, or bytes."""

@@ -14,6 +14,7 @@ from cannery.images.compose import compose
 from cannery.images.lock import Lock, LockRequest, covers, resolve
 from cannery.images.plan import Plan
 from cannery.images.store import Store
+from cannery.oci.descriptors import Image
 
 CALL = """
 import asyncio, types
@@ -39,6 +40,17 @@ asyncio.run(main())
 """
 
 
+PYTHON = ("/usr/bin/python3.13", "-S", "-s", "-P", "-c")
+
+
+def unpacked(image: Image, folder: Path) -> Path:
+    """Unpack the layers of an image."""
+    for layer in image.layers:
+        with tar_of(layer) as tar:
+            tar.extractall(folder, filter="fully_trusted")
+    return folder
+
+
 def test_an_image_without_extras_has_no_word_of_them(lock: Lock) -> None:
     """Neither wheels nor a port."""
     image = compose(Plan(lock=lock, mode="pull"))
@@ -46,6 +58,27 @@ def test_an_image_without_extras_has_no_word_of_them(lock: Lock) -> None:
     assert list(config["ExposedPorts"]) == ["8080/tcp"]
     assert "extras" not in [layer.name for layer in image.layers]
     assert covers(lock, LockRequest(extras=("grpc",))) == "its extras are none, not grpc"
+
+
+TABLE = """
+import io, sys
+import pyarrow as pa, pyarrow.parquet
+from cannery.serving.parquets import is_read, table_of
+sink = io.BytesIO()
+pa.parquet.write_table(pa.table({"tenure": [1, None], "contract": ["year", "month"]}), sink)
+print(is_read(), table_of(sink.getvalue()))
+"""
+
+
+@pytest.mark.bubblewrap
+@pytest.mark.network
+def test_parquet_is_read_inside(user_store: Store, tmp_path: Path) -> None:
+    """Arrow's wheel alone does it, on what the image has of the system."""
+    lock = resolve(LockRequest(extras=("parquet",)), user_store)
+    image = compose(Plan(lock=lock, mode="pull"), user_store)
+    done = run_in(unpacked(image, tmp_path), image, *PYTHON, TABLE)
+    answer = "True {'tenure': [1, None], 'contract': ['year', 'month']}\n"
+    assert (done.returncode, done.stdout) == (0, answer), done.stderr
 
 
 @pytest.mark.bubblewrap
@@ -61,9 +94,5 @@ def test_remote_calls_are_answered_inside(user_store: Store, tmp_path: Path) -> 
     config = json.loads(image.config)["config"]
     assert list(config["ExposedPorts"]) == ["8080/tcp", "8081/tcp"]
     assert "GRPC_PORT=8081" in config["Env"]
-    for layer in image.layers:
-        with tar_of(layer) as tar:
-            tar.extractall(tmp_path, filter="fully_trusted")
-    python = "/usr/bin/python3.13"
-    done = run_in(tmp_path, image, python, "-S", "-s", "-P", "-c", CALL)
+    done = run_in(unpacked(image, tmp_path), image, *PYTHON, CALL)
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr

@@ -296,9 +296,9 @@ def test_a_csv_cell_that_is_no_number_is_named(call: Caller) -> None:
 
 
 def test_another_content_type_is_415(call: Caller) -> None:
-    """Only JSON and CSV are taken."""
-    headers = {"content-type": "application/x-parquet"}
-    response = call("POST", "/invocations", content=b"PAR1", headers=headers)
+    """What is no table in a form of these protocols is not taken."""
+    headers = {"content-type": "application/x-npy"}
+    response = call("POST", "/invocations", content=b"\x93NUMPY", headers=headers)
     assert response.status_code == 415
 
 

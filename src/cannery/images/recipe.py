@@ -53,9 +53,10 @@ PYTHON_REASONS = {
     "python3.13-minimal": "the interpreter",
 }
 PYTHON_PACKAGES = tuple(PYTHON_REASONS)
-Extra = Literal["grpc"]
+Extra = Literal["grpc", "parquet"]
 EXTRAS: dict[Extra, tuple[str, ...]] = {
     "grpc": ("grpcio>=1.66,<2", "protobuf>=5.28,<8", "typing-extensions>=4.12,<5"),
+    "parquet": ("pyarrow>=18,<26",),
 }
 """What an image has only where it is asked for → its wheels, what they import included."""
 LINKED = {"lightgbm": "libgomp1"}
@@ -67,6 +68,7 @@ WHEELS = {
     "msgspec": "reads and writes JSON",
     "numpy": "rows on their way to the model",
     "onnxruntime": "runs the model",
+    "pyarrow": "reads Parquet bodies",
     "protobuf": "reads and writes the messages of remote calls",
     "uvicorn": "serves HTTP",
     "uvloop": "the event loop of the server",

@@ -10,6 +10,7 @@ from cannery.errors import MalformedError
 from cannery.serving.choices import ALL, Answer, choose
 from cannery.serving.messages import JSON, Request, Response, json_response
 from cannery.serving.operations import Operation, Question
+from cannery.serving.parquets import PARQUET, is_read, table_of
 from cannery.serving.schema import parse, rows_of
 from cannery.serving.service import Service
 from cannery.signatures import Feature, Signature
@@ -27,7 +28,7 @@ Record = dict[str, Any]
 def invocations_operation(service: Service) -> Operation:
     """Return what `POST /invocations` does: MLflow's, SageMaker's and Vertex's protocol."""
     read = partial(_read, service, MLFLOW, PREDICTIONS)
-    return Operation(read=read, takes=(JSON, CSV))
+    return Operation(read=read, takes=(JSON, CSV, *(PARQUET if is_read() else ())))
 
 
 def kserve_operation(service: Service) -> Operation:
@@ -41,11 +42,13 @@ def azure_operation(service: Service) -> Operation:
 
 
 def _read(service: Service, forms: tuple[str, ...], key: str | None, request: Request) -> Question:
-    """Return the question in a JSON body with one of the forms, or in CSV."""
+    """Return the question in a JSON body with one of the forms, in CSV or Parquet."""
     signature = service.manifest.signature
     choice = ALL
     if request.content_type == CSV:
         records: list[Any] = records_of_csv(request.body, signature)
+    elif request.content_type in PARQUET:
+        records = _with_nulls(_columns(table_of(request.body)), signature)
     else:
         document = _document(request.body, forms)
         records = _of_document(document, forms, signature)

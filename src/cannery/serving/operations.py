@@ -9,13 +9,13 @@ from typing import Any
 from cannery.errors import MalformedError, SchemaError
 from cannery.serving.choices import ALL, Answer, Choice
 from cannery.serving.messages import FORM, Headers, Request, Response, error_response
+from cannery.serving.parquets import PARQUET
 from cannery.signatures import Batch
 
 _REMEDIES = {
     FORM: " (curl does with --json)",
     **dict.fromkeys(
-        ("application/vnd.apache.parquet", "application/x-parquet", "application/parquet"),
-        " (its reader is larger than all else here: 'cannery score' takes Parquet files)",
+        PARQUET, ' (an image built with extras = ["parquet"] takes Parquet on /invocations)'
     ),
 }
 CHARSETS = ("", "utf-8", "utf8", "us-ascii")
