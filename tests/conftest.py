@@ -24,8 +24,8 @@ def obstacle(mark: str) -> str | None:
     match mark:
         case "docker" | "podman":
             return ENGINES[mark]().obstacle()
-        case "buildah":
-            return None if shutil.which("buildah") else "no buildah"
+        case "buildah" | "umoci":
+            return None if shutil.which(mark) else f"no {mark}"
         case "registry":
             missing = [name for name in ("docker-registry", "skopeo") if not shutil.which(name)]
             return f"no {' and no '.join(missing)}" if missing else None
@@ -55,5 +55,5 @@ def pytest_report_collectionfinish() -> list[str]:
     """Say what was left out, and why."""
     if REQUIRED:
         return []
-    marks = ("docker", "podman", "buildah", "registry", "bubblewrap")
+    marks = ("docker", "podman", "buildah", "umoci", "registry", "bubblewrap")
     return [f"left out: tests of {mark}: {obstacle(mark)}" for mark in marks if obstacle(mark)]
