@@ -10,6 +10,8 @@ from cannery.conversions.nouns import DECADES, Differences, Point
 
 _WIDTH, _HEIGHT = 460, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 48
+_HEADROOM = 52
+"""Above the tallest bar, for its number, which stands upright: numbers are wider than bars."""
 _SHAPES = {
     "sample": "M-3,0a3,3 0 1,0 6,0a3,3 0 1,0 -6,0z",
     "threshold": "M-3,-3h6v6h-6z",
@@ -65,13 +67,13 @@ def bars(differences: Sequence[Differences], tolerance: float) -> str:
     parts = [_frame()]
     for place, count in enumerate(counts):
         if count:
-            tall = max(3.0, (up - 18) * math.log10(1 + count) / math.log10(1 + most))
+            tall = max(3.0, (up - _HEADROOM) * math.log10(1 + count) / math.log10(1 + most))
             left = _LEFT + place * step
             parts.append(
                 f'<rect class="bar" x="{left + 2:.1f}" y="{_TOP + up - tall:.1f}" '
                 f'width="{step - 4:.1f}" height="{tall:.1f}"><title>{count} rows</title></rect>'
             )
-            parts.append(_text(left + step / 2, _TOP + up - tall - 4, f"{count}", "middle"))
+            parts.append(_upright(left + step / 2 + 4, _TOP + up - tall - 4, f"{count}", "start"))
     parts.append(_text(_LEFT + step / 2, _HEIGHT - _BOTTOM + 18, "0", "middle"))
     for place, edge in enumerate(DECADES):
         if round(math.log10(edge)) % 3 == 0:
@@ -120,11 +122,15 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
+def _upright(x: float, y: float, text: str, anchor: str) -> str:
+    place = f"translate({x:.1f},{y:.1f}) rotate(-90)"
+    return f'<text transform="{place}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
 def _axes(across: str, up: str) -> str:
     middle = _TOP + (_HEIGHT - _TOP - _BOTTOM) / 2
-    return (
-        _text(_LEFT + (_WIDTH - _LEFT - _RIGHT) / 2, _HEIGHT - 10, across, "middle")
-        + f'<text transform="translate(14,{middle:.0f}) rotate(-90)" text-anchor="middle">{escape(up)}</text>'
+    return _text(_LEFT + (_WIDTH - _LEFT - _RIGHT) / 2, _HEIGHT - 10, across, "middle") + _upright(
+        14, middle, up, "middle"
     )
 
 
