@@ -31,6 +31,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Whether the original scores a value outside `categories`."""
     categorical: bool = False
     """Whether the original takes a column of pandas' dtype `category`, with exactly `categories`."""
+    none: bool = False
+    """Whether the original takes None for a missing text, and not NaN."""
     minimum: float | None = None
     """Smallest value in the sample (numbers only)."""
     maximum: float | None = None

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import pandas as pd
 import pytest
-from suite import run
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+from suite import Case, run
 from suite_cases import cases
+
+from cannery.isolation.describing import describe
+from cannery.serving.estimators import table_of
+from cannery.signatures import NULL_STRING, Batch, Feature, Signature
 
 CASES = {case.name: case for case in cases()}
 EQUAL = (
@@ -34,6 +47,36 @@ def test_a_model_of_the_suite_becomes_an_equal_graph(name: str) -> None:
     assert (found.outcome, found.reason) == ("equal", "")
     assert {"sample", "extreme"} <= set(found.kinds)
     assert found.maximum <= 1e-6
+
+
+NONE_STEPS = {
+    "encoded": [OneHotEncoder(handle_unknown="ignore")],
+    "filled": [SimpleImputer(strategy="most_frequent", missing_values=None), OrdinalEncoder()],
+    "not filled": [SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")],
+}
+
+
+@pytest.mark.parametrize("steps", NONE_STEPS.values(), ids=NONE_STEPS)
+def test_a_missing_text_that_was_none_in_training_is_none_again(steps: list[Any]) -> None:
+    """To scikit-learn None is not NaN: original, graph and schema take it as the model has learned it."""
+    random = np.random.default_rng(0)
+    texts = pd.Series(random.choice(["a", "b", "c"], 300), dtype=object)
+    frame = pd.DataFrame(
+        {"n": random.normal(size=300), "s": texts.mask(random.random(300) < 0.1, None)}
+    )
+    table = ColumnTransformer([("s", make_pipeline(*steps), ["s"])], remainder="passthrough")
+    model = make_pipeline(table, LogisticRegression()).fit(
+        frame, frame["s"].isna() ^ (frame["n"] > 1)
+    )
+    assert [column.none for column in describe(model).columns] == [False, True]
+    found = run(Case(name="none", group="pipelines", make=lambda: (model, frame)))
+    assert (found.outcome, found.reason) == ("equal", "")
+    features = (Feature(name="n", type="double"), Feature(name="s", type="string", none=True))
+    rows = Batch(
+        numbers=frame[["n"]].to_numpy(), strings=frame[["s"]].fillna(NULL_STRING).to_numpy(object)
+    )
+    seen = table_of(rows, Signature(features=features, outputs=()), named=True)
+    assert (model.predict_proba(seen) == model.predict_proba(frame)).all()
 
 
 def test_the_suite_in_a_sandbox_finds_the_same() -> None:

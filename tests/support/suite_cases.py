@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import imblearn.ensemble as balanced
 import numpy as np
 import pandas as pd
 import sklearn.calibration as calibration
@@ -36,6 +37,8 @@ import sklearn.semi_supervised as semi
 import sklearn.svm as svm
 import sklearn.tree as tree
 import suite_data as data
+from imblearn.over_sampling import SMOTE
+from imblearn.pipeline import make_pipeline as sampled_pipeline
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_selector
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
@@ -283,9 +286,19 @@ def _boosters() -> Iterator[Any]:
     yield make_pipeline(pre.StandardScaler(), LGBMClassifier(**quiet))
 
 
+def _balanced() -> Iterator[Any]:
+    """Yield what samples the rows of training."""
+    yield balanced.BalancedRandomForestClassifier(10, random_state=0)
+    yield balanced.BalancedBaggingClassifier(n_estimators=5, random_state=0)
+    yield balanced.EasyEnsembleClassifier(3, random_state=0)
+    yield balanced.RUSBoostClassifier(n_estimators=10, random_state=0)
+    yield sampled_pipeline(pre.StandardScaler(), SMOTE(random_state=0), _LOGISTIC)
+
+
 def _boosting_regressors() -> Iterator[Any]:
     common = {"n_estimators": 20, "random_state": 0}
     quiet = {**common, "verbose": -1}
+    yield LGBMRegressor(**quiet, linear_tree=True)
     yield from (XGBRegressor(**common), XGBRegressor(**common, objective="reg:absoluteerror"))
     yield from (LGBMRegressor(**quiet), LGBMRegressor(**quiet, objective="quantile", alpha=0.8))
     yield make_pipeline(pre.QuantileTransformer(n_quantiles=40), XGBRegressor(**common))
@@ -453,6 +466,7 @@ def cases() -> list[Case]:
         *_named("transformers", _filling(), data.holes, data.two),
         *_named("pipelines", _other_pipelines(), data.numbers, data.two),
         *_churn_cases(),
+        *_named("pipelines", _balanced(), data.numbers, data.two),
         *_named("boosters", _boosters(), data.numbers, data.two_numbered),
         *_named("boosters", _boosters(), data.holes, data.three_numbered),
         *_named("boosters", _boosting_regressors(), data.numbers, data.signal),

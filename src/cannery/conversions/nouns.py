@@ -23,6 +23,8 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     """False where an encoder raises on values outside `categories`."""
     categorical: bool = False
     """Whether it was fitted on a column of pandas' dtype `category`."""
+    none: bool = False
+    """Whether a missing text was None in training, and not NaN."""
 
 
 class Obstacle(msgspec.Struct, frozen=True, kw_only=True):

@@ -147,6 +147,7 @@ def _feature(name: str, kind: Kind, column: Column, recorded: Feature | None) ->
         categories=categories,
         unseen=column.unseen or categories is None,
         categorical=column.categorical and categories is not None,
+        none=column.none and kind == "string",
         minimum=recorded.minimum if recorded else None,
         maximum=recorded.maximum if recorded else None,
     )

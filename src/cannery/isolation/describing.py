@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,8 +45,9 @@ def describe(model: Any) -> Description:
         columns=tuple(
             Column(
                 name=str(name),
-                categories=known.get(name, (None, True))[0],
-                unseen=known.get(name, (None, True))[1],
+                categories=known.get(name, _UNKNOWN).categories,
+                unseen=known.get(name, _UNKNOWN).unseen,
+                none=known.get(name, _UNKNOWN).none,
                 categorical=name in framed,
             )
             for name in names
@@ -228,7 +229,16 @@ def _steps(model: Any) -> Iterator[str]:
         yield type(model).__name__
 
 
-Known = tuple[tuple[Value, ...] | None, bool]
+class Known(NamedTuple):
+    """What an encoder knows of a column."""
+
+    categories: tuple[Value, ...] | None = None
+    unseen: bool = True
+    none: bool = False
+    """Whether None was its missing value in training, and not NaN."""
+
+
+_UNKNOWN = Known()
 
 
 def _categories(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]:
@@ -250,7 +260,7 @@ def _categories(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]
     elif hasattr(model, "categories_") and hasattr(model, "handle_unknown"):
         unseen = model.handle_unknown != "error"
         for name, values in zip(names, model.categories_, strict=False):
-            yield name, (_listed(values), unseen)
+            yield name, Known(_listed(values), unseen, any(v is None for v in values))
 
 
 def _framed(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]:
@@ -268,13 +278,16 @@ def _framed(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]:
     except ConversionError:
         return  # emission says it again, where another runtime is tried
     for place, values in found.items():
-        yield names[place], (_listed(values), library == "lightgbm")
+        yield names[place], Known(_listed(values), library == "lightgbm")
 
 
 def _of_pipeline(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]:
     """Follow a pipeline as long as its steps keep the columns as they are."""
+    none = False
     for _, step in model.steps:
-        yield from _categories(step, names)
+        for name, known in _categories(step, names):
+            yield name, known._replace(none=known.none or none)
+        none = none or getattr(step, "missing_values", none) is None
         keeps = type(step).__name__ in {"SimpleImputer", "StandardScaler", "MinMaxScaler"}
         if not (step is None or step == "passthrough" or keeps) or getattr(
             step, "add_indicator", False

@@ -109,13 +109,16 @@ def table_of(batch: Batch, signature: Signature, *, named: bool, text: bool = Fa
     """Return the rows as the estimator saw them in training.
 
     A data frame where it was fitted with names, a sequence of texts where it reads `text`, else an
-    array of [rows, features]. A missing string is NaN, as pandas hands it to scikit-learn.
+    array of [rows, features]. A missing string is NaN, as pandas hands it to scikit-learn, or None where it was in training.
     """
     if named:
         import pandas as pd  # only where the estimator asks for names
 
         columns = _columns(batch, signature)
-        return pd.DataFrame(columns, index=range(len(batch)), columns=list(columns))
+        nones = {
+            f.name: pd.Series(columns[f.name], dtype=object) for f in signature.features if f.none
+        }
+        return pd.DataFrame(columns | nones, index=range(len(batch)), columns=list(columns))
     if text:
         return batch.strings[:, 0]
     if not signature.strings:
@@ -148,7 +151,8 @@ def _columns(batch: Batch, signature: Signature) -> dict[str, NDArray[Any]]:
         if feature.type == "string":
             column = strings[feature.name]
             null = column == NULL_STRING
-            columns[feature.name] = np.where(null, np.nan, column) if null.any() else column
+            missing: Any = None if feature.none else np.nan
+            columns[feature.name] = np.where(null, missing, column) if null.any() else column
             continue
         values = numbers[feature.name]
         if feature.type == "double" or np.isnan(values).any():

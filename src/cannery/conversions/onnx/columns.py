@@ -31,6 +31,8 @@ class Column:
     """The feature from which a string comes, for messages."""
     single: bool = False
     """Whether the original holds it in float32."""
+    none: bool = False
+    """Whether a missing string is None in the original, and not NaN."""
 
     def then(self, *maps: Map) -> Column:
         """Return this column with more maps to apply; what comes out is a nameless double."""
@@ -92,6 +94,7 @@ def of_features(features: Sequence[Feature]) -> Block:
                 kind=feature.type,
                 name=feature.name,
                 feature=feature.name,
+                none=feature.none,
             )
         )
         counts[wire] += 1

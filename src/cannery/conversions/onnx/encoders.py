@@ -173,6 +173,8 @@ def _imputed(emitter: Emitter, estimator: Any, column: Column, value: Any) -> Co
     if column.kind == "string":
         if not _is_null(sentinel):
             raise emitter.refuse(estimator, f"'missing_values' is {sentinel!r} for a string column")
+        if (sentinel is None) != column.none:
+            return replace(column, name=None)  # None is not NaN to it, nor NaN None
         if not isinstance(value, str):
             raise emitter.refuse(estimator, f"a string column is filled with {value!r}")
         return replace(column, null=column.null or str(value), name=None)
