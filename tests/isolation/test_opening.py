@@ -102,6 +102,14 @@ def test_another_version_of_scikit_learn_is_an_error() -> None:
         opened(data.replace(version, b"0" * len(version)), names_in(data))
 
 
+def test_a_library_that_is_not_there_is_named_with_the_way_to_it() -> None:
+    """A trusted class of a library of its own: the settings can say which version it needs."""
+    data = b"cacme_encoders.rare\nEncoder\n."
+    with pytest.raises(ConversionError, match="No module named 'acme_encoders'") as caught:
+        opened(data, {"acme_encoders.rare.Encoder"})
+    assert 'versions = { acme-encoders = "…" }' in str(caught.value.hint)
+
+
 def test_other_bytes_than_the_audited_are_refused() -> None:
     """The digest is checked where the file is opened."""
     data = pickle.dumps(scaler())

@@ -60,8 +60,20 @@ def open_bytes(data: bytes, *, format: str, digest: str, names: frozenset[str]) 
             raise ConversionError(f"the model file is damaged: {place}") from broken
         except MemoryError:
             raise
+        except ModuleNotFoundError as error:
+            raise _missing(error) from error
         except Exception as error:
             raise ConversionError(f"the model can't be opened: {_told(error)}") from error
+
+
+def _missing(error: ModuleNotFoundError) -> ConversionError:
+    """Return the error for a library that nothing beside the model names; packages mostly have its name."""
+    library = (error.name or "").partition(".")[0]
+    return ConversionError(
+        f"the model can't be opened: {_told(error)}",
+        hint="say in cannery.toml with which version of it the model was trained:\n[environment]\n"
+        f'versions = {{ {library.replace("_", "-")} = "…" }}',
+    )
 
 
 def _told(error: Exception) -> str:
