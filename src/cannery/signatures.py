@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf, nextafter
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -16,6 +17,9 @@ Kind = Literal["double", "long", "boolean", "string"]
 
 NULL_STRING = "\x00null"
 """Stands for a missing string inside a batch and a graph; never accepted from a caller."""
+
+_ROUND = 1000
+"""Smaller whole numbers are round."""
 
 
 class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +40,29 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     minimum: float | None = None
     """Smallest value in the sample (numbers only)."""
     maximum: float | None = None
+    least: float | None = None
+    """Smallest number that the original answers; it refuses all that are smaller."""
+    most: float | None = None
+    """Largest number that the original answers."""
+
+    @property
+    def range(self) -> str:
+        """What numbers are answered, in words: `above 0`, `from -1 to 1`; empty where all are."""
+        if self.least is not None and self.most is not None:
+            return f"from {self.least:.17g} to {self.most:.17g}"
+        if self.least is not None:
+            edge = beyond(self.least, -inf)
+            return f"at least {self.least:.17g}" if edge is None else f"above {edge:g}"
+        if self.most is not None:
+            edge = beyond(self.most, inf)
+            return f"at most {self.most:.17g}" if edge is None else f"below {edge:g}"
+        return ""
+
+
+def beyond(bound: float, side: float) -> float | None:
+    """Return the round number that is next to a bound on this side: it is what is meant, and left out."""
+    edge = nextafter(bound, side)
+    return edge if edge.is_integer() and abs(edge) < _ROUND else None
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -67,6 +67,8 @@ def _feature(feature: Feature) -> tuple[str, str, str, str]:
         values += " (others too)" if feature.unseen else " (no other)"
     elif feature.minimum is not None and feature.maximum is not None:
         values = f"{feature.minimum:g} to {feature.maximum:g} seen"
+    if feature.range:
+        values = f"{values}; {feature.range} alone".removeprefix("; ")
     return feature.name, feature.type, "yes" if feature.nullable else "no", values
 
 

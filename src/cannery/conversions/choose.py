@@ -16,6 +16,7 @@ from cannery.cans.manifest import Runtime
 from cannery.conversions.artifacts import to_artifact
 from cannery.conversions.bisecting import differing_step
 from cannery.conversions.canaries import canary_of
+from cannery.conversions.domains import with_domains
 from cannery.conversions.graphs import convert_graph
 from cannery.conversions.nouns import Artifact, Conversion, Description, Parity
 from cannery.conversions.options import ConvertOptions
@@ -198,6 +199,8 @@ def study_of(
     stated = (*(source.features or ()), *options.features)
     required = frozenset(f.name for f in stated if not f.nullable)
     features, refused = probe(original.predict, row, features, required)
+    features, beyond = with_domains(original.predict, rows, features)
+    refused = (*refused, *beyond)
     lacking = nulls(rows, features)
     allowed = ~(lacking & [not f.nullable for f in features]).any(axis=1)
     rows = pick(rows.take(np.flatnonzero(allowed)), options.sample_cap, options.seed)

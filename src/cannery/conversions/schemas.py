@@ -188,8 +188,10 @@ def probe(
     nulls = [with_cell(row, features, i, [null_of(features[i])]) for i in rows]
     others = [with_cell(row, features, i, [_outside(features[i])]) for i in rows]
     listed = [i for i in rows if features[i].categories is not None]
-    nullable = _answered(ask, nulls, features)
-    unseen = dict(zip(listed, _answered(ask, [others[i] for i in listed], features), strict=True))
+    nullable = answered_each(ask, nulls, features)
+    unseen = dict(
+        zip(listed, answered_each(ask, [others[i] for i in listed], features), strict=True)
+    )
     refused = [f"null in '{features[i].name}'" for i in rows if not nullable[i]]
     refused += [
         f"a value of '{features[i].name}' outside its categories" for i in listed if not unseen[i]
@@ -213,7 +215,7 @@ def _outside(feature: Feature) -> str | float:
     return max(values, default=0.0) + 1.0
 
 
-def _answered(ask: Ask, rows: list[Batch], features: tuple[Feature, ...]) -> list[bool]:
+def answered_each(ask: Ask, rows: list[Batch], features: tuple[Feature, ...]) -> list[bool]:
     """Return for each row whether the original gives it an answer, and a finite one.
 
     All are asked at once; only when that is refused, one by one.
@@ -225,7 +227,7 @@ def _answered(ask: Ask, rows: list[Batch], features: tuple[Feature, ...]) -> lis
     except ConversionError:
         if len(rows) == 1:
             return [False]
-        return [found for row in rows for found in _answered(ask, [row], features)]
+        return [found for row in rows for found in answered_each(ask, [row], features)]
     finite = np.ones(len(rows), dtype=bool)
     for values in raw.values():
         if values.dtype.kind == "f":

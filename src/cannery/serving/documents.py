@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from cannery.serving.choices import takes_threshold
 from cannery.serving.issues import WHOLE
 from cannery.serving.service import Service
-from cannery.signatures import NULL_STRING, Feature, Output, Signature
+from cannery.signatures import NULL_STRING, Feature, Output, Signature, beyond
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TYPES = {"double": "number", "long": "integer", "boolean": "boolean", "string": "string"}
@@ -293,6 +294,12 @@ def _feature(feature: Feature) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": [kind, "null"] if feature.nullable else kind}
     if feature.type == "long":
         schema |= {"minimum": -WHOLE, "maximum": WHOLE}
+    if feature.least is not None:
+        edge = beyond(feature.least, -math.inf)
+        schema |= {"minimum": feature.least} if edge is None else {"exclusiveMinimum": edge}
+    if feature.most is not None:
+        edge = beyond(feature.most, math.inf)
+        schema |= {"maximum": feature.most} if edge is None else {"exclusiveMaximum": edge}
     if feature.type == "string":
         schema["not"] = {"const": NULL_STRING}
     if feature.categories is not None:

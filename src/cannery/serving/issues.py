@@ -177,7 +177,13 @@ def _double(value: Any, feature: Feature) -> float:
         number = math.inf
     if not math.isfinite(number):
         raise _Wrong("a finite number")
+    if number < _or(feature.least, -math.inf) or number > _or(feature.most, math.inf):
+        raise _Wrong(f"{_TYPES[feature.type]} {feature.range}")
     return number
+
+
+def _or(bound: float | None, free: float) -> float:
+    return free if bound is None else bound
 
 
 def _whole(value: Any, feature: Feature) -> float:

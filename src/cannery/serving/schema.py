@@ -293,9 +293,11 @@ def _struct(signature: Signature) -> type[msgspec.Struct]:
 
 
 def _type(feature: Feature) -> Any:
+    least = -WHOLE if feature.least is None else math.ceil(max(feature.least, -WHOLE))
+    most = WHOLE if feature.most is None else math.floor(min(feature.most, WHOLE))
     types: dict[str, Any] = {
-        "double": float,
-        "long": Annotated[int, msgspec.Meta(ge=-WHOLE, le=WHOLE)],
+        "double": Annotated[float, msgspec.Meta(ge=feature.least, le=feature.most)],
+        "long": Annotated[int, msgspec.Meta(ge=least, le=most)],
         "boolean": bool,
         "string": str,
     }

@@ -114,6 +114,11 @@ def _numbers(column: Any, feature: Feature) -> NDArray[np.float64]:
     )
     _check_nulls(pa.array(np.isnan(values)), feature)
     _complain(np.isinf(values), column, "a finite number")
+    if feature.range:
+        least = -np.inf if feature.least is None else feature.least
+        most = np.inf if feature.most is None else feature.most
+        wanted = f"{_EXPECTED[feature.type]} {feature.range}"
+        _complain((values < least) | (values > most), column, wanted)
     if feature.type == "long":
         _complain(
             values != np.trunc(np.nan_to_num(values, nan=0.0)), column, _wanted(feature), values

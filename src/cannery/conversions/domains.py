@@ -1,0 +1,193 @@
+"""The numbers that the original answers at all: learned from it by trying, column by column.
+
+A logarithm refuses 0, naive Bayes negative counts, a spline what lies outside its knots, and a graph
+would answer all of them: so what the original refuses becomes a bound in the schema.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+import numpy as np
+
+from cannery.conversions.samples import nulls, with_cell
+from cannery.conversions.schemas import Ask, answered_each
+from cannery.errors import ConversionError
+from cannery.serving.issues import WHOLE
+from cannery.signatures import Batch, Feature, concatenate
+
+_BASES = 3
+"""Rows in which a bound must be the same."""
+_SEARCHED = 20
+"""Columns whose bounds are searched for; each takes some sixty questions."""
+_TINY = 1e-9
+_HUGE = (1e38, 1e30, 1e20, 1e15)
+"""Magnitudes up to which numbers are taken, where the original refuses larger ones: trees cast to float32."""
+
+
+def with_domains(
+    ask: Ask, rows: Batch, features: tuple[Feature, ...]
+) -> tuple[tuple[Feature, ...], tuple[str, ...]]:
+    """Return the features with the numbers that the original answers, and what it refuses in words.
+
+    `rows` are such as it answers. A bound holds only if it is the same in several of them: where the
+    other columns have a say, there is none.
+    """
+    bases = _bases(ask, rows, features)
+    if not bases:
+        return features, ()
+    learned = list(features)
+    suspects = list(_suspects(ask, bases[0], features))
+    for index, side in suspects[:_SEARCHED]:
+        bound = _bound(ask, bases, features, index, side)
+        if bound is not None:
+            key = "least" if side < 0 else "most"
+            learned[index] = msgspec.structs.replace(learned[index], **{key: bound})
+    learned = _within_magnitude(ask, bases[0], learned)
+    refused = (
+        f"a number in '{f.name}' that is not {f.range}"
+        for f, before in zip(learned, features, strict=True)
+        if f.range != before.range
+    )
+    return tuple(learned), tuple(refused)
+
+
+def _bases(ask: Ask, rows: Batch, features: tuple[Feature, ...]) -> list[Batch]:
+    """Return a few complete rows that the original answers, spread over all."""
+    complete = np.flatnonzero(~nulls(rows, features).any(axis=1))
+    if not len(complete):
+        complete = np.arange(len(rows))
+    places = complete[np.unique(np.linspace(0, len(complete) - 1, 8).astype(int))]
+    each = [rows.take(slice(int(p), int(p) + 1)) for p in places]
+    good = answered_each(ask, each, features)
+    return [row for row, answered in zip(each, good, strict=True) if answered][:_BASES]
+
+
+def _value(row: Batch, features: Sequence[Feature], index: int) -> float:
+    return float(row.numbers[0, sum(f.type != "string" for f in features[:index])])
+
+
+def _suspects(ask: Ask, base: Batch, features: tuple[Feature, ...]) -> Iterator[tuple[int, int]]:
+    """Yield each column, and the side (-1, 1) on which a number far out of the sample is refused."""
+    tried: list[tuple[int, int]] = []
+    rows: list[Batch] = []
+    for index, feature in enumerate(features):
+        if feature.type in ("double", "long") and feature.categories is None:
+            here = _value(base, features, index)
+            for side in (-1, 1):
+                if not math.isnan(here):
+                    tried.append((index, side))
+                    rows.append(with_cell(base, features, index, [_far(feature, here, side)]))
+    for place in _refused(ask, rows, features):
+        yield tried[place]
+
+
+def _far(feature: Feature, here: float, side: int) -> float:
+    """Return a number well outside of what was seen; a whole one."""
+    seen = [abs(v) for v in (feature.minimum, feature.maximum, here) if v is not None]
+    return side * float(min(math.ceil(10 * max(seen)) + 2, WHOLE))
+
+
+def _refused(ask: Ask, rows: list[Batch], features: tuple[Feature, ...]) -> Iterator[int]:
+    """Yield the places of the rows that are not answered finitely: halving, since most mostly are."""
+    pending = [range(len(rows))] if rows else []
+    while pending:
+        part = pending.pop()
+        try:
+            raw = ask(concatenate([rows[i] for i in part]), features)
+        except ConversionError:
+            if len(part) == 1:
+                yield part[0]
+                continue
+            half = len(part) // 2
+            pending += [part[half:], part[:half]]
+            continue
+        bad = np.zeros(len(part), dtype=bool)
+        for values in raw.values():
+            if values.dtype.kind == "f":
+                bad |= ~np.isfinite(values.reshape(len(part), -1)).all(axis=1)
+        yield from (part[int(i)] for i in np.flatnonzero(bad))
+
+
+def _bound(
+    ask: Ask, bases: list[Batch], features: tuple[Feature, ...], index: int, side: int
+) -> float | None:
+    """Return the outermost number that is answered, if it is the same in all base rows."""
+    feature = features[index]
+
+    def asked(value: float) -> list[bool]:
+        rows = [with_cell(base, features, index, [value]) for base in bases]
+        return answered_each(ask, rows, features)
+
+    whole = feature.type == "long"
+    step = 1.0 if whole else _TINY
+    for edge in (0.0, -1.0, 1.0):
+        last, beyond = edge, edge + side * step
+        if all(asked(last)) and not any(asked(beyond)):
+            return last
+        if not whole and all(asked(edge - side * step)) and not any(asked(edge)):
+            return math.nextafter(edge, -side * math.inf)
+    here = _value(bases[0], features, index)
+    inside, outside = _searched(lambda v: asked(v)[0], here, _far(feature, here, side), whole=whole)
+    return inside if all(asked(inside)) and not any(asked(outside)) else None
+
+
+def _searched(
+    answered: Callable[[float], bool], inside: float, outside: float, *, whole: bool
+) -> tuple[float, float]:
+    """Return two neighbours, the first answered and the second not, by halving what is between them."""
+    low, high = (int(inside), int(outside)) if whole else (_order(inside), _order(outside))
+    while abs(high - low) > 1:
+        middle = (low + high) // 2
+        if answered(float(middle) if whole else _number(middle)):
+            low = middle
+        else:
+            high = middle
+    return (float(low), float(high)) if whole else (_number(low), _number(high))
+
+
+def _order(value: float) -> int:
+    """Return the place of a double among all doubles."""
+    bits: int = struct.unpack("<q", struct.pack("<d", value))[0]
+    return bits if bits >= 0 else -(bits & (2**63 - 1))
+
+
+def _number(place: int) -> float:
+    """Return the double in a place."""
+    value: float = struct.unpack("<d", struct.pack("<q", abs(place)))[0]
+    return value if place >= 0 else -value
+
+
+def _within_magnitude(ask: Ask, base: Batch, features: list[Feature]) -> list[Feature]:
+    """Return the features bounded by a magnitude that all of them may have, where larger ones are refused."""
+    doubles = [i for i, f in enumerate(features) if f.type == "double" and f.categories is None]
+    known = tuple(features)
+
+    def taken(size: float) -> bool:
+        sides = [(i, s) for i in doubles for s in (-size, size)]
+        rows = [with_cell(base, known, i, [s]) for i, s in sides if _holds(known[i], s)]
+        return not rows or next(_refused(ask, rows, known), None) is None
+
+    if not doubles or taken(1e300):
+        return features
+    size = next((size for size in _HUGE if taken(size)), None)
+    if size is None:
+        return features
+    found = list(features)
+    for index in doubles:
+        feature = features[index]
+        found[index] = msgspec.structs.replace(
+            feature,
+            least=-size if feature.least is None else feature.least,
+            most=size if feature.most is None else feature.most,
+        )
+    return found
+
+
+def _holds(feature: Feature, value: float) -> bool:
+    """Whether a value is within the bounds that are known."""
+    above = feature.least is None or value >= feature.least
+    return above and (feature.most is None or value <= feature.most)
