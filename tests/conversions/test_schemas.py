@@ -147,7 +147,7 @@ def test_probe_rows_move_one_feature_at_a_time() -> None:
         Feature(name="b", type="long", minimum=0.0, maximum=9.0),
         Feature(name="c", type="string", categories=("x",), unseen=False),
     )
-    rows = made_up_rows(columns, 20, seed=0)
+    rows = made_up_rows(columns, (), 20, seed=0)
     assert set(rows.strings.ravel().tolist()) == {"x"}
     assert nulls(null_rows(rows, columns, 100), columns).sum(axis=0)[1:].tolist() == [0, 0]
     assert len(unseen_rows(rows, columns, 100)) == 0

@@ -185,7 +185,7 @@ def study_of(
         told=options.features,
     )
     if table is None:
-        rows = made_up_rows(features, _MADE_UP, options.seed)
+        rows = made_up_rows(features, description.columns, _MADE_UP, options.seed)
     else:
         features = with_ranges(features, table)
         rows = batch_of(table, features)

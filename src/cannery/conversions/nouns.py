@@ -25,6 +25,10 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it was fitted on a column of pandas' dtype `category`."""
     none: bool = False
     """Whether a missing text was None in training, and not NaN."""
+    text: bool = False
+    """Whether it is cut into terms."""
+    span: tuple[float, float, bool] | None = None
+    """Where its numbers lie, as its first step tells: lowest, highest, and whether training saw these."""
 
 
 class Obstacle(msgspec.Struct, frozen=True, kw_only=True):

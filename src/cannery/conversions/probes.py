@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cannery.conversions.nouns import Column
 from cannery.conversions.samples import null_of, pick, with_cell
 from cannery.conversions.schemas import UNSEEN, Ask
 from cannery.errors import ConversionError
@@ -127,10 +128,15 @@ def _extremes(feature: Feature) -> list[float]:
             return []
 
 
-def made_up_rows(features: Sequence[Feature], count: int, seed: int) -> Batch:
+def made_up_rows(
+    features: Sequence[Feature], columns: Sequence[Column], count: int, seed: int
+) -> Batch:
     """Return rows from the schema alone, where there is no sample: categories, ranges, plain numbers."""
     random = np.random.default_rng(seed)
-    numbers = [_numbers(f, count, random) for f in features if f.type != "string"]
+    spans = {c.name: c.span[:2] for c in columns if c.span is not None}
+    numbers = [
+        _numbers(f, spans.get(f.name), count, random) for f in features if f.type != "string"
+    ]
     strings = [_texts(f, count, random) for f in features if f.type == "string"]
     return Batch(
         numbers=np.stack(numbers, axis=1) if numbers else np.empty((count, 0)),
@@ -138,15 +144,20 @@ def made_up_rows(features: Sequence[Feature], count: int, seed: int) -> Batch:
     )
 
 
-def _numbers(feature: Feature, count: int, random: np.random.Generator) -> Any:
+def _numbers(
+    feature: Feature, span: tuple[float, float] | None, count: int, random: np.random.Generator
+) -> Any:
     if feature.type == "boolean":
         return random.integers(0, 2, size=count).astype(np.float64)
     if feature.categories:
         return random.choice(np.array(feature.categories, dtype=np.float64), size=count)
     if feature.minimum is not None and feature.maximum is not None:
-        values = random.uniform(feature.minimum, feature.maximum, size=count)
+        span = feature.minimum, feature.maximum
+    if span is not None:
+        values = random.uniform(*span, size=count)
     else:
         values = random.normal(size=count) * random.choice([1.0, 10.0, 100.0], size=count)
+        values[: count // 2] = np.abs(values[: count // 2])  # of counts and logarithms
     return np.round(values) if feature.type == "long" else values
 
 

@@ -132,6 +132,8 @@ def _kind(name: str, column: Column, sample: pa.Table | None, issues: list[Issue
         if not pa.types.is_null(type_):
             expected = "numbers, booleans or texts"
             issues.append(Issue(path=name, expected=expected, got=str(type_)))
+    if column.text:
+        return "string"
     kinds = {type(value) for value in column.categories or ()}
     return "string" if kinds == {str} else "long" if kinds == {int} else "double"
 
@@ -140,6 +142,9 @@ def _feature(name: str, kind: Kind, column: Column, recorded: Feature | None) ->
     categories = column.categories or (recorded.categories if recorded else None)
     if categories is not None and any(isinstance(v, str) != (kind == "string") for v in categories):
         categories = None  # a mixed column: the encoder compares texts that callers can't send
+    low, high, seen = column.span or (None, None, False)
+    if not seen or kind == "string":
+        low = high = None
     return Feature(
         name=name,
         type=kind,
@@ -148,8 +153,8 @@ def _feature(name: str, kind: Kind, column: Column, recorded: Feature | None) ->
         unseen=column.unseen or categories is None,
         categorical=column.categorical and categories is not None,
         none=column.none and kind == "string",
-        minimum=recorded.minimum if recorded else None,
-        maximum=recorded.maximum if recorded else None,
+        minimum=recorded.minimum if recorded else low,
+        maximum=recorded.maximum if recorded else high,
     )
 
 

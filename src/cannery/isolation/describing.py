@@ -10,6 +10,7 @@ import numpy as np
 
 from cannery.conversions.nouns import Column, Description, Task
 from cannery.errors import ConversionError
+from cannery.isolation.walking import Met, met, spans, texts
 from cannery.serving.boosters import Library, library_of
 from cannery.serving.estimators import is_text
 
@@ -36,7 +37,9 @@ def describe(model: Any) -> Description:
     task = task_of(model)
     names = _names_in(model)
     framed = dict(_framed(model, names))
-    known = dict(_categories(model, names)) | framed
+    steps = tuple(met(model, names))
+    known = dict(_categories(steps)) | framed
+    span, words = dict(spans(steps)), texts(steps) | ({"text"} if is_text(model) else set())
     return Description(
         type=kind,
         steps=tuple(_steps(model)),
@@ -49,6 +52,8 @@ def describe(model: Any) -> Description:
                 unseen=known.get(name, _UNKNOWN).unseen,
                 none=known.get(name, _UNKNOWN).none,
                 categorical=name in framed,
+                text=name in words,
+                span=span.get(name),
             )
             for name in names
         ),
@@ -241,26 +246,14 @@ class Known(NamedTuple):
 _UNKNOWN = Known()
 
 
-def _categories(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]:
-    """Walk to the encoders, keeping track of the columns' names; yield name, categories, unseen."""
-    inner = getattr(model, "best_estimator_", None)
-    if inner is not None:
-        yield from _categories(inner, names)
-    elif getattr(model, "steps", None):
-        yield from _of_pipeline(model, names)
-    elif hasattr(model, "transformers_"):
-        for _, step, chosen in model.transformers_:
-            yield from _categories(step, _chosen(model, chosen, names))
-    elif getattr(model, "transformer_list", None):
-        for _, step in model.transformer_list:
-            yield from _categories(step, names)
-    elif getattr(model, "_preprocessor", None) is not None:  # of histogram gradient boosting
-        chosen = [n for n, c in zip(names, model.is_categorical_, strict=True) if c]
-        yield from _categories(model._preprocessor.named_transformers_["encoder"], chosen)
-    elif hasattr(model, "categories_") and hasattr(model, "handle_unknown"):
-        unseen = model.handle_unknown != "error"
-        for name, values in zip(names, model.categories_, strict=False):
-            yield name, Known(_listed(values), unseen, any(v is None for v in values))
+def _categories(steps: Sequence[Met]) -> Iterator[tuple[Any, Known]]:
+    """Yield the columns that meet an encoder: name, categories, unseen."""
+    for one in steps:
+        if hasattr(one.step, "categories_") and hasattr(one.step, "handle_unknown"):
+            unseen = one.step.handle_unknown != "error"
+            for name, values in zip(one.names, one.step.categories_, strict=False):
+                none = one.none or any(v is None for v in values)
+                yield name, Known(_listed(values), unseen, none)
 
 
 def _framed(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]:
@@ -279,33 +272,6 @@ def _framed(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]:
         return  # emission says it again, where another runtime is tried
     for place, values in found.items():
         yield names[place], Known(_listed(values), library == "lightgbm")
-
-
-def _of_pipeline(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]:
-    """Follow a pipeline as long as its steps keep the columns as they are."""
-    none = False
-    for _, step in model.steps:
-        for name, known in _categories(step, names):
-            yield name, known._replace(none=known.none or none)
-        none = none or getattr(step, "missing_values", none) is None
-        keeps = type(step).__name__ in {"SimpleImputer", "StandardScaler", "MinMaxScaler"}
-        if not (step is None or step == "passthrough" or keeps) or getattr(
-            step, "add_indicator", False
-        ):
-            return
-
-
-def _chosen(model: Any, chosen: Any, names: Sequence[Any]) -> list[Any]:
-    """Return the names of the columns that a ColumnTransformer hands to one of its steps."""
-    if isinstance(chosen, str):
-        return [chosen]
-    if isinstance(chosen, slice):
-        return list(names)[chosen] if not isinstance(chosen.start, str) else []
-    if not isinstance(chosen, list | tuple | np.ndarray):
-        return [names[chosen]] if isinstance(chosen, int) else []
-    if len(chosen) and all(isinstance(c, bool | np.bool_) for c in chosen):
-        return [n for n, c in zip(names, chosen, strict=False) if c]
-    return [c if isinstance(c, str) else names[int(c)] for c in chosen]
 
 
 def _listed(values: Any) -> tuple[Value, ...]:

@@ -1,0 +1,95 @@
+"""What the first steps of a fitted model tell of its columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    KBinsDiscretizer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    QuantileTransformer,
+    RobustScaler,
+    SplineTransformer,
+    StandardScaler,
+)
+
+from cannery.conversions.probes import made_up_rows
+from cannery.conversions.schemas import features_of
+from cannery.isolation.describing import describe
+
+FRAME = pd.DataFrame(
+    {
+        "a": np.linspace(10.0, 30.0, 50),
+        "b": np.linspace(-5.0, 5.0, 50) ** 3,
+        "word": ["red", "blue"] * 25,
+        "text": ["good day", "bad night"] * 25,
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("step", "seen"),
+    [
+        (MinMaxScaler(), True),
+        (KBinsDiscretizer(4, quantile_method="averaged_inverted_cdf"), True),
+        (QuantileTransformer(n_quantiles=20), True),
+        (SplineTransformer(), True),
+        (StandardScaler(), False),
+        (RobustScaler(), False),
+        (MaxAbsScaler(), False),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, bool) else "",
+)
+def test_a_scaler_tells_where_values_lie(step: object, seen: bool) -> None:
+    """Only what training saw exactly is said in the schema; the rest still makes likely rows."""
+    table = FRAME[["a", "b"]]
+    model = make_pipeline(SimpleImputer(), step, LinearRegression()).fit(table, table["a"])
+    columns = describe(model).columns
+    for column in columns:
+        assert column.span is not None
+        low, high, exact = column.span
+        assert exact is seen
+        assert low <= table[column.name].median() <= high
+    features = features_of(columns, named=True, recorded=None, sample=None)
+    known = [(f.minimum, f.maximum) for f in features]
+    assert known == ([(10.0, 30.0), (-125.0, 125.0)] if seen else [(None, None)] * 2)
+    rows = made_up_rows(features, columns, 100, seed=0).numbers
+    assert rows[:, 0].min() >= columns[0].span[0]
+    assert rows[:, 0].max() <= columns[0].span[1]
+
+
+def test_what_was_scaled_before_tells_nothing() -> None:
+    """Edges of bins behind a scaler are not those of the caller's numbers."""
+    steps = (StandardScaler(), KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf"))
+    model = make_pipeline(*steps, LinearRegression()).fit(FRAME[["a"]], FRAME["a"])
+    (column,) = describe(model).columns
+    assert column.span is not None
+    assert column.span[2] is False
+
+
+def test_columns_of_a_transformer_are_told_apart() -> None:
+    """Numbers by their scaler, words by their encoder, and a text by what cuts it."""
+    parts = ColumnTransformer(
+        [
+            ("n", MinMaxScaler(), ["b"]),
+            ("w", OneHotEncoder(), ["word"]),
+            ("t", TfidfVectorizer(), "text"),
+        ]
+    )
+    model = make_pipeline(parts, LinearRegression()).fit(FRAME, FRAME["a"])
+    features = features_of(describe(model).columns, named=True, recorded=None, sample=None)
+    told = {f.name: (f.type, f.minimum, f.categories) for f in features}
+    assert told == {
+        "a": ("double", None, None),
+        "b": ("double", -125.0, None),
+        "word": ("string", None, ("blue", "red")),
+        "text": ("string", None, None),
+    }
