@@ -7,7 +7,9 @@ import json
 import os
 import pickle
 import struct
+import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +275,69 @@ def test_a_tree_that_points_nowhere(audit_bytes: AuditBytes) -> None:
     from test_onnx_graphs import TREES
 
     assert all(audit_bytes(data, "onnx").verdict == "unsafe" for data in TREES.values())
+
+
+# https://github.com/protectai/modelscan/issues/330
+def test_a_listed_name_that_is_given_a_state(audit_bytes: AuditBytes) -> None:
+    """Modelscan took every name of numpy: one of them was given a state, and another held eval."""
+    body = p.built(p.name("numpy", "size"), p.pair(p.EMPTY_DICT, p.items(shape=p.number(3))))
+    found = audit_bytes(p.make_pickle(body))
+    assert (found.verdict, {f.rule for f in found.findings}) == ("unsafe", {"foreign-state"})
+    assert audit_bytes(p.make_pickle(p.name("numpy", "__builtins__"))).verdict != "safe"
+
+
+# https://github.com/protectai/modelscan/issues/331
+def test_names_that_are_put_together(audit_bytes: AuditBytes) -> None:
+    """Modelscan could not read a name that the file itself put together from its letters."""
+    joined = p.call(
+        p.call(p.name("builtins", "getattr"), p.name("builtins", "str"), p.text("join")),
+        p.text(""),
+        p.listed(p.text("o"), p.text("s")),
+    )
+    module = p.call(p.name("importlib", "import_module"), joined)
+    body = p.call(p.call(p.name("builtins", "getattr"), module, p.text("system")), COMMAND)
+    assert audit_bytes(p.make_pickle(body)).verdict == "unsafe"
+
+
+# https://github.com/mmaitre314/picklescan/security/advisories/GHSA-vvpj-8cmc-gx39
+def test_one_name_that_reaches_every_other(audit_bytes: AuditBytes) -> None:
+    """Picklescan did not list what resolves a name from its text."""
+    body = p.call(p.call(p.name("pkgutil", "resolve_name"), p.text("os:system")), COMMAND)
+    assert audit_bytes(p.make_pickle(body)).verdict == "unsafe"
+
+
+# https://nvd.nist.gov/vuln/detail/CVE-2020-13091
+# https://nvd.nist.gov/vuln/detail/CVE-2020-13092
+def test_what_pandas_and_scikit_learn_read_as_it_is(audit_bytes: AuditBytes) -> None:
+    """Both say of `read_pickle` and of joblib's files that they run what they hold."""
+    body = p.listed(p.call(p.name("posix", "system"), COMMAND))
+    assert audit_bytes(p.make_pickle(body)).verdict == "unsafe"
+    assert audit_bytes(zlib.compress(p.make_pickle(body)), "joblib").verdict == "unsafe"
+
+
+# https://nvd.nist.gov/vuln/detail/CVE-2024-37052
+# https://nvd.nist.gov/vuln/detail/CVE-2024-37056
+def test_a_model_in_a_folder_of_mlflow(audit_folder: AuditBytes) -> None:
+    """MLflow opens the pickles of its folders, whichever library they say that they are of."""
+    payload = p.make_pickle(p.call(p.name("posix", "system"), COMMAND))
+    for flavor in ("sklearn", "lightgbm"):
+        mlmodel = {
+            "flavors": {
+                "python_function": {"loader_module": f"mlflow.{flavor}", "model_path": "model.pkl"},
+                flavor: {"pickled_model": "model.pkl"},
+            }
+        }
+        assert audit_folder({"model.pkl": payload}, "model.pkl", mlmodel).verdict == "unsafe"
+
+
+# https://nvd.nist.gov/vuln/detail/CVE-2025-32434
+def test_an_old_archive_of_torch(audit_bytes: AuditBytes) -> None:
+    """Torch opened archives of its first form in full, though asked for weights only."""
+    payload = p.make_pickle(p.call(p.name("posix", "system"), COMMAND), protocol=2)
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            member = tarfile.TarInfo(name)
+            member.size = len(payload)
+            archive.addfile(member, io.BytesIO(payload))
+    assert audit_bytes(stream.getvalue(), "archive").verdict == "unsafe"
