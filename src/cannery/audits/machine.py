@@ -15,7 +15,7 @@ from cannery.audits.literals import skip_padding
 from cannery.audits.opcodes import OPCODES, SIZES, WIDEST, BrokenProgramError, Data
 
 _FRAME_MINIMUM = 4
-_BINGET, _BININT1 = OPCODES["BINGET"][0], OPCODES["BININT1"][0]
+_BINGET, _BININT1, _MEMOIZE = (OPCODES[name][0] for name in ("BINGET", "BININT1", "MEMOIZE"))
 
 
 class Machine:
@@ -53,15 +53,24 @@ class Machine:
 
     def run(self) -> int:
         """Follow the program to its STOP; raises BrokenProgramError when it can't be followed."""
-        data, at, memo = self.data, self.at, self.memo
+        data, at, memo, room = self.data, self.at, self.memo, self.room
         try:
             self._turn(at)
             for _ in self.domain.steps:
                 code = data[at]
-                # Two of three opcodes, without a call.
+                # Most opcodes are one of these three, which are followed without a call.
                 if code == _BINGET and data[at + 1] in memo:
                     self.stack.append(memo[data[at + 1]])
                     at += 2
+                elif (
+                    code == _MEMOIZE
+                    and self.dense
+                    and self.protocol > 3
+                    and self.stack
+                    and len(memo) < room
+                ):
+                    memo[len(memo)] = self.stack[-1]
+                    at += 1
                 elif code == _BININT1:
                     self.stack.append(data[at + 1])
                     at += 2

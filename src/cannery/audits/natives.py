@@ -28,9 +28,8 @@ from cannery.audits.values import (
     Tuple,
     Value,
 )
-from cannery.bounds.problems import all_sound, problem_of
+from cannery.bounds.problems import TOGETHER, problem_of, sound_together
 from cannery.bounds.things import BLOCK, Items, Numbers, Objects, Parts, Thing
-from cannery.bounds.trees import TREE
 
 
 @contextmanager
@@ -49,8 +48,11 @@ def _judge(ledger: Ledger) -> None:
     found = ledger.natives
     for made in found:
         ledger.spend(_weight(made))
-    trees = [made for made in found if made.canonical == TREE]
-    sound = set(trees) if all_sound(map(_thing, trees)) else set()
+    sound: set[Made] = set()
+    for name in TOGETHER:
+        trees = [made for made in found if made.canonical == name]
+        if sound_together(name, map(_thing, trees)):
+            sound.update(trees)
     for made, (offset, place) in found.items():
         ledger.member = place
         if made not in sound and (problem := problem_of(_thing(made))):
@@ -67,13 +69,17 @@ def _weight(made: Made) -> int:
     work = 0
     for whole in (made.state, made.arguments):
         for part in _parts(whole):
-            if isinstance(part, Array):
-                items = part.content.items if isinstance(part.content, List) else ()
+            kind = type(part)
+            if kind is Array:
+                items = part.content.items if type(part.content) is List else ()
                 width = part.dtype.itemsize if part.dtype else 0
                 work += len(items) + width * math.prod(part.shape) // _UNIT
-            elif isinstance(part, Dict | Tuple | List):
+            elif kind in _CONTAINERS:
                 work += len(part.items)
     return work
+
+
+_CONTAINERS = frozenset({Dict, Tuple, List})
 
 
 def _parts(whole: Value) -> Iterable[Value]:

@@ -87,12 +87,18 @@ def problem_of(thing: Thing) -> str | None:
         return f"is not whole: {type(error).__name__}: {str(error)[:80]}"
 
 
-def all_sound(things: Iterable[Thing]) -> bool:
-    """Return whether these trees of scikit-learn are sound, much faster than one by one."""
+def sound_together(name: str, things: Iterable[Thing]) -> bool:
+    """Return whether all trees of this class are sound, which is much faster than one by one."""
     try:
-        return trees.all_sound(things)
+        return TOGETHER[name](things)
     except (BrokenThingError, *_BROKEN):
         return False
 
+
+TOGETHER: dict[str, Callable[[Iterable[Thing]], bool]] = {
+    trees.TREE: trees.all_sound,
+    trees.PREDICTOR: trees.all_rooted,
+}
+"""Classes whose objects are judged together, of which a model has hundreds."""
 
 _BROKEN = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from cannery.bounds.things import (
 )
 
 TREE = "sklearn.tree._tree.Tree"
+PREDICTOR = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
 _NODES = (
     ("left_child", "i"), ("right_child", "i"), ("feature", "i"), ("threshold", "f"), ("impurity", "f"),
     ("n_node_samples", "i"), ("weighted_n_node_samples", "f"),
@@ -49,18 +50,32 @@ def tree(thing: Thing) -> str | None:
 
 def all_sound(things: Iterable[Thing]) -> bool:
     """Return whether these trees are all sound, many at a time; raises BrokenThingError."""
-    group: list[Grown] = []
-    size = 0
-    for thing in things:
-        grown = _grown(thing)
-        width = grown.nodes.shape[0] * grown.nodes.dtype.itemsize
-        if group and (size + width > BLOCK or grown.nodes.dtype != group[0].nodes.dtype):
-            if _branches(group):
-                return False
+    groups = _grouped((grown, grown.nodes) for grown in map(_grown, things))
+    return all(_branches(group) is None for group in groups)
+
+
+def all_rooted(things: Iterable[Thing]) -> bool:
+    """Return whether these trees of histogram-based boosting are all sound, many at a time."""
+    groups = _grouped((nodes, nodes) for nodes in map(_planted, things))
+    return all(_descending(group) is None for group in groups)
+
+
+Item = TypeVar("Item")
+
+
+def _grouped(items: Iterable[tuple[Item, Numbers]]) -> Iterator[list[Item]]:
+    """Yield items whose nodes are of one type, as many as fit into a block together."""
+    group: list[Item] = []
+    size, dtype = 0, None
+    for item, nodes in items:
+        width = nodes.shape[0] * nodes.dtype.itemsize
+        if group and (size + width > BLOCK or (nodes.dtype is not dtype and nodes.dtype != dtype)):
+            yield group
             group, size = [], 0
-        group.append(grown)
-        size += width
-    return not group or _branches(group) is None
+        group.append(item)
+        size, dtype = size + width, nodes.dtype
+    if group:
+        yield group
 
 
 def _grown(thing: Thing) -> Grown:
@@ -123,7 +138,8 @@ _ASTRAY = "has a node whose child does not exist, or is no child"
 def _columns(trees: Sequence[Numbers], *fields: str) -> tuple[NDArray[Any], ...]:
     blocks: Iterable[NDArray[Any]] = (block for nodes in trees for block in nodes.blocks())
     if len(trees) > 1:  # a group, which is as long as a block at most
-        blocks = [np.concatenate(list(blocks))]
+        kind = trees[0].dtype
+        blocks = [np.concatenate([block.view(f"V{kind.itemsize}") for block in blocks]).view(kind)]
     parts = [[block[field].astype(np.int64) for field in fields] for block in blocks]
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
@@ -135,11 +151,6 @@ def _depths(parents: NDArray[np.int64], root: NDArray[np.int64]) -> NDArray[np.i
         steps = steps + steps[parents]
         parents = parents[parents]
     return steps
-
-
-def _descends(left: NDArray[Any], right: NDArray[Any], at: NDArray[Any], count: int) -> bool:
-    """Whether both children stand behind their parent, and in the tree: then no walk goes in circles."""
-    return all(bool(np.all((side > at) & (side < count))) for side in (left, right))
 
 
 def _beyond(features: NDArray[Any], columns: int) -> str | None:
@@ -237,27 +248,43 @@ def _classes(state: Mapping[str, Any]) -> int:
 
 def predictor(thing: Thing) -> str | None:
     """Judge one tree of histogram-based boosting."""
+    return _descending([_planted(thing)])
+
+
+def _planted(thing: Thing) -> Numbers:
+    """Return the nodes of a tree whose sets of categories have the size that they should have."""
     state = attributes(thing)
-    nodes = numbers(state["nodes"], 1, "V")
-    leaf, left, right = _columns([nodes], "is_leaf", "left", "right")
-    at = np.flatnonzero(leaf == 0)
-    if not nodes.shape[0] or not _descends(left[at], right[at], at, nodes.shape[0]):
-        return _ASTRAY
     for name in ("raw_left_cat_bitsets", "binned_left_cat_bitsets"):
         sets = state.get(name)
         if sets is not None and numbers(sets, 2).shape[1] != _BITSET:
-            return "has sets of categories of another size"
+            raise BrokenThingError("has sets of categories of another size")
+    return numbers(state["nodes"], 1, "V")
+
+
+def _descending(group: Sequence[Numbers]) -> str | None:
+    """Judge trees in which both children of a node stand behind it: then no walk goes in circles."""
+    counts = np.array([nodes.shape[0] for nodes in group], dtype=np.int64)
+    if not counts.all():
+        return _ASTRAY
+    ends: NDArray[np.int64] = np.cumsum(counts)
+    leaf, left, right = _columns(group, "is_leaf", "left", "right")
+    at = np.flatnonzero(leaf == 0)
+    first, end = np.repeat(ends - counts, counts)[at], np.repeat(ends, counts)[at]
+    for side in (left[at] + first, right[at] + first):
+        if not bool(np.all((side > at) & (side < end))):
+            return _ASTRAY
     return None
 
 
-def _histogram(nodes: Numbers) -> tuple[NDArray[Any], ...]:
-    """Return the inner nodes: place, children, column, whether it asks for a category, and its set."""
-    fields: tuple[str, ...] = ("is_leaf", "left", "right", "feature_idx")
-    if set(nodes.dtype.names or ()) >= {"is_categorical", "bitset_idx"}:
+def _inner(group: Sequence[Numbers]) -> tuple[NDArray[Any], ...]:
+    """Return of the inner nodes: number of the tree, column; whether it asks for a category, and its set."""
+    fields: tuple[str, ...] = ("is_leaf", "feature_idx")
+    if set(group[0].dtype.names or ()) >= {"is_categorical", "bitset_idx"}:
         fields += ("is_categorical", "bitset_idx")
-    leaf, *columns = _columns([nodes], *fields)
+    leaf, *columns = _columns(group, *fields)
+    owner = np.repeat(np.arange(len(group)), [nodes.shape[0] for nodes in group])
     at = np.flatnonzero(leaf == 0)
-    return at, *(column[at] for column in columns)
+    return tuple(column[at] for column in (owner, *columns))
 
 
 def histograms(thing: Thing) -> str | None:
@@ -268,9 +295,10 @@ def histograms(thing: Thing) -> str | None:
     if predictors and columns is None:
         return "does not say how many columns it takes"
     known: NDArray[np.bool_] | None = None
-    for one in predictors:
-        parts = attributes(one)
-        _, _, _, features, *sets = _histogram(numbers(parts["nodes"], 1, "V"))
+    parts = [attributes(one) for one in predictors]
+    grown = ((part, numbers(part["nodes"], 1, "V")) for part in parts)
+    for group in _grouped(grown):
+        owner, features, *sets = _inner([numbers(part["nodes"], 1, "V") for part in group])
         if problem := _beyond(features, columns or 0):
             return problem
         if not sets or not sets[0].any():
@@ -279,7 +307,8 @@ def histograms(thing: Thing) -> str | None:
         asking = sets[0] != 0
         if not known[features[asking]].all():
             return "splits a number by categories"
-        if sets[1][asking].max() >= numbers(parts["raw_left_cat_bitsets"], 2).shape[0]:
+        rows = [numbers(part["raw_left_cat_bitsets"], 2).shape[0] for part in group]
+        if bool(np.any(sets[1][asking] >= np.array(rows)[owner[asking]])):
             return "has a node whose categories do not exist"
     return _remapped(state, columns) if predictors else None
 
