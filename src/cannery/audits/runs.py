@@ -25,6 +25,8 @@ Places = NDArray[np.int64]
 
 _BLOCK = 1 << 14
 """Bytes that are looked at together."""
+_MOST = 1100
+"""Strings that are looked at together: a pickler writes a thousand behind one mark."""
 _NUMBERS, _STRINGS = 16, 100
 """Opcodes of the shortest runs: shorter ones are faster one by one."""
 _LONGEST = 1 << 10
@@ -51,6 +53,10 @@ _WIDTHS = np.where(_VALUES, 1 + _SIZES, 0)
 _PUTS = np.where(_among("BINPUT", "LONG_BINPUT"), 1 + _SIZES, 0)
 """Bytes of what remembers a string, in any protocol."""
 _LATE_PUTS = np.where(_among("MEMOIZE"), 1, _PUTS)
+_PUT_BYTES, _WIDTH_BYTES = (
+    (bytes(_PUTS.tolist()), bytes(_LATE_PUTS.tolist())),
+    bytes(_WIDTHS.tolist()),
+)
 
 
 def take(m: Machine, data: Data, at: int) -> int:
@@ -94,15 +100,16 @@ def _numbers(name: str, kind: str) -> Callable[[Machine, Data, int], int]:
 def _begins(m: Machine, data: Data, at: int) -> bool:
     """Return whether so many strings follow that it is worth to read them at once."""
     code = data[at]
-    puts = _LATE_PUTS if code == _SHORT else _PUTS
+    short, edge = code == _SHORT, m.edge - _WIDEST
+    puts = _PUT_BYTES[short]
     for _ in range(_STRINGS):
-        if at + _WIDEST >= m.edge or data[at] != code:
+        if at >= edge or data[at] != code:
             return False
-        size = data[at + 1] if code == _SHORT else int.from_bytes(data[at + 1 : at + 5], "little")
-        at += size + (2 if code == _SHORT else 5)
-        if at + _WIDEST >= m.edge or not (put := int(puts[data[at]])):
+        at += data[at + 1] + 2 if short else int.from_bytes(data[at + 1 : at + 5], "little") + 5
+        if at >= edge or not (put := puts[data[at]]):
             return False
-        at += put + int(_WIDTHS[data[at + put]])
+        at += put
+        at += _WIDTH_BYTES[data[at]]
     return True
 
 
@@ -164,7 +171,7 @@ class _Units:
         self.data = data = np.frombuffer(block + bytes(_WIDEST), np.uint8)
         self._head = 2 if late else 5
         size = len(block)
-        starts = np.flatnonzero(data[:size] == (_SHORT if late else _LONG))
+        starts = np.flatnonzero(data[:size] == (_SHORT if late else _LONG))[:_MOST]
         lengths = data[starts + 1].astype(np.int64) if late else self._little(starts, 4)
         if not late:
             fitting = lengths <= _LONGEST
@@ -223,7 +230,9 @@ class _Units:
         gets = _GETS[self.data[valued]]
         for size in (1, 4):
             explicit = np.flatnonzero(self.puts == 1 + size)
-            wrong[explicit] |= self._little(self.stops[explicit], size) != entries[explicit]
+            if len(explicit):
+                wrong[explicit] |= self._little(self.stops[explicit], size) != entries[explicit]
+        for size in (1, 4) if gets.any() else ():
             got = np.flatnonzero(gets & (self.widths == 1 + size))
             wrong[got] |= self._little(valued[got], size) > entries[got]
         for number, text in self._odd().items():
