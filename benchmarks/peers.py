@@ -1,7 +1,7 @@
-"""Other servers of a can's graph, as one would write them by hand: peers.py KIND PORT, with CANNERY_CAN set.
+"""Other servers of a can's graph, as their manuals show: peers.py KIND PORT, with CANNERY_CAN set.
 
-They ask ONNX Runtime for the same graph, without any check of a request. LitServe needs a Python of its
-own, `pip install litserve onnxruntime numpy`, named by PEERS.
+They ask ONNX Runtime for the same graph, without any check of a request. Each stands in an environment
+of its own, which `serving.py` makes.
 """
 
 from __future__ import annotations
@@ -73,5 +73,48 @@ def litserve(port: int) -> None:
     )
 
 
+def bentoml(port: int) -> None:
+    """BentoML, one worker; it imports its service by name."""
+    place = f"{Path(__file__).parent.name}.peers_bentoml:Churn"
+    words = ["serve", place, "--port", str(port), "--host", "127.0.0.1"]
+    os.chdir(Path(__file__).parent.parent)
+    os.execv(sys.executable, [sys.executable, "-m", "bentoml", *words])
+
+
+def kserve(port: int) -> None:
+    """KServe's SDK, one worker, its first protocol."""
+    from kserve import Model as Served
+    from kserve import ModelServer
+
+    class Churn(Served):
+        def load(self) -> bool:
+            self.model = Model()
+            self.ready = True
+            return True
+
+        def predict(self, payload: Any, headers: Any = None) -> Any:
+            return {"predictions": self.model.score(payload["instances"])}
+
+    churn = Churn("churn")
+    churn.load()
+    ModelServer(http_port=port, enable_grpc=False, workers=1, access_log_format=None).start([churn])
+
+
+def mlserver(port: int) -> None:
+    """MLServer without a pool of workers, the Open Inference Protocol; it imports its model by name."""
+    import asyncio
+
+    from mlserver import MLServer, ModelSettings, Settings
+
+    async def serve() -> None:
+        ports = {"http_port": port, "grpc_port": port + 1, "metrics_port": port + 2}
+        server = MLServer(Settings(parallel_workers=0, host="127.0.0.1", debug=False, **ports))
+        await server.start([ModelSettings(name="churn", implementation="peers_mlserver.Churn")])
+
+    asyncio.run(serve())
+
+
+KINDS = {k.__name__: k for k in (bentoml, fastapi, kserve, litserve, mlserver)}
+
 if __name__ == "__main__":
-    {"fastapi": fastapi, "litserve": litserve}[sys.argv[1]](int(sys.argv[2]))
+    KINDS[sys.argv[1]](int(sys.argv[2]))

@@ -1,8 +1,8 @@
 """The service beside others on the same model: processor per request, first of all.
 
 Server on one core, load on the other, rows rotated. Every server's answers are checked before they are
-timed. Peers: MLflow's scoring server, FastAPI with ONNX Runtime as one would write it by hand, and
-LitServe where PEERS names a Python that has it (see `benchmarks/peers.py`).
+timed. Peers: MLflow's scoring server, and others over the can's own graph (see `benchmarks/peers.py`),
+each in an environment of its own; one that doesn't install is left out, and said to be.
 """
 
 from __future__ import annotations
@@ -10,15 +10,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from main_job import CHAMPION, Job
 from measuring import Figure, cpu_of, first_answer, free_port, main, run, server
+
+from cannery.caches import cache_folder
+from cannery.indexes import index_environment
 
 HERE = Path(__file__).parent
 ROWS = 512
@@ -30,12 +35,12 @@ class Peer:
     """A server of the same model."""
 
     name: str
-    argv: Callable[[int], Sequence[str]]
+    argv: Callable[[int], Sequence[str]] = lambda _: ()
     """From a port to the words that start it."""
-    path: str
+    path: str = "/predict"
     body: Callable[[list[dict[str, Any]]], Any]
     """From records to what it is asked."""
-    answer: Callable[[Any], list[Any]]
+    answer: Callable[[Any], list[Any]] = list
     """From what it answers to the probabilities of churn, or its labels."""
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -44,8 +49,7 @@ def peers(job: Job, can: Path) -> list[Peer]:
     """Return ours first, then the others that are installed."""
     python = sys.executable
     env = {**job.environment, "CANNERY_CAN": str(can), "HOST": "127.0.0.1"}
-    others = os.environ.get("PEERS")
-    found = [
+    return [
         Peer(
             name="Cannery",
             argv=lambda port: ["env", f"PORT={port}", python, "-m", "cannery.serving"],
@@ -67,22 +71,67 @@ def peers(job: Job, can: Path) -> list[Peer]:
             answer=lambda said: list(said["predictions"]),
             env=env,
         ),
-        _handmade("FastAPI + ONNX Runtime", python, "fastapi", "/predict", env),
+        *(
+            replace(peer, argv=partial(_words, installed, peer.name.lower()), env=env)
+            for peer in HANDMADE
+            if (installed := _installed(peer.name.lower())) is not None
+        ),
     ]
-    if others:
-        found.append(_handmade("LitServe + ONNX Runtime", others, "litserve", "/predict", env))
-    return found
 
 
-def _handmade(name: str, python: str, kind: str, path: str, env: Mapping[str, str]) -> Peer:
-    return Peer(
-        name=name,
-        argv=lambda port: [python, str(HERE / "peers.py"), kind, str(port)],
-        path=path,
-        body=lambda records: {"records": records},
-        answer=lambda said: list(said),
-        env=env,
-    )
+def _words(python: Path, kind: str, port: int) -> list[str]:
+    return [str(python), str(HERE / "peers.py"), kind, str(port)]
+
+
+def _installed(kind: str) -> Path | None:
+    """Return the Python of an environment with this server and ONNX Runtime; None where it can't be made."""
+    folder = cache_folder("peers") / kind
+    python, uv = folder / "bin" / "python", str(Path(sys.executable).with_name("uv"))
+    env = {**os.environ, **index_environment()}
+    try:
+        if not (folder / "whole").exists():
+            run(
+                [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], env=env
+            )
+            packages = [kind, "onnxruntime", "numpy", "uvicorn"]
+            run([uv, "pip", "install", "--quiet", "--python", str(python), *packages], env=env)
+            (folder / "whole").touch()
+    except subprocess.CalledProcessError:
+        sys.stderr.write(f"{kind} does not install here and is left out\n")
+        return None
+    return python
+
+
+def _tensors(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return records as the Open Inference Protocol has them."""
+    types = {int: "INT64", float: "FP64", str: "BYTES"}
+    columns = {name: [record[name] for record in records] for name in records[0]}
+    return {
+        "inputs": [
+            {"name": n, "shape": [len(v)], "datatype": types[type(v[0])], "data": v}
+            for n, v in columns.items()
+        ]
+    }
+
+
+HANDMADE = (
+    Peer(name="FastAPI", body=lambda records: {"records": records}),
+    Peer(name="BentoML", body=lambda records: {"records": records}),
+    Peer(name="LitServe", body=lambda records: {"records": records}),
+    Peer(
+        name="KServe",
+        path="/v1/models/churn:predict",
+        body=lambda records: {"instances": records},
+        answer=lambda said: list(said["predictions"]),
+    ),
+    Peer(
+        name="MLServer",
+        path="/v2/models/churn/infer",
+        body=_tensors,
+        answer=lambda said: list(said["outputs"][0]["data"]),
+    ),
+)
+"""Servers of the can's graph; their words and environment are found when they are installed."""
 
 
 @contextlib.contextmanager
@@ -121,18 +170,25 @@ def measure() -> list[Figure]:
         job = Job(Path(folder))
         job.train(1)
         can = job.work / "churn.can"
-        sample = ["--sample", str(job.work / "sample.parquet")]
-        words = ["-m", "cannery", "-q", "pack", CHAMPION, *sample, "-o", str(can)]
-        run([sys.executable, *words], env=job.environment)
+        slow = job.work / "skops.can"
+        for folder_, options in ((can, []), (slow, ["--runtime", "skops"])):
+            sample = ["--sample", str(job.work / "sample.parquet"), *options]
+            words = ["-m", "cannery", "-q", "pack", CHAMPION, *sample, "-o", str(folder_)]
+            run([sys.executable, *words], env=job.environment)
         records = _records(job.work / "sample.parquet")
         wanted = _wanted(can, records)
-        seen = {p.name: _one(p, records, wanted) for p in peers(job, can)}
+        asked = peers(job, can)
+        seen = {p.name: _one(p, records, wanted) for p in asked}
+        by_skops = _one(
+            replace(asked[0], env={**asked[0].env, "CANNERY_CAN": str(slow)}), records, wanted
+        )
     ours = seen.pop("Cannery")
+    compared = [("", ours, name, theirs) for name, theirs in seen.items()]
+    compared.append((", by skops", by_skops, "MLflow", seen["MLflow"]))
     return [
-        Figure(what=what, unit=unit, ours=ours[what], peer=theirs[what], beside=name)
-        for name, theirs in seen.items()
+        Figure(what=what + more, unit=unit, ours=own[what], peer=theirs[what], beside=name)
+        for more, own, name, theirs in compared
         for what, unit in UNITS.items()
-        if what in theirs
     ]
 
 

@@ -1,6 +1,7 @@
-"""Soak a service: soak.py [--seconds 600]: two workers under load, one request in twenty malformed.
+"""Soak a service: soak.py CAN [--seconds 600]: two workers under load, one request in twenty malformed.
 
-Workers are killed at random and probes run meanwhile. It fails where an answer is wrong, where a valid
+For the first tenth of the time callers ask as fast as they can; then they ask four fifths as often as
+they were answered. Workers are killed at random and probes run meanwhile. It fails where an answer is wrong, where a valid
 request is lost but by the death of a worker, where a probe says no, or where memory grows.
 """
 
@@ -12,6 +13,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -23,11 +25,44 @@ import httpx
 from measuring import first_answer, free_port, server
 
 CALLERS = 16
-PAUSE = 0.002
-"""Seconds between two requests of a caller: below what the service can do."""
+SHARE = 0.8
+"""Of what was answered at full load."""
+SIZES = (1, 1, 1, 1, 1, 1, 5, 5, 5, 400)
+"""Rows of a request, each as often as the others."""
+POOL = 200
+"""Different requests."""
 BROKEN = (b"{", b"[]x", b'{"tenure": "many"}', b'{"a": 1, "a": 2}', b"\xff", b"[1, 2]", b"7")
 GROWTH = 1.15
 """How much larger the workers may be in the second half than in the first."""
+
+
+LENGTH = re.compile(rb"(?i)content-length: (\d+)")
+
+
+class Wire:
+    """One connection, opened anew where it broke: a client's own work would be most of the load."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def post(self, body: bytes) -> tuple[int, bytes]:
+        """Return status and body; raises OSError or EOFError where the connection breaks."""
+        if self.streams is None:
+            self.streams = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = self.streams
+        try:
+            head = b"POST /predict HTTP/1.1\r\nHost: soak\r\nContent-Length: %d\r\n\r\n"
+            writer.write(head % len(body) + body)
+            async with asyncio.timeout(20):
+                said = await reader.readuntil(b"\r\n\r\n")
+                length = LENGTH.search(said)
+                assert length, said
+                return int(said[9:12]), await reader.readexactly(int(length[1]))
+        except (OSError, EOFError):
+            writer.close()
+            self.streams = None
+            raise
 
 
 class Soak:
@@ -37,52 +72,81 @@ class Soak:
         canary = json.loads((can / "canary.json").read_text())
         self.known = list(zip(canary["records"], canary["outputs"], strict=True))
         self.tolerance = canary["tolerance"]
-        self.url = f"http://127.0.0.1:{port}"
+        self.port = port
         self.pid = pid
         self.end = time.monotonic() + seconds
         self.seconds = seconds
         self.seen: Counter[str] = Counter()
         self.sizes: list[tuple[float, int]] = []
         self.killed_at = 0.0
+        self.every = 0.0
+        """Seconds between two requests, of all callers together."""
+        self.turn = time.monotonic()
+        chance = random.Random(0)
+        self.pool = [self.question(chance) for _ in range(POOL)]
+        self.known_right: set[tuple[bytes, bytes]] = set()
+
+    def question(self, chance: random.Random) -> tuple[bytes, Any]:
+        """Return a request's body, and the answers that it must get."""
+        chosen = [chance.choice(self.known) for _ in range(chance.choice(SIZES))]
+        body = json.dumps([record for record, _ in chosen]).encode()
+        return body, [wanted for _, wanted in chosen]
 
     async def run(self) -> None:
         """Let everybody work until the end."""
-        limits = httpx.Limits(max_connections=CALLERS + 4)
-        async with httpx.AsyncClient(base_url=self.url, limits=limits, timeout=20) as client:
-            callers = [self.call(client, random.Random(n)) for n in range(CALLERS)]
-            await asyncio.gather(*callers, self.probe(client), self.kill(), self.weigh())
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self.port}", timeout=20
+        ) as client:
+            callers = [self.call(random.Random(n)) for n in range(CALLERS)]
+            others = (self.probe(client), self.kill(), self.weigh(), self.pace())
+            await asyncio.gather(*callers, *others)
+
+    async def pace(self) -> None:
+        """Measure what can be answered, and ask less often from then on."""
+        first = self.seconds / 10
+        await asyncio.sleep(first)
+        answered = self.seen["right"] + self.seen["refused"]
+        self.seen["answered a second at full load"] = round(answered / first)
+        self.turn, self.every = time.monotonic(), first / max(1, answered) / SHARE
 
     @property
     def left(self) -> bool:
         """Whether there is time left."""
         return time.monotonic() < self.end
 
-    async def call(self, client: httpx.AsyncClient, chance: random.Random) -> None:
+    async def call(self, chance: random.Random) -> None:
         """Ask again and again, and look at every answer."""
+        wire = Wire(self.port)
         while self.left:
-            await asyncio.sleep(PAUSE)
+            now = time.monotonic()
+            self.turn = max(self.turn + self.every, now - 0.1)
+            if self.turn > now:
+                await asyncio.sleep(self.turn - now)
             if chance.random() < 0.05:
-                await self.ask(client, chance.choice(BROKEN), None)
-                continue
-            chosen = [chance.choice(self.known) for _ in range(chance.choice((1, 1, 1, 5, 400)))]
-            body = json.dumps([record for record, _ in chosen]).encode()
-            await self.ask(client, body, [wanted for _, wanted in chosen])
+                await self.ask(wire, chance.choice(BROKEN), None)
+            else:
+                await self.ask(wire, *chance.choice(self.pool))
+        if wire.streams is not None:
+            wire.streams[1].close()
 
-    async def ask(self, client: httpx.AsyncClient, body: bytes, wanted: Any) -> None:
+    async def ask(self, wire: Wire, body: bytes, wanted: Any) -> None:
         """Ask once; an answer that is lost must be the killed worker's."""
         began = time.monotonic()
         try:
-            response = await client.post("/predict", content=body)
-        except httpx.TransportError:
+            status, said = await wire.post(body)
+        except (OSError, EOFError):
             near = self.killed_at >= began - 1.0
             self.seen["lost with a worker" if near else "LOST"] += 1
             return
         if wanted is None:
-            self.seen["refused" if response.status_code in (400, 422) else "NOT REFUSED"] += 1
-        elif response.status_code == 200 and self.right(response.json(), wanted):
+            self.seen["refused" if status in (400, 422) else "NOT REFUSED"] += 1
+        elif status == 200 and (
+            (body, said) in self.known_right or self.right(json.loads(said), wanted)
+        ):
             self.seen["right"] += 1
+            self.known_right.add((body, said))
         else:
-            self.seen[f"WRONG {response.status_code}"] += 1
+            self.seen[f"WRONG {status}"] += 1
 
     def right(self, given: Any, wanted: Any) -> bool:
         """Whether answers are those of the canary."""
