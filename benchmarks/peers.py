@@ -58,15 +58,9 @@ def fastapi(port: int) -> None:
 
 
 def litserve(port: int) -> None:
-    """LitServe, one worker."""
+    """LitServe, one worker, which imports its part by name."""
     import litserve as ls
-
-    class Api(ls.LitAPI):
-        def setup(self, device: str) -> None:
-            self.model = Model()
-
-        def predict(self, asked: dict[str, Any]) -> list[float]:
-            return self.model.score(asked["records"])
+    from peers_litserve import Api
 
     ls.LitServer(Api(), accelerator="cpu", workers_per_device=1).run(
         host="127.0.0.1", port=port, generate_client_file=False, log_level="error"

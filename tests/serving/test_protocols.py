@@ -330,3 +330,41 @@ def test_pages_of_other_origins_may_ask_only_where_named(make_can: MakeCan, call
     foreign = open_call("GET", "/livez", headers={"origin": "https://else.example"})
     assert "access-control-allow-origin" not in foreign.headers
     assert foreign.headers["vary"] == "origin"
+
+
+MANY = 200_000
+SHORT_ROWS = {
+    "a tensor": (
+        INFER,
+        {"content-type": "application/octet-stream"},
+        json.dumps(
+            {
+                "inputs": [
+                    tensor("x", "BOOL", [], parameters={"binary_data_size": MANY})
+                    | {"shape": [MANY]}
+                ]
+            }
+        ).replace('"data": [], ', ""),
+        b"\x01" * MANY,
+    ),
+    "columns": ("/invocations", {}, '{"inputs": {"x": [1' + ",1" * MANY + "]}}", b""),
+    "a table": (
+        "/invocations",
+        {},
+        '{"dataframe_split": {"columns": [], "data": [[]' + ",[]" * MANY + "]}}",
+        b"",
+    ),
+    "CSV": ("/invocations", {"content-type": "text/csv"}, "x\r" + "1\r" * MANY, b""),
+    "records": ("/predict", {}, "[{}" + ",{}" * MANY + "]", b""),
+}
+
+
+@pytest.mark.parametrize("kind", SHORT_ROWS)
+def test_rows_of_two_bytes_do_not_fill_the_memory(call: Caller, kind: str) -> None:
+    """More rows than a body of this length is taken for are refused before they become objects."""
+    path, headers, head, raw = SHORT_ROWS[kind]
+    if raw:
+        headers = {**headers, "inference-header-content-length": str(len(head))}
+    answer = call("POST", path, content=head.encode() + raw, headers=headers)
+    assert answer.status_code == 400
+    assert "at most 100000 are taken" in answer.text

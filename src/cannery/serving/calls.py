@@ -121,11 +121,11 @@ def _missing(app: Application, name: str, version: str) -> Response | None:
     return error_response(404, f"no model {other} here, but '{manifest.name}'")
 
 
-def _question(service: Service, asked: Any, _request: Request) -> Question:
+def _question(service: Service, asked: Any, request: Request) -> Question:
     """Return the question in a ModelInferRequest; raises MalformedError or SchemaError."""
     outputs = [{"name": o.name, "parameters": values_of(o.parameters)} for o in asked.outputs]
     parameters = values_of(asked.parameters)
-    batch, choice, _ = read_question(service, _tensors(asked), parameters, outputs)
+    batch, choice, _ = read_question(service, request, _tensors(asked), parameters, outputs)
     raw = bool(asked.raw_input_contents)
     return Question(batch=batch, choice=choice, write=partial(_write, service, asked.id, raw))
 

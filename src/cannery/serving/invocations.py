@@ -11,7 +11,7 @@ from cannery.serving.choices import ALL, Answer, choose
 from cannery.serving.messages import JSON, Request, Response, json_response
 from cannery.serving.operations import Operation, Question
 from cannery.serving.parquets import PARQUET, is_read, table_of
-from cannery.serving.schema import parse, rows_of
+from cannery.serving.schema import check_rows, parse, rows_of
 from cannery.serving.service import Service
 from cannery.signatures import Feature, Signature
 
@@ -51,7 +51,7 @@ def _read(service: Service, forms: tuple[str, ...], key: str | None, request: Re
         records = _with_nulls(_columns(table_of(request.body)), signature)
     else:
         document = _document(request.body, forms)
-        records = _of_document(document, forms, signature)
+        records = _of_document(document, forms, len(request.body), signature)
         for name in PARAMETERS:
             if chosen := document.get(name):
                 choice = choose(_mapping(chosen, name), signature, f"{name}.")
@@ -78,10 +78,18 @@ def _document(body: bytes, forms: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _of_document(
-    document: Mapping[str, Any], forms: tuple[str, ...], signature: Signature
+    document: Mapping[str, Any], forms: tuple[str, ...], size: int, signature: Signature
 ) -> list[Any]:
     form = next(key for key in document if key in forms)
+    check_rows(_rows(document[form]), size)
     return _with_nulls(_records(form, document[form], signature), signature)
+
+
+def _rows(value: Any) -> int:
+    """Return how many rows a value of any form has: it may be columns, or have them in 'data'."""
+    if isinstance(value, dict):
+        return max((_rows(each) for each in value.values() if isinstance(each, list)), default=0)
+    return len(value) if isinstance(value, list) else 0
 
 
 def _records(form: str, value: Any, signature: Signature) -> list[Any]:
@@ -124,6 +132,7 @@ def records_of_csv(body: bytes, signature: Signature) -> list[Record]:
     known = {f.name: f for f in signature.features}
     try:
         text = body.decode("utf-8-sig")
+        check_rows(max(body.count(b"\n"), body.count(b"\r")), len(body))
         lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
     except (UnicodeDecodeError, csv.Error) as error:
         raise MalformedError(f"the body is not CSV: {error}") from error

@@ -17,7 +17,7 @@ from cannery.serving.choices import Answer, Choice, choose
 from cannery.serving.issues import show
 from cannery.serving.messages import JSON, Request, Response
 from cannery.serving.operations import Operation, Question
-from cannery.serving.schema import parse
+from cannery.serving.schema import check_rows, parse
 from cannery.serving.service import Service
 from cannery.serving.tensors import DATATYPES, Tensor, read_tensor, write_bytes
 from cannery.signatures import Batch, Feature, Signature
@@ -65,13 +65,14 @@ def _read(service: Service, request: Request) -> Question:
     parameters = _object(document.get("parameters"), "parameters")
     tensors = _tensors(document.get("inputs"), raw)
     outputs = document.get("outputs")
-    batch, choice, binary = read_question(service, tensors, parameters, outputs)
+    batch, choice, binary = read_question(service, request, tensors, parameters, outputs)
     write = partial(_write, service, identity, binary)
     return Question(batch=batch, choice=choice, write=write)
 
 
 def read_question(
     service: Service,
+    request: Request,
     tensors: list[Tensor],
     parameters: Mapping[str, Any],
     outputs: Any,
@@ -81,7 +82,7 @@ def read_question(
     Raises MalformedError, or SchemaError with every issue.
     """
     signature = service.manifest.signature
-    _same_rows(tensors)
+    check_rows(_rows(tensors), len(request.body))
     records = _records(tensors, signature)
     names, binary = _outputs(outputs, signature, parameters)
     chosen = {"outputs": names, "threshold": parameters.get("threshold")}
@@ -113,8 +114,8 @@ def _tensors(inputs: Any, raw: memoryview | None) -> list[Tensor]:
     return found
 
 
-def _same_rows(tensors: list[Tensor]) -> None:
-    """Raise MalformedError for an input that appears twice, or one of another length."""
+def _rows(tensors: list[Tensor]) -> int:
+    """Return their rows; raises MalformedError for an input that appears twice, or one of another length."""
     names: set[str] = set()
     for tensor in tensors:
         if tensor.name in names:
@@ -123,6 +124,7 @@ def _same_rows(tensors: list[Tensor]) -> None:
     rows = {tensor.shape[0] for tensor in tensors}
     if len(rows) > 1:
         raise MalformedError(f"the inputs have different numbers of rows: {sorted(rows)}")
+    return rows.pop()
 
 
 def _records(tensors: list[Tensor], signature: Signature) -> list[dict[str, Any]]:

@@ -23,6 +23,11 @@ ROUNDING = 1e-6
 """How far a probability may be outside [0, 1] by rounding; it is brought back."""
 
 
+FEW = 100_000
+"""Rows that a body may have, however short they are."""
+SHORT = 16
+"""Bytes of a row; of rows that long a body may have any number."""
+
 Typed = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], bool]
 """Rows in their types, not yet packed: numbers and texts of each, in the signature's order, and whether
 the body was a record, not an array of records. (A tuple: a named one takes longer than to decode a record.)"""
@@ -70,6 +75,7 @@ class Schema:
             issue = Issue(path="$", expected=expected, got=show(value))
             raise SchemaError(str(issue), issues=(issue,))
         records = value if isinstance(value, list) else [value]
+        check_rows(len(records), len(body))
         single = records is not value
         return explain(records, self.signature, single=single), single
 
@@ -128,6 +134,18 @@ class Schema:
 def encode(records: Sequence[Mapping[str, Any]], signature: Signature) -> Batch:
     """Return the batch of records under `signature`; raises SchemaError with every issue."""
     return Schema(signature).encode(records)
+
+
+def check_rows(rows: int, size: int) -> None:
+    """Raise MalformedError for more rows than are taken in a body of `size` bytes.
+
+    A row of two bytes becomes an object of hundreds, before anybody can say that it doesn't fit.
+    """
+    most = max(FEW, size // SHORT)
+    if rows > most:
+        raise MalformedError(
+            f"the body has {rows} rows; in so many bytes at most {most} are taken: send fewer at a time"
+        )
 
 
 def parse(body: bytes) -> Any:
