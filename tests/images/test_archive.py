@@ -191,7 +191,11 @@ def test_a_mirror_that_rolls_back_is_refused(
         serve(day)
         assert [release.date.day for release in archive._releases("trixie")] == [day, day]
     serve(20)
-    with pytest.raises(UnreachableError, match="is of 2026-11-20 10:00, but one of 2026-11-21"):
+    with pytest.raises(UnreachableError, match="is of 2026-11-20 10:00, but was of 2026-11-21"):
         list(archive._releases("trixie"))
+    other = archive_at(mirror.address.replace("127.0.0.1", "localhost"), store, downloads)
+    assert (
+        len(list(other._releases("trixie"))) == 2
+    )  # a mirror of its own that is frozen on purpose
     serve(22)
     assert len(list(archive._releases("trixie"))) == 2

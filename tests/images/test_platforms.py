@@ -11,10 +11,12 @@ from fake_registries import State, fake_registry
 from image_parts import file, folder, make_image, make_layer
 from layers import tar_of
 
+from cannery.cli.verify import _found
+from cannery.engines.sandbox import Sandbox
 from cannery.errors import ImageError
 from cannery.images.compose import compose
 from cannery.images.elf import check_machine, missing_libraries, read_elf
-from cannery.images.lock import LockRequest, resolve
+from cannery.images.lock import LockRequest, host_architecture, resolve
 from cannery.images.plan import Plan
 from cannery.images.recipe import TRIPLETS
 from cannery.images.store import Store
@@ -109,6 +111,20 @@ def test_a_layout_holds_both(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="2 platforms") as caught:
         read_layout(tmp_path / "x.oci")
     assert caught.value.hint == "it has: amd64, arm64"
+
+
+def test_what_is_verified_is_this_machine_s_platform(tmp_path: Path) -> None:
+    """Of a layout for both, and of a registry's index, the image that can be started here."""
+    images, state = two(tmp_path / "s"), State()
+    write_layout(images, tmp_path / "x.oci", parse("churn:v1"))
+    words = [f"oci:{tmp_path}/x.oci"]
+    with fake_registry(state) as host:
+        push_image(images, parse(f"{host}/team/churn:v1"))
+        words.append(f"{host}/team/churn:v1")
+        for word in words:
+            found = _found(word, Sandbox(), tmp_path, attest=False)
+            assert isinstance(found, Image)
+            assert found.architecture == host_architecture()
 
 
 def test_zstd_keeps_the_image_s_id_and_files(tmp_path: Path) -> None:

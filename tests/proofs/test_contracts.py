@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import pytest
-from churn_cans import RECORDS, Running, expected, make_manifest, running
+from churn_cans import RECORDS, Running, expected, make_graph, make_manifest, running
 
+from cannery.blobs import canonical_json
 from cannery.cans.open import Can
+from cannery.cans.seal import seal
 from cannery.errors import ProofError
 from cannery.proofs import questions
 from cannery.proofs.contracts import CONTRACTS, Contract
@@ -41,6 +44,16 @@ def service(can: Can) -> Iterator[Running]:
 def test_the_service_keeps_the_contract(service: Running, contract: Contract) -> None:
     """All that the platform asks is answered, and the report says what that was."""
     assert contract.demand(service, GOLDEN)
+
+
+def test_a_model_of_any_name_is_asked_for(tmp_path: Path) -> None:
+    """Blanks, slashes and letters beyond ASCII stand encoded in KServe's paths."""
+    manifest = make_manifest(name="vêlo / churn")
+    files = {"model.onnx": make_graph(), "canary.json": canonical_json(GOLDEN.canary)}
+    can = seal(manifest, files, tmp_path / "odd.can")
+    (contract,) = (each for each in CONTRACTS if each.platform == "KServe")
+    with running(can.folder) as service:
+        assert contract.demand(service, replace(GOLDEN, manifest=manifest))
 
 
 def test_csv_is_among_what_sagemaker_asks(service: Running) -> None:

@@ -19,6 +19,7 @@ from cannery.cli.sign import read_key
 from cannery.engines.choose import detect
 from cannery.engines.engine import Engine, Mount
 from cannery.errors import CanneryError, EngineError, UsageError
+from cannery.images.lock import host_architecture
 from cannery.images.recipe import CAN
 from cannery.oci.descriptors import Image
 from cannery.oci.layout import read_layout
@@ -153,14 +154,15 @@ def _found(image: str, engine: Engine, scratch: Path, *, attest: bool) -> Image 
                 f"nothing can be attached to '{image}'",
                 hint="push it, and verify it in its registry",
             )
-        return read_layout(Path(image.removeprefix("oci:")))
+        return read_layout(Path(image.removeprefix("oci:")), architecture=host_architecture())
     reference = parse(image)
     if attest or (reference.registry is not None and not _knows(engine, image)):
         from cannery.oci.copies import pull_image
         from cannery.oci.transfer import open_registry
 
         with open_registry(reference) as registry:
-            return read_layout(pull_image(reference, scratch / "layout", registry))
+            folder = pull_image(reference, scratch / "layout", registry)
+        return read_layout(folder, architecture=host_architecture())
     if engine.name == "sandbox":
         raise UsageError(f"'{image}' is known to no engine here", hint="name a layout: oci:FOLDER")
     return image

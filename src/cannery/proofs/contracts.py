@@ -50,10 +50,10 @@ def _cloud_run(container: Container, golden: Golden) -> str:
 
 
 def _kserve(container: Container, golden: Golden) -> str:
-    model = f"/v1/models/{golden.manifest.name}"
+    model = f"/v1/models/{golden.model}"
     _alive(container, model)
     questions.instances(container, golden, f"{model}:predict")
-    for path in ("/v2/health/live", "/v2/health/ready", f"/v2/models/{golden.manifest.name}/ready"):
+    for path in ("/v2/health/live", "/v2/health/ready", f"/v2/models/{golden.model}/ready"):
         _alive(container, path)
     questions.tensors(container, golden)
     return "v1 and v2: readiness and answers"

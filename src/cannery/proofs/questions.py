@@ -6,6 +6,7 @@ import csv as tables
 import io
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from cannery.cans.manifest import CanManifest
 from cannery.engines.asking import JSON, Answer, ask
@@ -30,6 +31,11 @@ class Golden:
     def names(self) -> list[str]:
         """The features, in order."""
         return [feature.name for feature in self.manifest.signature.features]
+
+    @property
+    def model(self) -> str:
+        """The model's name as it stands in an address."""
+        return quote(self.manifest.name, safe="")
 
     @property
     def rows(self) -> list[list[Any]]:
@@ -86,7 +92,7 @@ def tensors(container: Container, golden: Golden) -> None:
         {"name": f.name, "datatype": DATATYPES[f.type], "shape": [len(data)], "data": data}
         for f, data in columns
     ]
-    path = f"/v2/models/{golden.manifest.name}/infer"
+    path = f"/v2/models/{golden.model}/infer"
     outputs = _member(answered(container, path, {"inputs": inputs}), "outputs", path)
     try:
         fields = {tensor["name"]: tensor["data"] for tensor in outputs}

@@ -128,15 +128,15 @@ class Archive:
             if release.date >= newest:
                 return release
             trouble = UnreachableError(
-                f"'{url}' is of {release.date:%Y-%m-%d %H:%M}, but one of {newest:%Y-%m-%d %H:%M} was seen before",
-                hint="the mirror lags behind, or somebody rolls it back to packages with known holes: try another",
+                f"'{url}' is of {release.date:%Y-%m-%d %H:%M}, but was of {newest:%Y-%m-%d %H:%M} before",
+                hint="the mirror was rolled back, perhaps by somebody on the way to it: to packages with known holes",
             )
         assert trouble is not None
         raise trouble
 
     def _newest(self, release: Release) -> datetime:
-        """Return the date of the newest Release of that suite that was ever seen, this one among them."""
-        key = {"newest release of": release.suite}
+        """Return the date of the newest Release that this mirror ever showed of that suite, this one among them."""
+        key = {"newest release of": release.suite, "at": release.mirror}
         known = datetime.fromtimestamp(self.store.recall(key, float) or 0.0, UTC)
         if release.date > known:
             self.store.remember(key, release.date.timestamp())
