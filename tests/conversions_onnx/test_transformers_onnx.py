@@ -20,7 +20,11 @@ from sklearn.decomposition import (
     TruncatedSVD,
 )
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import RandomForestClassifier, RandomTreesEmbedding
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    RandomTreesEmbedding,
+)
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.kernel_approximation import (
@@ -155,10 +159,21 @@ def test_splines_go_on_beyond_their_knots(extrapolation, degree):
     """At the knots, between them, and beyond them, in each way of going on."""
     for settings in ({}, {"knots": "quantile", "include_bias": False, "sparse_output": True}):
         spline = SplineTransformer(5, degree, extrapolation=extrapolation, **settings)
-        converted = assert_same(spline.fit(X[:, [0, 1, 3]]), X[:, [0, 1, 3]])
+        converted = assert_same(spline.fit(X[:, [0, 1, 3]]), X[:, [0, 1, 3]], tolerance=0.0)
         knots = np.stack([s.t[s.k : len(s.t) - s.k] for s in spline.bsplines_], axis=1)
         for rows in (knots, np.nextafter(knots, np.inf), FAR[:, [0, 1, 3]]):
-            compare(converted(as_frame(rows)), expected(spline, rows), 1e-9)
+            compare(converted(as_frame(rows)), expected(spline, rows), 0.0)
+
+
+def test_trees_behind_splines_decide_alike():
+    """To the last bit: some of their thresholds are values that rows of the training have."""
+    x, y = X[:, [0, 1, 3]], X[:, 0] > X[:, 1]
+    for last in (
+        RandomForestClassifier(10, random_state=0),
+        HistGradientBoostingClassifier(max_iter=10),
+    ):
+        model = make_pipeline(SplineTransformer(5), last).fit(x, y)
+        assert_same(model, np.vstack([x, FAR[:, [0, 1, 3]]]), tolerance=1e-15)
 
 
 def test_missing_numbers_have_no_spline():
