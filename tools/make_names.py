@@ -449,6 +449,11 @@ def scipy_table() -> dict[str, Any]:
                     continue
                 plain = is_plain_class(value, key, SCIPY_SETTERS)
                 (classes if plain else refused)[name].add(key)
+                # Discrete distributions keep it as a method that is bound to them.
+                if plain and name == "scipy.stats._discrete_distns":
+                    method = getattr(value, "_entropy", None)
+                    if method is not None:
+                        references[method.__module__].add(method.__qualname__)
         if name.startswith("scipy.spatial.distance"):
             references[name].update(function_names(module, without=("_", "pdist", "cdist")))
     homes = ("scipy.special", "scipy.special._ufuncs", "scipy.special._special_ufuncs")
@@ -652,6 +657,11 @@ def python_table() -> dict[str, Any]:
     )
 
 
+def cloudpickle_table() -> dict[str, Any]:
+    """List cloudpickle: the type of methods, and nothing else that its files may ask for."""
+    return table("cloudpickle", {}, {"cloudpickle.cloudpickle": ("_builtin_type",)}, {})
+
+
 def joblib_table() -> dict[str, Any]:
     """List joblib: the wrapper of its arrays, whose bytes the audit steps over, and what a pipeline fits with.
 
@@ -736,6 +746,7 @@ def ordered(found: Any) -> dict[str, list[str]]:
 
 TABLES = {
     "catboost": catboost_table,
+    "cloudpickle": cloudpickle_table,
     "imbalanced-learn": imblearn_table,
     "joblib": joblib_table,
     "lightgbm": lightgbm_table,

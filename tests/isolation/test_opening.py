@@ -9,16 +9,19 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import cloudpickle
 import joblib
 import lz4.frame
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn
 import skops.io
 from originals import names_in
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
+from cannery.audits.audit import audit_bytes
 from cannery.blobs import digest_bytes
 from cannery.errors import ConversionError, IsolationError, UnsafeError
 from cannery.isolation.opening import open_bytes
@@ -85,6 +88,14 @@ def test_a_dotted_name_is_no_way_to_another_name() -> None:
     data = b"\x80\x04\x8c\x02os\x8c\x09path.join\x93."
     with pytest.raises(UnsafeError):
         opened(data, {"os.path.join"})
+
+
+def test_a_method_of_a_distribution_is_bound_again() -> None:
+    """By cloudpickle, under the one kind of dotted name that is listed."""
+    data = cloudpickle.dumps(scipy.stats.randint(1, 4))
+    names = {reached.name for reached in audit_bytes(data, "pickle").names}
+    assert "scipy.stats._discrete_distns.randint_gen._entropy" in names
+    assert opened(data, names).support() == (1, 3)
 
 
 def test_a_file_that_ends_too_early_is_damaged() -> None:

@@ -308,6 +308,7 @@ RULES: dict[str, Rule] = {
     "builtins.set": _container,
     "builtins.slice": _slice,
     "builtins.tuple": _container,
+    "cloudpickle.cloudpickle._builtin_type": lookups.builtin,
     "collections.Counter": _container,
     "collections.OrderedDict": _container,
     "collections.defaultdict": _defaultdict,
@@ -335,6 +336,7 @@ RULES: dict[str, Rule] = {
     "torch.device": tensors.device,
     "builtins.type": _type,
     "random.Random": _nothing,
+    "types.MethodType": lookups.bound,
     "types.SimpleNamespace": _nothing,
     "zoneinfo.ZoneInfo._unpickle": lookups.zone,
 }

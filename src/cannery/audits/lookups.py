@@ -25,6 +25,27 @@ _METHODS = {
 and boosting that scored itself keep one in their state."""
 
 
+_BOUND = Entry("types.MethodType", frozenset({"function"}), "python")
+
+
+def builtin(c: Call) -> Value:
+    """Judge cloudpickle's `_builtin_type("MethodType")`, by which it binds a method again."""
+    if c.items == ("MethodType",):
+        return Name("types", "MethodType", c.offset, _BOUND)
+    return c.refuse("for another type than that of methods")
+
+
+def bound(c: Call) -> Value:
+    """Judge `MethodType(randint_gen._entropy, distribution)`: what `attribute` lets pass, in other words."""
+    match c.items:
+        case (Name(entry=Entry(table="scipy")) as function, Made() as owner) if (
+            function.qualname.endswith("._entropy") and owner.canonical.startswith("scipy.stats.")
+        ):
+            c.ledger.use(function, "reference")
+            return Made(c.name, c.items)
+    return c.refuse("with a method that is not listed")
+
+
 _ZONE = Entry("zoneinfo.ZoneInfo._unpickle", frozenset({"function"}), "python")
 
 

@@ -5,6 +5,7 @@ The one place where a name of a foreign file becomes code. Runs in the worker al
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 
 from cannery.audits.domains import Raw
 from cannery.audits.limits import Limits
-from cannery.audits.listing import modern
+from cannery.audits.listing import listing, modern
 from cannery.audits.opcodes import BrokenProgramError, Data
 from cannery.errors import UnsafeError
 
@@ -38,7 +39,8 @@ class ArrayWrapper:
 
 def check_name(module: str, name: str, names: frozenset[str]) -> None:
     """Raise UnsafeError unless exactly this name, in the words of the file, was cleared."""
-    if "." in name or f"{module}.{name}" not in names:
+    hidden = "." in name and listing().find(module, name) is None
+    if hidden or f"{module}.{name}" not in names:
         raise UnsafeError(
             f"refused while opening: '{module}.{name}' is not among the names that were cleared",
             hint="audit the file again",
@@ -115,7 +117,7 @@ class Objects:
         if f"{module}.{qualname}" == WRAPPER:
             return ArrayWrapper
         importlib.import_module(module)
-        return getattr(sys.modules[module], qualname)
+        return functools.reduce(getattr, qualname.split("."), sys.modules[module])
 
     def call(self, function: Any, arguments: Any, offset: int) -> Any:
         """Call a function."""

@@ -22,6 +22,9 @@ _KEPT = frozenset({*_OWN, "cloudpickle", "scipy", "threadpoolctl"} - {"onnx"})
 
 So does a package that has the name of a module which the model names: one that the user trusts."""
 
+_BESIDE = ("cloudpickle", "pyarrow")
+"""What some models need as well: pyarrow holds the texts of frames, where it is installed."""
+
 _TIMES = {
     (1, 1): {"numpy": "<1.24", "scipy": "<1.11", "pandas": "<1.6"},
     (1, 2): {"numpy": "<1.25", "scipy": "<1.11", "pandas": "<2.1"},
@@ -63,8 +66,9 @@ def requirements_of(
     for name in named_boosters(audit):
         if not {name, f"{name}-cpu"} & wanted.keys():
             wanted[name] = ""
-    if any(r.name.startswith("pyarrow.") for r in audit.names):
-        wanted.setdefault("pyarrow", "")  # holds the texts of frames, where it is installed
+    for name in _BESIDE:
+        if any(r.name.startswith(f"{name}.") for r in audit.names):
+            wanted.setdefault(name, "")
     if "xgboost" in wanted and _is_light(wanted["xgboost"].removeprefix("==")):
         wanted["xgboost-cpu"] = wanted.pop("xgboost")
     for name, bound in _bounds(audit, pins.get("scikit-learn")).items():
