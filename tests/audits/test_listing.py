@@ -30,8 +30,14 @@ def test_no_listed_name_is_known_from_attacks() -> None:
     """The list of danger and the tables do not overlap."""
     tables = listing()
     both = {key: entry.roles for key, entry in tables.entries.items() if tables.is_dangerous(*key)}
-    # What a pickle of None's type and of a map of a file needs; any other use is an attack.
-    assert both == {("builtins", "type"): {"function"}, ("numpy", "memmap"): {"class"}}
+    # What the pickles of None's type, of a map of a file, of a pipeline's memory and of a bound method
+    # need; any other use is an attack.
+    assert both == {
+        ("builtins", "type"): {"function"},
+        ("cloudpickle.cloudpickle", "_builtin_type"): {"function"},
+        ("joblib.memory", "Memory"): {"class"},
+        ("numpy", "memmap"): {"class"},
+    }
 
 
 def test_listed_names_exist_and_are_what_they_say() -> None:
