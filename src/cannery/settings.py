@@ -93,6 +93,13 @@ class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     """Name of a package → its exact version."""
 
 
+class ParitySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[parity]` table."""
+
+    tolerance: float | None = None
+    """How far a converted score may be off."""
+
+
 class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `[image]` table."""
 
@@ -128,6 +135,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     outputs: dict[str, dict[str, Any]] = {}
     """Name of an answered field → what it shows, e.g. `{"class": "Yes"}`."""
     environment: EnvironmentSettings = EnvironmentSettings()
+    parity: ParitySettings = ParitySettings()
     image: ImageSettings = ImageSettings()
     found: Path | None = None
     """The file that they were read from; None where there is none."""
@@ -145,6 +153,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "model": ModelSettings,
     "trust": TrustSettings,
     "environment": EnvironmentSettings,
+    "parity": ParitySettings,
     "image": ImageSettings,
 }
 

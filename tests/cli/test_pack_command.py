@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -218,3 +219,17 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def test_the_tolerance_of_the_settings_is_recorded(
+    project: Path, cannery: Callable[..., Finished]
+) -> None:
+    """In the certificate and in can.json; the command line ranks higher."""
+    settings = project / "cannery.toml"
+    settings.write_text(settings.read_text() + "\n[parity]\ntolerance = 1e-4\n")
+    for given, wanted in (((), 1e-4), (("--tolerance", "1e-9"), 1e-9)):
+        done = cannery(*PACK, "--force", "--json", *given)
+        assert done.ok, done.complaint
+        assert json.loads(done.stdout)["parity"]["tolerance"] == wanted
+        certificate = json.loads((project / "churn.can" / "parity.json").read_text())
+        assert certificate["tolerance"] == wanted

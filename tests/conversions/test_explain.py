@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -13,9 +14,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, PowerTransformer, StandardScaler
 
+from cannery.conversions.nouns import Differences, Parity
 from cannery.conversions.onnx.obstacles import obstacles
+from cannery.conversions.options import ConvertOptions
+from cannery.conversions.parity import remedy
+from cannery.errors import ParityError, UsageError
 from cannery.explanations import explain
-from cannery.line import PackOptions
+from cannery.line import PackOptions, pack
 from cannery.reports.explanations import explanation_text
 from cannery.signatures import Feature
 
@@ -77,3 +82,43 @@ def test_the_first_step_that_differs_is_named(frame: pd.DataFrame) -> None:
     found = explain(model, sample=frame, options=PackOptions(tolerance=0.0))
     assert found.trials[0].outcome == "differs"
     assert found.trials[0].reason.endswith("first in the step 'columns__scale'")
+    assert found.trials[0].hint is not None
+    assert "--tolerance" in found.trials[0].hint
+    text = explanation_text(found)
+    assert "furthest off is {" in text
+    assert "differs: differs" not in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "apart", "flipped", "words"),
+    [
+        ("sample", 3e-5, 0, "--tolerance 0.0001"),
+        ("extreme", 0.5, 1, "only numbers far outside"),
+        ("threshold", 0.5, 1, "no tolerance covers it"),
+        ("sample", np.inf, 0, "no tolerance covers it"),
+    ],
+    ids=["small", "extreme", "flip", "not finite"],
+)
+def test_the_remedy_fits_what_failed(kind: Any, apart: float, flipped: int, words: str) -> None:
+    """A tolerance where one would do; never one for labels that change."""
+    one = Differences(kind=kind, rows=9, maximum=apart, percentile999=apart, flips=flipped)
+    parity = Parity(runtime="onnx", tolerance=1e-6, differences=(one,))
+    assert words in remedy(parity)
+
+
+def test_a_refusal_shows_the_row_that_is_furthest_off(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """What failed, where, in which step, by which row, and what would make it pass."""
+    model = pipeline(frame, PowerTransformer(), LogisticRegression())
+    options = PackOptions(tolerance=0.0, runtime="onnx")
+    with pytest.raises(ParityError, match="first in the step 'columns__scale'") as caught:
+        pack(model, output=tmp_path / "can", sample=frame, options=options)
+    assert "furthest off is {" in str(caught.value.hint)
+    assert "--tolerance" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, np.nan, np.inf])
+def test_a_tolerance_is_a_number_from_0_on(tolerance: float) -> None:
+    """Whoever gives it, on the command line, in the settings or in Python."""
+    with pytest.raises(UsageError, match="the tolerance is") as caught:
+        ConvertOptions(tolerance=tolerance)
+    assert "[parity]" in str(caught.value.hint)

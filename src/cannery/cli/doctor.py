@@ -17,6 +17,7 @@ from cannery.errors import CanneryError
 from cannery.images.bases.apt import find_mirrors
 from cannery.indexes import index_environment
 from cannery.isolation.sandbox import LEVELS, probe
+from cannery.line import PackOptions
 
 Fact = tuple[str, str, str]
 """What, its value, and where that comes from."""
@@ -91,5 +92,12 @@ def _settings(project: Project) -> Iterator[Fact]:
     for name in ("source", "sample", "name"):
         value = getattr(settings.model, name)
         yield f"model.{name}", str(value) if value else "-", source if value else "default"
+    tolerance = settings.parity.tolerance
+    default = PackOptions.__dataclass_fields__["tolerance"].default
+    yield (
+        "parity.tolerance",
+        f"{default if tolerance is None else tolerance:g}",
+        "default" if tolerance is None else source,
+    )
     yield "trusted names", str(len(settings.trust.names)), source
     yield "tracking", os.environ.get("MLFLOW_TRACKING_URI", "-"), "MLFLOW_TRACKING_URI"

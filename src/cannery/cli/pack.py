@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from cannery.cli.main import print_json, talks
 from cannery.cli.options import options_of, picked
@@ -26,12 +27,16 @@ sample_option = click.option(
 
 def pack_options(project: Project, given: dict[str, Any]) -> PackOptions:
     """Return the options of the command line, joined by what the project says."""
+    chosen, told = picked(PackOptions, given), project.settings.parity.tolerance
+    source = click.get_current_context().get_parameter_source("tolerance")
+    if told is not None and source is ParameterSource.DEFAULT:
+        chosen["tolerance"] = told
     return PackOptions(
         policy=project.policy,
         features=features_of(project.settings),
         outputs=project.settings.outputs,
         environment=project.settings.environment,
-        **picked(PackOptions, given),
+        **chosen,
     )
 
 

@@ -21,7 +21,7 @@ from cannery.conversions.graphs import convert_graph
 from cannery.conversions.nouns import Artifact, Conversion, Description, Parity
 from cannery.conversions.options import ConvertOptions
 from cannery.conversions.outputs import outputs_of
-from cannery.conversions.parity import certify, verdict
+from cannery.conversions.parity import certify, furthest, remedy, verdict
 from cannery.conversions.probes import (
     Probed,
     answered,
@@ -235,7 +235,8 @@ def _first(original: Original, rows: Batch, features: tuple[Feature, ...]) -> Ba
         except ConversionError as error:
             problem = ConversionError(
                 f"the original answers no row of the sample: {error.message}",
-                hint="pass rows such as it was trained on: --sample FILE (CSV, JSONL or Parquet)",
+                hint=error.hint
+                or "pass rows such as it was trained on: --sample FILE (CSV, JSONL or Parquet)",
             )
         else:
             return one
@@ -277,7 +278,7 @@ def _chosen(
 ) -> tuple[Artifact, Parity, tuple[str, ...]]:
     """Return the most preferred artifact that passes, and why those before it did not."""
     notes: list[str] = []
-    differed = False
+    differed: Parity | None = None
     for runtime in candidates(original.description, source, options):
         try:
             artifact, parity = tried(runtime, original, study, source, options)
@@ -288,10 +289,9 @@ def _chosen(
             continue
         if parity.equal:
             return artifact, parity, tuple(notes)
-        differed = True
+        differed = differed or parity
         where = located(original, study, parity) if runtime == "onnx" else ""
         notes.append(f"{runtime}: {verdict(parity)}{where}")
-        log.debug("worst row: %s", parity.worst)
     raise _none_passed(notes, differed=differed, name=source.origin.given)
 
 
@@ -346,12 +346,12 @@ def candidates(
             yield runtime
 
 
-def _none_passed(notes: list[str], *, differed: bool, name: str) -> CanneryError:
+def _none_passed(notes: list[str], *, differed: Parity | None, name: str) -> CanneryError:
     reasons = "; ".join(notes)
-    if differed:
+    if differed is not None:
+        worst = f"furthest off is {furthest(differed.worst)}\n" if differed.worst else ""
         return ParityError(
-            f"no runtime answers as '{name}' does: {reasons}",
-            hint="allow another runtime, or a larger tolerance if the difference does not matter",
+            f"no runtime answers as '{name}' does: {reasons}", hint=f"{worst}{remedy(differed)}"
         )
     return ConversionError(f"no runtime here can hold '{name}': {reasons}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import pyarrow as pa
@@ -13,7 +13,7 @@ from cannery.cans.manifest import Runtime
 from cannery.conversions.choose import candidates, located, opened, study_of, table_for, tried
 from cannery.conversions.nouns import Obstacle
 from cannery.conversions.options import ConvertOptions
-from cannery.conversions.parity import verdict
+from cannery.conversions.parity import remedy, verdict
 from cannery.errors import CanError, ConversionError, ProofError
 
 
@@ -23,6 +23,10 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     runtime: Runtime
     outcome: Literal["equal", "differs", "fails"]
     reason: str
+    hint: str | None = None
+    """What would make it pass."""
+    worst: dict[str, Any] | None = None
+    """Where it differs: the row that is furthest off, with both answers."""
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,14 +58,24 @@ def explain(cleared: Cleared, *, sample: pa.Table | None, options: ConvertOption
             try:
                 _, parity = tried(runtime, original, study, source, options)
             except (ConversionError, CanError, ProofError) as error:
-                trials.append(Trial(runtime=runtime, outcome="fails", reason=error.message))
+                trials.append(
+                    Trial(runtime=runtime, outcome="fails", reason=error.message, hint=error.hint)
+                )
                 if runtime == "onnx":
                     obstacles = original.explain(study.signature.features)
                 continue
-            where = located(original, study, parity) if not parity.equal else ""
-            outcome: Literal["equal", "differs"] = "equal" if parity.equal else "differs"
+            if parity.equal:
+                trials.append(Trial(runtime=runtime, outcome="equal", reason=verdict(parity)))
+                continue
+            where = located(original, study, parity)
             trials.append(
-                Trial(runtime=runtime, outcome=outcome, reason=f"{verdict(parity)}{where}")
+                Trial(
+                    runtime=runtime,
+                    outcome="differs",
+                    reason=f"{verdict(parity)}{where}",
+                    hint=remedy(parity),
+                    worst=parity.worst,
+                )
             )
     return Explanation(
         model=source.origin.given,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cannery.cans.manifest import Runtime
+from cannery.errors import UsageError
 from cannery.isolation.worker import IsolationOptions
 from cannery.settings import EnvironmentSettings
 from cannery.signatures import Feature
@@ -44,3 +46,11 @@ class ConvertOptions:
     isolation: IsolationOptions = field(default_factory=IsolationOptions)
     progress: Callable[[str], None] = _silent
     """Told in a few words what is being done now."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a tolerance that no difference could be held to."""
+        if not 0 <= self.tolerance < math.inf:
+            raise UsageError(
+                f"the tolerance is {self.tolerance:g}: no number from 0 on",
+                hint="give --tolerance, or tolerance in [parity] of cannery.toml, such as 1e-6",
+            )

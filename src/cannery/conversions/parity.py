@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -202,3 +204,23 @@ def verdict(parity: Parity) -> str:
         if d.flips or not d.maximum <= parity.tolerance
     ]
     return f"differs from the original on {parity.rows} rows ({'; '.join(failed)})"
+
+
+def remedy(parity: Parity) -> str:
+    """Return in words what would let a converted model pass that differs."""
+    kinds = {d.kind for d in parity.differences if d.flips or not d.maximum <= parity.tolerance}
+    if not parity.flips and math.isfinite(parity.maximum):
+        allowed = 10.0 ** math.ceil(math.log10(parity.maximum))
+        return f"if a difference of {parity.maximum:.1e} does not matter, allow it: --tolerance {allowed:g}"
+    if kinds == {"extreme"}:
+        return (
+            "only numbers far outside of the sample are answered otherwise, and no tolerance covers that: "
+            "clip them before this step, or let another runtime take the model"
+        )
+    return "no tolerance covers it: replace the step, or let another runtime take the model"
+
+
+def furthest(worst: dict[str, Any]) -> str:
+    """Return the row that is furthest off, and both answers, in words."""
+    shown = {key: json.dumps(value, ensure_ascii=False)[:600] for key, value in worst.items()}
+    return f"{shown['record']}: the original answers {shown['original']}, converted {shown['converted']}"

@@ -38,6 +38,10 @@ from cannery.signatures import Batch, Feature, Output, Raw, Signature
 
 _TIED = "the model leaves it to its search which of several points, equally far, are the nearest"
 
+_TIE_BREAKER = (
+    "its answer is no function of the row: give it a column that tells these points apart"
+)
+
 
 class Model:
     """An opened original and how it is asked."""
@@ -63,7 +67,7 @@ class Model:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 if is_tied(self.estimator, table):
-                    raise ConversionError(_TIED)
+                    raise ConversionError(_TIED, hint=_TIE_BREAKER)
                 return self._asked(table)
         except (CanneryError, MemoryError):
             raise
