@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,14 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 from churn_cans import RECORDS, Running, expected, make_graph, make_manifest, running
+from toy_images import toy_image
 
 from cannery.blobs import canonical_json
 from cannery.cans.open import Can
 from cannery.cans.seal import seal
+from cannery.engines.docker import docker
 from cannery.errors import ProofError
+from cannery.processes import run
 from cannery.proofs import questions
 from cannery.proofs.contracts import CONTRACTS, Contract
 from cannery.proofs.questions import Golden
@@ -109,3 +113,17 @@ def test_an_image_that_knows_no_platform_fails_by_name(toy) -> None:
     assert set(failed) == {contract.platform for contract in CONTRACTS} - {"Cloud Run"}
     assert failed["SageMaker"] == "GET /ping answers 404, not 200"
     assert "/v1/models/toy answers 404" in failed["KServe"]
+
+
+@pytest.mark.docker
+def test_an_image_that_was_there_before_stays(toy_store: Path) -> None:
+    """Verified by its id, without a name: it is the user's, whatever comes out."""
+    engine = docker()
+    subject = engine.load(toy_image(toy_store, Labels={"only": "verified"}))
+    try:
+        words = [sys.executable, "-m", "cannery", "verify", subject, "--engine", "docker"]
+        done = run(words, timeout=120)
+        assert (done.status, "has no can inside" in done.complaint) == (2, True)
+        assert engine.settings(subject).labels == {"only": "verified"}
+    finally:
+        engine.remove_image(subject)

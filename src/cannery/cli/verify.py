@@ -85,7 +85,8 @@ def command(
         scratch = Path(after.enter_context(tempfile.TemporaryDirectory(prefix="cannery-")))
         found = _found(image, runner, scratch, attest=attest)
         subject = found if isinstance(found, str) else runner.load(found)
-        after.callback(runner.release, subject)
+        if isinstance(found, Image):  # the user's own stays, named or not
+            after.callback(runner.release, subject)
         sealed = open_can(can) if can else _can_inside(runner, subject, scratch)
         mounts = (Mount(source=can.resolve(), target=f"/{CAN}"),) if can else ()
         options = ProofOptions(mounts=mounts, shell=shell, contracts=CONTRACTS)
