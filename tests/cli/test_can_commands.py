@@ -79,6 +79,7 @@ def test_a_bad_cell_is_named_by_row_and_column(cannery, can, churn, tmp_path) ->
         (("--token-file", "/nowhere"), "TOKEN_FILE '/nowhere' can't be read"),
         (("--workers", "lots"), "WORKERS is 'lots'"),
         (("--watch", "0"), "0 is not in the range"),
+        (("--grpc-port", "65536"), "65536 is not in the range"),
     ],
 )
 def test_serve_names_an_option_that_cannot_be_meant(cannery, can, words, complaint) -> None:

@@ -8,6 +8,8 @@ import signal
 import socket
 import struct
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -253,6 +255,44 @@ def test_a_watcher_hears_that_the_service_leaves(make_can: MakeCan) -> None:
         status, complaint = service.end()
     assert status == 0
     assert "Traceback" not in complaint
+
+
+def test_watchers_leave_room_for_calls(remote: Remote) -> None:
+    """Those over their number are refused at once, everybody else is answered; who leaves makes room."""
+    watch = remote.channel.unary_stream("/grpc.health.v1.Health/Watch")
+    watching = [watch(b"", timeout=20) for _ in range(20)]
+    assert all(next(one) for one in watching)
+    with pytest.raises(grpc.RpcError) as refusal:
+        next(watch(b"", timeout=20))
+    assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert remote.infer(question()).outputs
+    for one in watching:
+        one.cancel()
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            assert next(watch(b"", timeout=1))
+            return
+        except grpc.RpcError:
+            time.sleep(0.1)
+    raise AssertionError("nobody made room")
+
+
+def test_a_call_without_a_message_is_not_waited_for_long(remote: Remote) -> None:
+    """One that needs no token has five seconds."""
+    silent = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        silent.wait(20)
+        yield b""
+
+    began = time.monotonic()
+    with pytest.raises(grpc.RpcError) as refusal:
+        remote.channel.stream_unary(CHECK)(nothing(), timeout=20)
+    silent.set()
+    assert refusal.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "not here in time" in refusal.value.details()
+    assert time.monotonic() - began < 12
 
 
 def test_a_port_that_is_taken_ends_the_start(make_can: MakeCan) -> None:

@@ -26,6 +26,11 @@ from cannery.errors import UsageError
     type=click.IntRange(1, 86_400),
     help="Look every so many seconds whether CAN|URI is another can by now, and swap it in.",
 )
+@click.option(
+    "--grpc-port",
+    type=click.IntRange(0, 65535),
+    help="Take remote calls on this port too; needs cannery[grpc].",
+)
 @click.option("--host", help="Address to listen on [default: 127.0.0.1, or HOST].")
 @click.option("--workers", metavar="N|auto", help="Processes [default: 1, or WORKERS].")
 @click.option("--token-file", metavar="FILE", help="The bearer token that callers must send.")

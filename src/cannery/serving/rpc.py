@@ -21,6 +21,10 @@ from cannery.serving.settings import Settings
 
 AT_ONCE = 100
 """Calls that are answered at once; one more is refused, so that the memory of their messages is bounded."""
+WATCHERS = 20
+"""Of them may watch the health: they need no token and stay, and others are to have room."""
+SOON = 5.0
+"""Seconds for the message of a call that needs no token, for the same reason."""
 LOOK = 1.0
 """Seconds between two looks of who watches the health."""
 
@@ -44,6 +48,7 @@ class Remote:
         self._app = app
         self._settings = settings
         self._server: grpc.aio.Server | None = None
+        self._watchers = 0
 
     async def start(self) -> None:
         """Listen; raises UsageError when the address can't be had."""
@@ -122,11 +127,10 @@ class Remote:
         if not call.open and (refused := self._app.gate.refuse(path, "POST", headers)):
             return refused
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(SOON if call.open else PATIENCE):
                 data = await context.read()
         except TimeoutError:
-            message = f"the message was not here within {PATIENCE:g} s"
-            return error_response(408, message)
+            return error_response(408, "the message was not here in time")
         if data is grpc.aio.EOF:
             return error_response(400, "there is no message")
         try:
@@ -140,16 +144,24 @@ class Remote:
         except Exception as error:
             return broken(error)
 
-    async def _watch(self, _data: bytes, _context: Any) -> AsyncIterator[bytes]:
+    async def _watch(self, _data: bytes, context: Any) -> AsyncIterator[bytes]:
         """Tell the health, and each change of it, until the service leaves."""
+        if self._watchers >= WATCHERS:
+            await context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, f"{WATCHERS} watch the health already"
+            )
+        self._watchers += 1
         told = None
-        while told != NOT_SERVING or not self._app.desk.draining:
-            state = SERVING if await is_ready(self._app) else NOT_SERVING
-            if state != told:
-                yield write("HealthCheckResponse", status=state)
-                told = state
-                continue
-            await asyncio.sleep(LOOK)
+        try:
+            while told != NOT_SERVING or not self._app.desk.draining:
+                state = SERVING if await is_ready(self._app) else NOT_SERVING
+                if state != told:
+                    yield write("HealthCheckResponse", status=state)
+                    told = state
+                    continue
+                await asyncio.sleep(LOOK)
+        finally:
+            self._watchers -= 1
 
 
 def _headers(context: Any) -> dict[bytes, bytes]:
