@@ -29,6 +29,9 @@ def test_a_model_of_an_old_scikit_learn_becomes_a_can(tmp_path: Path) -> None:
     can = cannery.pack(str(folder), output=tmp_path / "can")
     assert can.manifest.runtime == "onnx"
     assert not can.manifest.notes
+    again = cannery.pack(str(folder), output=tmp_path / "again")  # by a worker of its own
+    graphs = {(one.folder / "model.onnx").read_bytes() for one in (can, again)}
+    assert len(graphs) == 1
     answers = open_service(can.folder).predict(records)
     assert [a["probability_Yes"] for a in answers] == pytest.approx(told, abs=1e-12)
     recorded = folder / "requirements.txt"
