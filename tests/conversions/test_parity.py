@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cannery.conversions.parity import certify, compare, distances, flips, verdict
-from cannery.conversions.probes import Probed
+from cannery.conversions.probes import Probed, answered
+from cannery.errors import ConversionError
 from cannery.signatures import Batch, Feature, Raw, Signature
 
 SIGNATURE = Signature(features=(Feature(name="a", type="double"),), outputs=())
@@ -97,3 +98,23 @@ def test_equal_answers_pass_without_a_worst_row() -> None:
     assert parity.equal
     assert parity.worst is None
     assert compare("sample", ours, ours).percentile999 == 0.0
+
+
+def test_an_original_that_refuses_most_rows_is_not_asked_about_all() -> None:
+    """Rows that it answers are kept, and time does not grow with those that it refuses."""
+    asked = []
+
+    def ask(batch: Batch, _: object) -> dict[str, np.ndarray]:
+        asked.append(len(batch))
+        if (batch.numbers[:, 0] % 10 != 0).any():
+            raise ConversionError("tied")
+        return {"prediction": batch.numbers[:, 0]}
+
+    rows = Batch(
+        numbers=np.arange(5000.0).reshape(-1, 1), strings=np.empty((5000, 0), dtype=object)
+    )
+    found = answered(ask, "sample", rows, (Feature(name="a", type="double"),))
+    assert found is not None
+    assert 10 <= len(found.batch) < 100
+    assert found.refused == ("tied",)
+    assert len(asked) < 400

@@ -38,6 +38,9 @@ _TEXTS = (
 _LONGS = (0, 1, -1, 2**24 + 1, -(2**24) - 1, 2**31, -(2**31), 2**53, -(2**53))
 """Beyond 2**24 float32 skips whole numbers, beyond 2**53 double does."""
 
+_REFUSED = 100
+"""Rows, one by one, that the original may refuse before it is asked no more, if it refuses most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
@@ -167,11 +170,16 @@ def _texts(feature: Feature, count: int, random: np.random.Generator) -> Any:
 
 
 def answered(ask: Ask, kind: Probe, batch: Batch, features: tuple[Feature, ...]) -> Probed | None:
-    """Return what the original answers, leaving out the rows that it refuses; None where none is left."""
+    """Return what the original answers, leaving out the rows that it refuses; None where none is left.
+
+    Where it refuses most of many rows, those that are left are no longer tried.
+    """
     kept: list[tuple[Batch, Raw]] = []
     refused: list[str] = []
     pending = [batch] if len(batch) else []
     while pending:
+        if kept and len(refused) > max(_REFUSED, sum(len(rows) for rows, _ in kept)):
+            break
         part = pending.pop(0)
         try:
             kept.append((part, ask(part, features)))
