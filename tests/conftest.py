@@ -10,10 +10,17 @@ import shutil
 from functools import cache
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cannery.engines.choose import ENGINES
 from cannery.errors import CanneryError
 from cannery.isolation.sandbox import probe
+
+# The same examples in every run, on a machine of any speed: tools/fuzz_machine.py looks for new ones.
+settings.register_profile(
+    "suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 REQUIRED = os.environ.get("CANNERY_TEST_ENGINES") == "required"
 

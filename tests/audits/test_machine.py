@@ -36,14 +36,14 @@ def ledger_of(data: bytes, **limits: int) -> Ledger:
     ),
     st.integers(0, 5),
 )  # fmt: skip
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_plain_data_is_safe_at_every_protocol(value: Any, protocol: int) -> None:
     """Whatever CPython's pickler writes of plain data is followed to its end without a finding."""
     assert ledger_of(pickle.dumps([value], protocol)).findings() == ()
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_random_bytes_end_in_a_verdict(data: bytes) -> None:
     """No bytes crash or hang a reader, whatever the format they are given as."""
     for read in (audit_pickle, audit_joblib, audit_skops, audit_onnx):
@@ -54,7 +54,7 @@ def test_random_bytes_end_in_a_verdict(data: bytes) -> None:
 
 
 @given(st.integers(0, 2**32), st.integers(0, 5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_mutated_pickles_end_in_a_verdict(seed: int, protocol: int) -> None:
     """Bytes changed, inserted, removed and repeated in a real pickle end in a verdict."""
     source = random.Random(seed)

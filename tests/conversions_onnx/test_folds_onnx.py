@@ -29,7 +29,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     maps=st.lists(steps, max_size=4).map(tuple),
     threshold=numbers,

@@ -17,7 +17,7 @@ SEEDS = st.integers(0, 2**32)
 
 
 @given(SEEDS, st.integers(0, 5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_picklers_write_is_opened_as_cpython_opens_it(seed: int, protocol: int) -> None:
     """Objects that share and contain each other come back with the same types, values and sharing."""
     for data in agreement.pickled(agreement.graph(random.Random(seed)), protocol):
@@ -25,14 +25,14 @@ def test_what_picklers_write_is_opened_as_cpython_opens_it(seed: int, protocol: 
 
 
 @given(SEEDS)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_random_programs_are_refused_or_read_alike(seed: int) -> None:
     """A program of random opcodes that our machine accepts is one that CPython accepts."""
     agreement.check(agreement.program(random.Random(seed)))
 
 
 @given(SEEDS, st.integers(0, 5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_changed_pickles_are_refused_or_read_alike(seed: int, protocol: int) -> None:
     """A pickle with a few bytes changed that our machine accepts is one that CPython accepts."""
     source = random.Random(seed)

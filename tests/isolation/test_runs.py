@@ -42,7 +42,7 @@ def alike(data: bytes, limits: Limits = agreement.LIMITS) -> None:
 
 
 @given(st.integers(0, 2**32), st.integers(0, 5), st.sampled_from([1 << 10, 1 << 14]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_runs_are_read_as_their_opcodes_would_be(seed: int, protocol: int, block: int) -> None:
     """Values, memo, verdict, findings, offsets and the work that was counted: all is the same."""
     source = random.Random(seed)
@@ -60,7 +60,7 @@ def test_runs_are_read_as_their_opcodes_would_be(seed: int, protocol: int, block
 
 
 @given(st.integers(0, 2**32), st.integers(0, 5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_runs_are_opened_as_cpython_opens_them(seed: int, protocol: int) -> None:
     """Changed or not, what our machine accepts of a run is what CPython's unpicklers make of it."""
     source = random.Random(seed)

@@ -149,7 +149,7 @@ ENTRIES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(layers=st.lists(st.lists(ENTRIES, max_size=6), min_size=1, max_size=3))
 def test_any_layers_stay_inside(tmp_path_factory, layers) -> None:
     """Random layers are applied or refused; the folder around the root never changes."""

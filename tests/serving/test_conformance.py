@@ -57,7 +57,6 @@ def test_requests_made_from_the_document_are_answered_as_it_says(
     @settings(
         max_examples=12,
         derandomize=True,
-        deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

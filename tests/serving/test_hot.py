@@ -191,9 +191,7 @@ def test_a_request_byte_by_byte_is_answered_too(app: Application) -> None:
 
 
 @given(data=st.data())
-@examples(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_mangled_requests_are_answered_alike(app: Application, data: st.DataObject) -> None:
     """A byte changed, lost or doubled anywhere: both ways say the same."""
     whole = bytearray(request(GOOD, JSON))

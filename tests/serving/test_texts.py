@@ -53,7 +53,7 @@ def terms_of(vectorizer: CountVectorizer) -> Terms:
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @given(st.one_of(ODD, st.text(max_size=40)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_text_is_cut_as_the_original_cuts_it(way: dict[str, Any], text: str) -> None:
     """The same terms, each as often, for any text."""
     vectorizer = CountVectorizer(**way)
