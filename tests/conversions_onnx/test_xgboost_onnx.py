@@ -277,9 +277,8 @@ def test_the_doubles_that_become_a_float_are_known(value):
             YR,
             "function",
         ),
-        (xgb.XGBClassifier(**ALONE, n_estimators=2), np.column_stack([B, 1 - B]), "classes"),
     ],
-    ids=["raw logits", "own objective", "labels at once"],
+    ids=["raw logits", "own objective"],
 )
 def test_what_would_not_be_exact_is_refused(model, y, reason):
     """The reason is told."""

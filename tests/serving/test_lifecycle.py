@@ -62,13 +62,15 @@ def test_what_is_in_flight_is_answered_before_the_end(make_can: MakeCan) -> None
         asking = threading.Thread(target=ask)
         asking.start()
         while "http_requests_in_flight 2" not in httpx.get(service.url + "/metrics").text:
-            time.sleep(0.005)
+            if not asking.is_alive():  # it was answered between two looks
+                asking = threading.Thread(target=ask)
+                asking.start()
         service.process.send_signal(signal.SIGTERM)
         status, _ = service.end()
         asking.join()
     assert status == 0
-    assert answers[0].status_code == 200
-    assert len(answers[0].json()) == 100_000
+    assert answers[-1].status_code == 200
+    assert len(answers[-1].json()) == 100_000
 
 
 def test_health_answers_while_a_large_request_is_scored(make_can: MakeCan) -> None:

@@ -124,8 +124,8 @@ def test_a_long_request_takes_turns_with_short_ones(make_can: MakeCan) -> None:
     """Its rows are scored round by round, others come between, and every answer is whole."""
     app, scorer = slow_app(make_can, 0.02)
     long = [{**RECORD, "tenure": n % 60} for n in range(3 * ROUND)]
-    app._budget.limit = 8 << 20
-    app._budget.left = 32 << 20
+    app.budget.limit = 8 << 20
+    app.budget.left = 32 << 20
     order: list[str] = []
 
     async def send() -> list[httpx.Response]:
@@ -155,11 +155,11 @@ def test_a_long_request_takes_turns_with_short_ones(make_can: MakeCan) -> None:
 def test_bodies_share_one_budget_of_memory(make_can: MakeCan) -> None:
     """What is over it is told to come again, and what was held is given back."""
     app, _ = slow_app(make_can, 0.1)
-    app._budget.left = 250
+    app.budget.left = 250
     answers = ask_together(app, *[RECORD] * 6)
     statuses = [a.status_code for a in answers]
     assert set(statuses) == {200, 503}
-    assert app._budget.left == 250
+    assert app.budget.left == 250
     assert ask_together(app, RECORD)[0].status_code == 200
 
 

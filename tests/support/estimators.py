@@ -75,7 +75,13 @@ def _inputs(estimator: BaseEstimator) -> list[tuple[Any, Any]]:
         return [([("a", "b"), ("b",)], None)]
     if name in {"LabelEncoder", "LabelBinarizer"}:
         return [(labels, None)]
-    return [(x, labels), (x, x[:, 0]), (positive, positive[:, 0]), (positive, several)]
+    return [
+        (x, labels),
+        (x, x[:, 0]),
+        (positive, positive[:, 0]),
+        (positive, several),
+        (positive, labels),
+    ]
 
 
 def _fit(estimator: BaseEstimator) -> BaseEstimator | None:
