@@ -101,14 +101,24 @@ def run(
     cwd: Path | None = None,
     stdin: bytes | None = None,
     timeout: float | None = None,
+    whole: bool = False,
 ) -> Finished:
-    """Run a program to its end and return what it said; raises CanneryError when it hangs past `timeout` seconds."""
+    """Run a program to its end and return what it said; raises CanneryError when it hangs past `timeout` seconds.
+
+    An interrupt kills it, but one that must be `whole` ends first: what it asked a daemon for would
+    be made all the same, after the caller took it back.
+    """
     source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
     with started(argv, env=env, cwd=cwd, stdin=source) as process:
         try:
             out, err = process.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired as error:
             raise CanneryError(f"'{argv[0]}' did not end within {timeout:g} s") from error
+        except KeyboardInterrupt:
+            if whole:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=timeout)
+            raise
         return Finished(
             argv=tuple(str(word) for word in argv),
             status=process.returncode,

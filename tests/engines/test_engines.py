@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from image_parts import file, make_image, make_layer
 from toy_images import toy_image
 
 from cannery.engines.asking import ask
+from cannery.engines.commands import CommandEngine, Program
 from cannery.engines.docker import docker
 from cannery.engines.engine import LABEL, Mount, StartOptions
 from cannery.errors import EngineError, ProofError, UsageError
@@ -272,3 +274,34 @@ def test_what_an_engine_has_already_is_not_needed_again(engine, store) -> None:
     finally:
         engine.remove_image(first.id)
         engine.remove_image(second.id)
+
+
+SLOW = """#!/bin/sh
+case "$1" in
+  image) echo '[{"Config": {}}]' ;;
+  run) setsid sh -c 'sleep 1; touch made' & sleep 1.3 ;;
+  rm) rm -f made ;;
+esac
+"""
+
+
+def test_what_a_busy_engine_still_makes_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt waits until the container is there, and removes it then: the engine, not its client, makes it."""
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "slow"
+    program.write_text(SLOW)
+    program.chmod(0o755)
+    engine = CommandEngine(
+        name="slow", find=lambda: Program(words=(str(program),)), check=lambda _: None
+    )
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.4)
+        with pytest.raises(KeyboardInterrupt), engine.start("image"):
+            pass
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    time.sleep(1.2)
+    assert not (tmp_path / "made").exists()

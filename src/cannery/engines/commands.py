@@ -30,6 +30,8 @@ Writer = Callable[[Image, Reference | None, BinaryIO], None]
 _LOADED = re.compile(r"^Loaded image(?:\(s\))?(?: ID)?: (\S+)", re.MULTILINE)
 _QUICK = 60.0
 """Seconds that a command may take which only talks to the engine."""
+_MAKING = ("create", "run")
+"""Commands that make a container: what the engine was asked for it makes, whoever asked."""
 _STALE = 3600.0
 """Seconds after which a container of ours can only be that of a process that was killed."""
 _TRIES = 3
@@ -49,8 +51,9 @@ class Program:
 
     def run(self, *words: str, timeout: float = _QUICK) -> Finished:
         """Run a command to its end; raises EngineError when it hangs or can't be started."""
+        whole = words[0] in _MAKING
         try:
-            return run([*self.words, *words], timeout=timeout)
+            return run([*self.words, *words], timeout=timeout, whole=whole)
         except CanneryError as error:
             raise EngineError(error.message) from error
 
