@@ -127,3 +127,5 @@ def test_an_image_that_was_there_before_stays(toy_store: Path) -> None:
         assert engine.settings(subject).labels == {"only": "verified"}
     finally:
         engine.remove_image(subject)
+    done = run(words, timeout=120)
+    assert (done.status, f"docker has no image '{subject}'" in done.complaint) == (2, True)

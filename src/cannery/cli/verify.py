@@ -166,6 +166,7 @@ def _found(image: str, engine: Engine, scratch: Path, *, attest: bool) -> Image 
         return read_layout(folder, architecture=host_architecture())
     if engine.name == "sandbox":
         raise UsageError(f"'{image}' is known to no engine here", hint="name a layout: oci:FOLDER")
+    engine.settings(image)  # says clearly that there is no such image
     return image
 
 
