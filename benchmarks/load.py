@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import sys
 import time
 from pathlib import Path
@@ -12,6 +13,16 @@ from pathlib import Path
 import uvloop
 
 LENGTH = re.compile(rb"(?i)content-length: (\d+)")
+
+
+def _missing(answer: bytes) -> int:
+    """Return how many bytes of an answer are still to come, at least."""
+    head = answer.find(b"\r\n\r\n") + 4
+    if head < 4:
+        return 1
+    found = LENGTH.search(answer[:head])
+    assert found, answer[:300]
+    return head + int(found[1]) - len(answer)
 
 
 class Caller(asyncio.Protocol):
@@ -38,12 +49,7 @@ class Caller(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Wait for the whole answer."""
         self.answer += data
-        head = self.answer.find(b"\r\n\r\n") + 4
-        if head < 4:
-            return
-        found = LENGTH.search(self.answer[:head])
-        assert found, self.answer[:300]
-        if len(self.answer) < head + int(found[1]):
+        if _missing(self.answer) > 0:
             return
         assert self.answer.startswith(b"HTTP/1.1 200"), self.answer[:300]
         self.load.times.append(time.perf_counter() - self.began)
@@ -79,6 +85,21 @@ class Load:
         self.asked += 1
         return self.requests[self.asked % len(self.requests)]
 
+    def alone(self, seconds: float) -> None:
+        """Ask for some seconds over one connection, by plain calls: a loop would count as the server's time."""
+        self.end = time.perf_counter() + seconds
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while (began := time.perf_counter()) < self.end:
+                connection.sendall(self.next())
+                answer = connection.recv(1 << 16)
+                while (missing := _missing(answer)) > 0:
+                    more = connection.recv(1 << 16)
+                    assert more, f"hung up, {missing} bytes too early"
+                    answer += more
+                self.times.append(time.perf_counter() - began)
+                assert answer.startswith(b"HTTP/1.1 200"), answer[:300]
+
     async def run(self, seconds: float) -> None:
         """Ask for some seconds."""
         self.done = asyncio.Event()
@@ -92,7 +113,10 @@ class Load:
 def main(port: str, path: str, connections: str, seconds: str, bodies: str) -> None:
     """Print how many requests were answered, and the median and the 99th percentile in seconds."""
     load = Load(int(port), path, int(connections), json.loads(Path(bodies).read_text()))
-    uvloop.run(load.run(float(seconds)))
+    if load.open == 1:
+        load.alone(float(seconds))
+    else:
+        uvloop.run(load.run(float(seconds)))
     times = sorted(load.times)
     seen = {
         "requests": len(times),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf, nextafter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -116,8 +115,7 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return tuple(f for f in self.features if f.type == "string")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Rows as two dense blocks, columns in the signature's order.
 
     `numbers` is float64 [rows, len(signature.numbers)], NaN where null (long and boolean included);

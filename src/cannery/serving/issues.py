@@ -48,23 +48,26 @@ def explain(records: Sequence[Any], signature: Signature, *, single: bool = Fals
         for index, record in enumerate(records)
     ]
     found.complain()
-    numbers = [[row[f.name] for f in signature.numbers] for row in rows]
-    strings = [[row[f.name] for f in signature.strings] for row in rows]
-    return pack(numbers, strings, signature)
+    numbers, strings = signature.numbers, signature.strings
+    return pack(
+        [[row[f.name] for f in numbers] for row in rows],
+        [[row[f.name] for f in strings] for row in rows],
+        (len(numbers), len(strings)),
+    )
 
 
-def pack(numbers: Sequence[Any], strings: Sequence[Any], signature: Signature) -> Batch:
-    """Return the batch of valid rows, given as one sequence of values per row and block."""
-    shape = (len(numbers), len(signature.numbers))
+def pack(numbers: Sequence[Any], strings: Sequence[Any], widths: tuple[int, int]) -> Batch:
+    """Return the batch of valid rows, given as one sequence of values per row and block.
+
+    `widths` is how many numbers and how many texts a row has.
+    """
+    rows, (wide, texts) = len(numbers), widths
     try:
-        block = np.fromiter(chain.from_iterable(numbers), np.float64, shape[0] * shape[1])
+        block = np.fromiter(chain.from_iterable(numbers), np.float64, rows * wide)
     except TypeError:  # a null among them
         block = np.array(numbers, dtype=np.float64)
-    texts = np.empty(len(strings) * len(signature.strings), dtype=object)
-    texts[:] = list(chain.from_iterable(strings))
-    return Batch(
-        numbers=block.reshape(shape), strings=texts.reshape(len(strings), len(signature.strings))
-    )
+    words = np.fromiter(chain.from_iterable(strings), object, rows * texts)
+    return Batch(numbers=block.reshape(rows, wide), strings=words.reshape(rows, texts))
 
 
 def show(value: Any) -> str:

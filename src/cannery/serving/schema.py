@@ -45,6 +45,7 @@ class Schema:
         "_row",
         "_strings",
         "_voids",
+        "_widths",
         "signature",
     )
 
@@ -58,6 +59,7 @@ class Schema:
         self._strings = _getter([places[f.name] for f in signature.strings])
         self._closed = _closed(signature)
         self._voids = any(f.nullable for f in signature.strings)
+        self._widths = (len(signature.numbers), len(signature.strings))
         self._marks = 2 * (len(signature.features) + len(signature.strings))
 
     def decode(self, body: bytes) -> tuple[Batch, bool]:
@@ -114,7 +116,7 @@ class Schema:
             return None
         if self._voids and None in chain.from_iterable(strings):
             strings = [tuple(NULL_STRING if v is None else v for v in row) for row in strings]
-        batch = pack(numbers, strings, self.signature)
+        batch = pack(numbers, strings, self._widths)
         bad = np.count_nonzero(~np.isfinite(batch.numbers))
         if bad and bad != sum(row.count(None) for row in numbers):
             return None
@@ -250,7 +252,7 @@ def _typed(values: NDArray[Any], output: Output) -> NDArray[Any]:
 
 def _doubtful(values: NDArray[Any], output: Output) -> bool:
     """Whether values must be looked at one by one: smallest and largest tell of most that they need not be."""
-    low, high = values.min(), values.max()  # NaN where there is any
+    low, high = np.minimum.reduce(values), np.maximum.reduce(values)  # NaN where there is any
     if output.probability:
         return not (low >= 0 and high <= 1)
     return output.type != "double" or not (math.isfinite(low) and math.isfinite(high))

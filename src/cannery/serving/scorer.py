@@ -44,15 +44,21 @@ class Scorer(Protocol):
 class OnnxScorer:
     """A graph in an ONNX Runtime session, on the CPU, from bytes."""
 
-    __slots__ = ("_fills", "_most", "_outputs", "_session")
+    __slots__ = ("_fills", "_most", "_options", "_outputs", "_session")
 
     def __init__(
-        self, session: Any, fills: dict[str, Fill], outputs: list[str], most: int | None = None
+        self,
+        session: Any,
+        fills: dict[str, Fill],
+        outputs: list[str],
+        options: Any,
+        most: int | None = None,
     ) -> None:
-        """`most`: rows that are scored at once, where rows are wide."""
+        """`options`: of every run; `most`: rows that are scored at once, where rows are wide."""
         self._session = session
         self._fills = fills
         self._outputs = outputs
+        self._options = options
         self._most = most
 
     def score(self, batch: Batch) -> Raw:
@@ -66,7 +72,7 @@ class OnnxScorer:
     def _score(self, batch: Batch) -> Raw:
         feeds = {name: fill(batch) for name, fill in self._fills.items()}
         try:
-            values = self._session.run(self._outputs, feeds)
+            values = self._session.run(self._outputs, feeds, self._options)
         except Exception as error:  # ONNX Runtime raises a dozen classes without a common base
             raise ProofError(f"the graph failed on {len(batch)} rows: {_brief(error)}") from error
         return {name: _array(value) for name, value in zip(self._outputs, values, strict=True)}
@@ -95,6 +101,8 @@ def onnx_scorer(
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a dozen classes without a common base
         raise CanError(f"ONNX Runtime can't open the graph: {_brief(error)}") from error
+    running = onnxruntime.RunOptions()
+    running.only_execute_path_to_fetches = True  # what nobody asks for is not computed
     wanted = outputs or tuple(dict.fromkeys(o.tensor for o in signature.outputs))
     _same("output", wanted, [o.name for o in session.get_outputs()], exact=False)
     _same("input", [f.input for f in feeds], [i.name for i in session.get_inputs()], exact=True)
@@ -103,6 +111,7 @@ def onnx_scorer(
         session,
         {f.input: _fill(f, signature) for f in feeds},
         list(wanted),
+        running,
         max(16, _WIDE // widest) if widest else None,
     )
 
