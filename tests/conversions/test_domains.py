@@ -67,10 +67,12 @@ def refusing(bad: Callable[[np.ndarray], Any]) -> Callable[[Batch, Any], Raw]:
         (lambda x: abs(x[:, :2]) > 3.4e38, ("from -9.9999999999999998e+37 to 9.9999999999999998e+37",) * 2 + ("",)),
         (lambda x: x[:, 0] + x[:, 1] < -5, ("", "", "")),
         (lambda x: x[:, 0] > 1e200, ("from -9.9999999999999998e+37 to 9.9999999999999998e+37",) * 2 + ("",)),
+        (lambda x: np.abs(x).max(axis=1) > 5e5, ("from -100000 to 100000",) * 3),
+        (lambda x: np.abs(x).max(axis=1) > 50, ("from -50 to 50", "", "")),
         (lambda x: x[:, 0] != x[:, 0], ("", "", "")),
     ],
     ids=["log", "root", "log1p", "counts", "whole log", "knots", "steps", "float32", "two columns",
-         "huge", "none"],
+         "huge", "drowned", "near", "none"],
 )  # fmt: skip
 def test_a_bound_is_found_by_asking(
     bad: Callable[[np.ndarray], Any], told: tuple[str, ...]

@@ -26,6 +26,7 @@ _SEARCHED = 20
 _TINY = 1e-9
 _HUGE = (1e38, 1e30, 1e20, 1e15)
 """Magnitudes up to which numbers are taken, where the original refuses larger ones: trees cast to float32."""
+_LARGE = tuple(10.0**n for n in range(14, 0, -1))
 
 
 def with_domains(
@@ -163,28 +164,47 @@ def _number(place: int) -> float:
 
 def _within_magnitude(ask: Ask, base: Batch, features: list[Feature]) -> list[Feature]:
     """Return the features bounded by a magnitude that all of them may have, where larger ones are refused."""
-    doubles = [i for i, f in enumerate(features) if f.type == "double" and f.categories is None]
+    numbers = [
+        i for i, f in enumerate(features) if f.type in ("double", "long") and f.categories is None
+    ]
     known = tuple(features)
 
     def taken(size: float) -> bool:
-        sides = [(i, s) for i in doubles for s in (-size, size)]
+        sides = [(i, _within(known[i], s)) for i in numbers for s in (-size, size)]
         rows = [with_cell(base, known, i, [s]) for i, s in sides if _holds(known[i], s)]
         return not rows or next(_refused(ask, rows, known), None) is None
 
-    if not doubles or taken(1e300):
+    if not numbers or taken(1e300):
         return features
-    size = next((size for size in _HUGE if taken(size)), None)
+    size = next((size for size in (*_HUGE, *_beyond_sample(known)) if taken(size)), None)
     if size is None:
         return features
     found = list(features)
-    for index in doubles:
+    for index in numbers:
         feature = features[index]
+        if feature.type == "long" and size >= WHOLE:
+            continue
         found[index] = msgspec.structs.replace(
             feature,
             least=-size if feature.least is None else feature.least,
             most=size if feature.most is None else feature.most,
         )
     return found
+
+
+def _beyond_sample(features: Sequence[Feature]) -> list[float]:
+    """Return the magnitudes below the huge ones that are well above all that was seen, the largest first.
+
+    Where one number drowns all others, nearest neighbours are equally far.
+    """
+    edges = [e for f in features for e in (f.minimum, f.maximum) if e is not None]
+    least = 10 * max(map(abs, edges), default=math.inf)
+    return [size for size in _LARGE if size >= least]
+
+
+def _within(feature: Feature, value: float) -> float:
+    """Return a value that the feature's type can hold."""
+    return max(-WHOLE, min(value, WHOLE)) if feature.type == "long" else value
 
 
 def _holds(feature: Feature, value: float) -> bool:
