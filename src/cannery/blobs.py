@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -54,6 +55,8 @@ class Blob:
     """`sha256:<64 hex>`."""
     size: int
     """Bytes."""
+    data: bytes | mmap.mmap | None = field(default=None, repr=False, compare=False)
+    """The content itself, where it is held: nobody else can change it."""
 
     @classmethod
     def of(cls, path: Path) -> Blob:
@@ -67,6 +70,8 @@ class Blob:
         """Return the content; raises SourceError when it no longer has its digest, or is over `limit` bytes."""
         if limit is not None and self.size > limit:
             raise SourceError(f"'{self.path}' has {self.size} bytes; at most {limit} are read")
+        if self.data is not None:
+            return self.data[:]
         try:
             data = self.path.read_bytes()
         except OSError as error:

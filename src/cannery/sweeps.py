@@ -14,11 +14,11 @@ from cannery.audits.contents import compressor, content
 from cannery.audits.findings import Audit, Finding, Verdict
 from cannery.audits.limits import Limits
 from cannery.audits.policy import Policy, objections
-from cannery.blobs import Blob
 from cannery.cans.open import open_can
 from cannery.errors import CanError, CutShortError, SourceError
 from cannery.sources.directory import CAN, MLMODEL
 from cannery.sources.fetch import fetch
+from cannery.sources.holding import hold
 from cannery.sources.sniff import sniff
 from cannery.sources.source import Format, Source
 
@@ -163,10 +163,10 @@ def _attacks(path: Path) -> bool:
 def _holds_more(path: Path, kind: Format) -> bool:
     """Tell whether an archive or an array holds pickles or more: data and packages are no models."""
     try:
-        with content(Blob.of(path), Limits()) as data:
-            facts = audit_bytes(data, kind)
+        data = content(hold(path), Limits())
     except SourceError:
         return True
+    facts = audit_bytes(data, kind)
     hostile = {finding.rule for finding in facts.findings if finding.severity == "unsafe"}
     return bool(facts.names or hostile - {"code"})
 

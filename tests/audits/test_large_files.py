@@ -11,6 +11,7 @@ from pathlib import Path
 import pickles as p
 import pytest
 
+from cannery.audits.audit import audit
 from cannery.audits.contents import content, gathered
 from cannery.audits.facts import Facts
 from cannery.audits.ledger import Ledger
@@ -18,9 +19,11 @@ from cannery.audits.limits import Limits
 from cannery.audits.listing import listing
 from cannery.audits.opcodes import BrokenProgramError
 from cannery.audits.values import Opaque
-from cannery.blobs import CHUNK, Blob
+from cannery.blobs import CHUNK, Blob, digest_bytes
 from cannery.errors import SourceError
-from cannery.sources.windows import reading
+from cannery.sources.fetch import fetch
+from cannery.sources.holding import hold
+from cannery.sources.windows import holds, reading
 
 SIZE = 300 << 20
 """Bytes of the large files, which are holes for the most part."""
@@ -29,18 +32,16 @@ MEASURE = """
 import sys
 from pathlib import Path
 from cannery.audits.audit import audit
-from cannery.blobs import Blob
-from cannery.sources.source import Origin, Source
+from cannery.sources.fetch import fetch
 
 def peak() -> int:
     # Not ru_maxrss: that counts the process that started this one too.
     return int(next(s.split()[1] for s in open("/proc/self/status") if s.startswith("VmHWM")))
 
-path = Path(sys.argv[1])
-source = Source(origin=Origin(given="x", resolved="x"), format=sys.argv[2], main="x", files={"x": Blob.of(path)})
 before = peak()
+source = fetch(sys.argv[1], staging=Path())
 found = audit(source)
-print(found.verdict, peak() - before)
+print(found.verdict, source.format, peak() - before)
 """
 
 
@@ -65,48 +66,50 @@ FILES = {
 def test_a_large_file_is_audited_in_little_memory(tmp_path: Path, kind: str) -> None:
     """Arrays, and bytes within a plain pickle, are stepped over, whatever their size."""
     _holes(tmp_path / "large", *FILES[kind])
-    words = [sys.executable, "-c", MEASURE, str(tmp_path / "large"), kind]
+    words = [sys.executable, "-c", MEASURE, str(tmp_path / "large")]
     told = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-    assert told[0] == "safe"
-    assert int(told[1]) << 10 < 40 << 20
+    assert told[:2] == ["safe", kind]
+    assert int(told[2]) << 10 < 40 << 20
 
 
-def test_a_file_that_changes_during_its_audit_is_no_longer_the_same(tmp_path: Path) -> None:
-    """What was hashed is what was read: writing into a mapped file is noticed when its audit ends."""
-    (tmp_path / "model").write_bytes(p.make_pickle(p.listed(p.number(1))))
-    blob = Blob.of(tmp_path / "model")
-    with content(blob, Limits(memory=1)) as data:
-        assert data[:] == (tmp_path / "model").read_bytes()
-    with pytest.raises(SourceError, match="changed"), content(blob, Limits(memory=1)):
-        os.utime(tmp_path / "model")
-
-
+@pytest.mark.parametrize("small", [1 << 20, 1], ids=["in memory", "mapped"])
 @pytest.mark.parametrize("change", ["cut", "written"])
-def test_what_was_hashed_is_what_is_audited(tmp_path: Path, change: str) -> None:
-    """A file that is cut or written to while it is audited neither ends the process nor shows other bytes."""
+def test_what_was_hashed_is_what_is_audited_and_opened(
+    tmp_path: Path, change: str, small: int
+) -> None:
+    """A file that is cut or written to once it is held neither ends the process nor shows other bytes."""
     path = tmp_path / "model"
     path.write_bytes(before := p.make_pickle(p.listed(p.number(1))) + bytes(1 << 16))
-    blob = Blob.of(path)
-
-    def audited() -> None:
-        with content(blob, Limits(memory=1)) as data:
-            with path.open("r+b") as stream:
-                stream.write(b"other")
-                stream.truncate(1 if change == "cut" else len(before))
-            assert data[:] == before
-
-    with pytest.raises(SourceError, match="changed"):
-        audited()
+    blob = hold(path, small)
+    with path.open("r+b") as stream:
+        stream.write(b"other")
+        stream.truncate(1 if change == "cut" else len(before))
+    assert content(blob, Limits())[:] == before
+    assert blob.read() == before
+    assert blob.digest == digest_bytes(before)
 
 
-def test_a_file_that_is_another_than_the_hashed_one_is_not_audited(tmp_path: Path) -> None:
-    """A file of the same size that took its place before the audit is refused."""
+def test_a_source_holds_its_model(tmp_path: Path) -> None:
+    """What is fetched is audited from the bytes that fetching hashed, whatever the file became since."""
+    path = tmp_path / "model.pkl"
+    path.write_bytes(p.make_pickle(p.listed(p.number(1))))
+    source = fetch(str(path), staging=tmp_path)
+    path.write_bytes(b"other")
+    found = audit(source)
+    assert (found.verdict, found.digest) == ("safe", source.blob.digest)
+
+
+@pytest.mark.parametrize("memory", [1 << 20, 1], ids=["in memory", "mapped"])
+def test_a_file_that_is_another_than_the_hashed_one_is_not_audited(
+    tmp_path: Path, memory: int
+) -> None:
+    """A file beside the model, of which the digest alone is kept, must still be the same."""
     path = tmp_path / "model"
     path.write_bytes(b"a" * 100)
     blob = Blob.of(path)
     path.write_bytes(b"b" * 100)
-    with pytest.raises(SourceError, match="changed"), content(blob, Limits(memory=1)):
-        pass
+    with pytest.raises(SourceError, match="changed"):
+        content(blob, Limits(memory=memory))
 
 
 def test_no_room_for_a_copy_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,9 +120,8 @@ def test_no_room_for_a_copy_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     (tmp_path / "model").write_bytes(bytes(100))
     monkeypatch.setattr(os, "copy_file_range", full)
-    blob = Blob.of(tmp_path / "model")
-    with pytest.raises(SourceError, match="No space") as caught, content(blob, Limits(memory=1)):
-        pass
+    with pytest.raises(SourceError, match="No space") as caught:
+        hold(tmp_path / "model", small=1)
     assert "TMPDIR" in str(caught.value.hint)
 
 
@@ -133,8 +135,7 @@ def test_a_file_system_that_copies_nothing_by_itself_is_read(
 
     (tmp_path / "model").write_bytes(b"ab" * 100)
     monkeypatch.setattr(os, "copy_file_range", crossing)
-    with content(Blob.of(tmp_path / "model"), Limits(memory=1)) as data:
-        assert data[:] == b"ab" * 100
+    assert hold(tmp_path / "model", small=1).read() == b"ab" * 100
 
 
 def test_a_file_that_becomes_shorter_while_it_is_told_is_an_error(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_file_that_becomes_shorter_while_it_is_told_is_an_error(tmp_path: Path
     path = tmp_path / "model"
     path.write_bytes(b"\x80\x04" + bytes(5000))
     with reading(path) as data:
-        assert data.find(b"\x04\x00") == 1
+        assert holds(data, b"\x04\x00")
         os.truncate(path, 10)
         with pytest.raises(OSError, match="shorter"):
             data[100:200]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zipfile
 import zlib
@@ -12,7 +11,7 @@ from contextlib import AbstractContextManager
 from cannery.audits.contents import gathered
 from cannery.audits.ledger import Ledger
 from cannery.blobs import CHUNK
-from cannery.sources.windows import Data, Window
+from cannery.sources.windows import Data, stream_of
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _END = struct.Struct("<4sHHHHIIH")
@@ -41,7 +40,7 @@ class Archive:
     def __init__(self, data: Data, ledger: Ledger) -> None:
         self._ledger = ledger
         try:
-            self._zip = zipfile.ZipFile(io.BufferedReader(Window(data)))
+            self._zip = zipfile.ZipFile(stream_of(data))
             infos = self._zip.infolist()
         except _BROKEN as error:
             raise BadArchiveError(f"not a zip archive: {error}") from error

@@ -78,8 +78,8 @@ def _summed(
 
 def _audit_main(source: Source, ledger: Ledger) -> None:
     try:
-        with content(source.blob, ledger.limits) as data:
-            _audit_data(source.format, data, ledger)
+        data = content(source.blob, ledger.limits)
+        _audit_data(source.format, data, ledger)
     except (SourceError, KeyError) as error:
         ledger.find("unreadable", "unreadable", f"'{source.main}' can't be read: {error}")
 

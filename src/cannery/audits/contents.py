@@ -3,75 +3,31 @@
 from __future__ import annotations
 
 import bz2
-import errno
 import importlib
 import lzma
 import mmap
-import os
-import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 from cannery.audits.limits import Limits
 from cannery.audits.opcodes import BrokenProgramError, Data
-from cannery.blobs import CHUNK, Blob, digest_stream
+from cannery.blobs import CHUNK, Blob
 from cannery.errors import SourceError
+from cannery.sources.holding import hold
 from cannery.sources.windows import release
 
 _LZMA_MEMORY = 1 << 28
 
 
-@contextmanager
-def content(blob: Blob, limits: Limits) -> Iterator[Data]:
-    """Yield the bytes of a file; raises SourceError when it can't be read or is not what was hashed.
-
-    A large file is copied within the kernel, hashed there and mapped: who writes to the file, or cuts it,
-    changes no byte of the copy. It must be the same file, untouched, when the block ends. Who opens it
-    later hashes what it got.
-    """
-    if blob.size <= limits.memory:
-        yield blob.read()
-        return
-    try:
-        with blob.path.open("rb") as stream, tempfile.TemporaryFile() as copy:
-            before = _touched(stream.fileno())
-            _copy(stream, copy)
-            if digest_stream(copy) != blob.digest:
-                raise SourceError(_CHANGED.format(blob.path))
-            with mmap.mmap(copy.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                yield mapped
-            if _touched(stream.fileno()) != before:
-                raise SourceError(_CHANGED.format(blob.path))
-    except OSError as error:
-        hint = _ROOM if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
-        raise SourceError(f"can't read '{blob.path}': {error.strerror}", hint=hint) from error
-
-
-_CHANGED = "'{}' changed while it was being used"
-_ROOM = "a large file is copied before it is audited: let TMPDIR name a folder with room for it"
-
-
-def _copy(source: BinaryIO, target: BinaryIO) -> None:
-    """Copy a file, by the kernel alone where it can; `target` stands at its beginning again."""
-    try:
-        while os.copy_file_range(source.fileno(), target.fileno(), CHUNK << 6):
-            pass
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
-            raise
-        source.seek(0)
-        shutil.copyfileobj(source, target, CHUNK)
-        target.flush()
-    target.seek(0)
-
-
-def _touched(descriptor: int) -> tuple[int, ...]:
-    """Return what changes with a file's content; its owner can't set back the second time."""
-    found = os.stat(descriptor)
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+def content(blob: Blob, limits: Limits) -> Data:
+    """Return the bytes of a file; raises SourceError when it can't be read or is not what was hashed."""
+    held = blob if blob.data is not None else hold(blob.path, limits.memory)
+    if held.data is None or held.digest != blob.digest:
+        raise SourceError(f"'{blob.path}' changed while it was being used")
+    return held.data
 
 
 _MAGICS: tuple[tuple[bytes, str], ...] = (

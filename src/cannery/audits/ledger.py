@@ -131,7 +131,7 @@ class Ledger:
         dotted = name.dotted
         listing = self.listing
         today = (listing.canonical(actual[0]), actual[1])
-        if any(listing.is_dangerous(*n) for n in ((name.module, name.qualname), actual, today)):
+        if any(listing.is_dangerous(*n) for n in {(name.module, name.qualname), actual, today}):
             message = f"opening would import '{dotted}', which can run commands or code"
             remedy = _BY_VALUE if dotted.startswith("cloudpickle.") else None
             self.find(

@@ -36,9 +36,9 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Dangerous(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Names known to be used in attacks; they only choose the severity of what is unlisted anyway."""
 
-    modules: tuple[str, ...]
-    names: tuple[str, ...]
-    attributes: tuple[str, ...]
+    modules: frozenset[str]
+    names: frozenset[str]
+    attributes: frozenset[str]
     """Modules that other modules import, and so hand on under these names."""
 
 
@@ -83,13 +83,18 @@ class Listing:
         """Return whether the name is known from attacks."""
         if qualname in self.dangerous.attributes:
             return True
-        prefix = module
-        while prefix:
-            if prefix in self.dangerous.modules:
-                return True
-            prefix = prefix.rpartition(".")[0]
-        dotted = f"{module}.{qualname}"
-        return any(dotted == n or dotted.startswith(n + ".") for n in self.dangerous.names)
+        return _within(module, self.dangerous.modules) or _within(
+            f"{module}.{qualname}", self.dangerous.names
+        )
+
+
+def _within(dotted: str, known: frozenset[str]) -> bool:
+    """Return whether a name, or what it lies in, is known."""
+    while dotted:
+        if dotted in known:
+            return True
+        dotted = dotted.rpartition(".")[0]
+    return False
 
 
 @functools.cache

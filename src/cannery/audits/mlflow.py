@@ -86,7 +86,7 @@ def _check_file(name: str, blob: Blob, ledger: Ledger, audit_data: AuditData) ->
         ledger.find("code", "unsafe", f"code travels along: '{name[:120]}'")
         return
     try:
-        with content(blob, ledger.limits) as data:
-            audit_beside(name, data, ledger, audit_data)
+        data = content(blob, ledger.limits)
+        audit_beside(name, data, ledger, audit_data)
     except SourceError as error:
         ledger.find("unreadable", "unreadable", f"'{name[:120]}' can't be read: {error}")

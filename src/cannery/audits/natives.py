@@ -46,6 +46,8 @@ def judged(ledger: Ledger) -> Iterator[None]:
 
 def _judge(ledger: Ledger) -> None:
     found = ledger.natives
+    if not found:
+        return
     for made in found:
         ledger.spend(_weight(made))
     sound: set[Made] = set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zipfile
 
@@ -13,7 +12,7 @@ from cannery.audits.machine import Machine
 from cannery.audits.pickles import follow
 from cannery.sources.sniff import is_tar
 from cannery.sources.source import Format
-from cannery.sources.windows import Data, Window
+from cannery.sources.windows import Data, stream_of
 
 _PICKLES = ("pickle", "joblib", "torch")
 _TAIL = (1 << 16) + 22
@@ -50,7 +49,7 @@ def _ends_as_zip(data: Data) -> bool:
     if b"PK\x05\x06" not in data[max(0, len(data) - _TAIL) :]:
         return False
     try:
-        with zipfile.ZipFile(io.BufferedReader(Window(data))) as archive:
+        with zipfile.ZipFile(stream_of(data)) as archive:
             return bool(archive.namelist())
     except (zipfile.BadZipFile, struct.error, OverflowError, RuntimeError, ValueError):
         return False

@@ -11,6 +11,7 @@ from cannery.sources.windows import Data
 
 _BLOCK = 512
 _FILE, _FOLDER, _LONG_NAME, _PAX, _PAX_OF_ALL = b"0\0", b"5", b"L", b"x", b"g"
+_ZEROS = bytes(1 << 16)
 _LONGEST = 1 << 16
 """Bytes of a header that tells more of the next member."""
 _HARMLESS = {
@@ -36,7 +37,7 @@ def tar_members(data: Data, ledger: Ledger) -> list[Slice]:
     """
     found: dict[str, Slice] = {}
     at, told = 0, ""
-    while any(header := data[at : at + _BLOCK]):
+    while not _ZEROS.startswith(header := data[at : at + _BLOCK]):
         kind, size = header[156:157], _size(header)
         start, end = at + _BLOCK, at + _BLOCK + size
         at = start + -(-size // _BLOCK) * _BLOCK
@@ -64,8 +65,8 @@ def tar_members(data: Data, ledger: Ledger) -> list[Slice]:
         found[name] = Slice(name=name, start=start, end=end)
     if len(header) < _BLOCK:
         raise BadArchiveError("the archive is cut short")
-    for tail in range(at, len(data), _BLOCK * 128):
-        if any(data[tail : tail + _BLOCK * 128]):
+    for tail in range(at, len(data), len(_ZEROS)):
+        if not _ZEROS.startswith(data[tail : tail + len(_ZEROS)]):
             ledger.find("hidden-bytes", "unsafe", "the archive has bytes behind its end")
             break
     return list(found.values())

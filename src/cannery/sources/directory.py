@@ -11,6 +11,7 @@ import msgspec
 
 from cannery.blobs import Blob
 from cannery.errors import SourceError
+from cannery.sources.holding import hold
 from cannery.sources.mlmodel import (
     example_file,
     model_file,
@@ -20,7 +21,7 @@ from cannery.sources.mlmodel import (
     recorded_python,
     recorded_requirements,
 )
-from cannery.sources.sniff import sniff
+from cannery.sources.sniff import sniff_blob
 from cannery.sources.source import Origin, Source
 
 CAN = "can.json"
@@ -45,27 +46,33 @@ def read_folder(folder: Path, origin: Origin) -> Source:
 
     Raises SourceError for a folder that is neither, and for links and devices in it.
     """
-    files = {name: Blob.of(folder / name) for name in sorted(_names(folder))}
-    if CAN in files:
-        return Source(origin=origin, format="can", main=CAN, files=files)
-    if MLMODEL not in files:
-        raise _neither(folder, files)
-    document = parse_yaml(_bytes(files[MLMODEL]), MLMODEL)
+    names = sorted(_names(folder))
+    if CAN in names:
+        return Source(origin=origin, format="can", main=CAN, files=_hashed(folder, names))
+    if MLMODEL not in names:
+        raise _neither(folder, names)
+    document = parse_yaml(_bytes(Blob.of(folder / MLMODEL)), MLMODEL)
     main = model_file(document)
-    if main not in files:
+    if main not in names:
         raise SourceError(
             f"'MLmodel' names the file '{main}', which is not in '{folder}'",
             hint="was the folder copied whole?",
         )
+    blob = hold(folder / main)
+    files = {**_hashed(folder, [n for n in names if n != main]), main: blob}
     return Source(
         origin=_lineage(origin, document),
-        format=sniff(files[main].path),
+        format=sniff_blob(blob),
         main=main,
         files=files,
         mlmodel=document,
         features=recorded_features(document),
         **_beside(document, files),
     )
+
+
+def _hashed(folder: Path, names: list[str]) -> dict[str, Blob]:
+    return {name: Blob.of(folder / name) for name in names}
 
 
 def _names(folder: Path) -> Iterator[str]:
@@ -98,18 +105,18 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise SourceError(f"can't read '{folder}': {error.strerror}") from error
 
 
-def _neither(folder: Path, files: Mapping[str, Blob]) -> SourceError:
+def _neither(folder: Path, names: list[str]) -> SourceError:
     for name, what in _FOREIGN.items():
-        if name in files:
+        if name in names:
             return SourceError(
                 f"'{folder}' is {what}", hint="convert it to ONNX and name that file"
             )
-    nested = sorted(n.rpartition("/")[0] for n in files if n.endswith((f"/{MLMODEL}", f"/{CAN}")))
+    nested = sorted(n.rpartition("/")[0] for n in names if n.endswith((f"/{MLMODEL}", f"/{CAN}")))
     if nested:
         return SourceError(
             f"'{folder}' is no model folder, but holds one", hint=f"name '{folder / nested[0]}'"
         )
-    listed = ", ".join(list(files)[:5]) or "nothing"
+    listed = ", ".join(names[:5]) or "nothing"
     return SourceError(
         f"'{folder}' has neither {MLMODEL} nor {CAN} (it holds {listed})",
         hint="name the model file itself, or the folder that MLflow wrote",

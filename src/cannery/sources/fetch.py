@@ -15,7 +15,8 @@ import msgspec
 from cannery.blobs import Blob
 from cannery.errors import SourceError
 from cannery.sources.directory import read_folder
-from cannery.sources.sniff import sniff
+from cannery.sources.holding import hold
+from cannery.sources.sniff import sniff_blob
 from cannery.sources.source import Origin, Source
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
@@ -53,30 +54,51 @@ def fetch(uri: str, *, staging: Path, tracking_uri: str | None = None) -> Source
 
 def read_path(path: Path, origin: Origin) -> Source:
     """Return the file or folder at `path` as a source of this origin; raises SourceError."""
+    return read_folder(path, origin) if _is_folder(path) else _of_file(hold(path), origin)
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell a folder from a file; raises SourceError where nothing or something else is."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:
         raise _missing(path) from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise SourceError(f"can't read '{path}': {error}") from error
-    if stat.S_ISDIR(mode):
-        return read_folder(path, origin)
-    if not stat.S_ISREG(mode):
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
         raise SourceError(f"'{path}' is neither a file nor a folder")
-    blob = Blob.of(path)
-    return Source(origin=origin, format=sniff(path), main=path.name, files={path.name: blob})
+    return stat.S_ISDIR(mode)
+
+
+def _of_file(blob: Blob, origin: Origin) -> Source:
+    main = blob.path.name
+    return Source(origin=origin, format=sniff_blob(blob), main=main, files={main: blob})
 
 
 def _local(path: Path, given: str) -> Source:
     try:
-        resolved = path.expanduser().resolve()
+        path = path.expanduser()
+        plain = _is_plain(path)
+        # It is named by what a link leads to.
+        path = path.absolute() if plain else path.resolve()
     except (OSError, ValueError, RuntimeError) as error:
         raise SourceError(f"can't read '{given}': {error}") from error
-    name = resolved.stem if resolved.is_file() else resolved.name
-    source = read_path(resolved, Origin(given=given, resolved=given, name=name))
     # Name and digest: a path would tell of this machine, and make the same model another can elsewhere.
-    pinned = f"{resolved.name}@{source.blob.digest}"
-    return replace(source, origin=msgspec.structs.replace(source.origin, resolved=pinned))
+    if not plain and _is_folder(path):
+        source = read_folder(path, Origin(given=given, resolved=given, name=path.name))
+        pinned = f"{path.name}@{source.blob.digest}"
+        return replace(source, origin=msgspec.structs.replace(source.origin, resolved=pinned))
+    blob = hold(path)
+    pinned = f"{path.name}@{blob.digest}"
+    return _of_file(blob, Origin(given=given, resolved=pinned, name=path.stem))
+
+
+def _is_plain(path: Path) -> bool:
+    """Tell whether a path names a file, and no link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _path_of(uri: str) -> Path:

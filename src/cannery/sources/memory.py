@@ -7,8 +7,8 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from cannery.blobs import Blob
 from cannery.errors import SourceError
+from cannery.sources.holding import hold
 from cannery.sources.source import Origin, Source
 
 _LIBRARIES = (
@@ -46,7 +46,7 @@ def of_object(model: object, name: str, *, staging: Path) -> Source:
         origin=Origin(given=uri, resolved=uri, name=name),
         format="pickle",
         main=_FILE,
-        files={_FILE: Blob.of(path)},
+        files={_FILE: hold(path)},
         requirements=_installed(),
         python=platform.python_version(),
     )

@@ -12,10 +12,11 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from cannery.blobs import Blob
 from cannery.errors import CutShortError, SourceError
 from cannery.sources.protobuf import onnx_shape
 from cannery.sources.source import Format
-from cannery.sources.windows import Data, Reading, Window, reading
+from cannery.sources.windows import Data, Reading, holds, reading, stream_of
 
 _HEAD = 4096
 """Bytes from the beginning by which a file is told."""
@@ -87,6 +88,12 @@ def sniff(path: Path) -> Format:
         raise SourceError(f"can't read '{path}': {error.strerror or error}") from error
 
 
+def sniff_blob(blob: Blob) -> Format:
+    """Return the format of a file whose bytes are held; raises SourceError as `sniff` does."""
+    assert blob.data is not None
+    return sniff_data(blob.data, f"'{blob.path}'")
+
+
 def sniff_data(data: Data | Reading, label: str) -> Format:
     """Return the format of bytes that a message calls `label`; raises SourceError as `sniff` does."""
     head = data[:_HEAD]
@@ -99,7 +106,7 @@ def sniff_data(data: Data | Reading, label: str) -> Format:
     if _is_pickle(data, head, label):
         if head.startswith(_TORCH):
             return "torch"
-        return "joblib" if data.find(b"joblib.numpy_pickle") >= 0 else "pickle"
+        return "joblib" if holds(data, b"joblib.numpy_pickle") else "pickle"
     if is_tar(head):
         return "archive"
     if head.startswith(b"\x93NUMPY"):
@@ -141,7 +148,7 @@ def _is_text(head: bytes) -> bool:
 
 def _zip(data: Data | Reading, label: str) -> Format:
     try:
-        with zipfile.ZipFile(Window(data)) as archive:
+        with zipfile.ZipFile(stream_of(data)) as archive:
             names = set(archive.namelist())
     except (zipfile.BadZipFile, struct.error, OverflowError, RuntimeError, ValueError) as error:
         raise _truncated(label, "a zip archive (skops?)") from error

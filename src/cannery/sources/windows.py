@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 Data = bytes | mmap.mmap
 """What is indexed, sliced and searched, and never executed."""
@@ -22,9 +22,12 @@ def release(data: Data, start: int, stop: int) -> None:
         data.madvise(mmap.MADV_DONTNEED, first, stop - first)
 
 
-class Window(io.RawIOBase):
-    """Data as a stream, for readers that want one."""
+def stream_of(data: Data | Reading) -> BinaryIO:
+    """Return data as a stream, for readers that want one; none of it is copied."""
+    return io.BytesIO(data) if isinstance(data, bytes) else io.BufferedReader(_Window(data))
 
+
+class _Window(io.RawIOBase):
     def __init__(self, data: Data | Reading) -> None:
         super().__init__()
         self._data = data
@@ -73,16 +76,21 @@ class Reading:
             raise OSError(errno.EIO, "it became shorter while it was being read")
         return found
 
-    def find(self, wanted: bytes) -> int:
-        """Return where bytes stand first, -1 where they don't."""
-        for start in range(0, self._size, _PIECE):
-            at = self[start : start + _PIECE + len(wanted) - 1].find(wanted)
-            if at >= 0:
-                return start + at
-        return -1
-
 
 _PIECE = 1 << 20
+
+
+def holds(data: Data | Reading, wanted: bytes) -> bool:
+    """Tell whether these bytes stand anywhere; what is not in memory is read piece by piece."""
+    if isinstance(data, bytes):
+        return wanted in data
+    for start in range(0, len(data), _PIECE):
+        stop = min(start + _PIECE + len(wanted) - 1, len(data))
+        if wanted in data[start:stop]:
+            return True
+        if isinstance(data, mmap.mmap):
+            release(data, start, stop)
+    return False
 
 
 @contextmanager
