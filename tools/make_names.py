@@ -87,6 +87,18 @@ def function_names(module: types.ModuleType, *, without: tuple[str, ...] = ()) -
             yield name
 
 
+def add_methods(references: Modules, cls: type, names: tuple[str, ...]) -> None:
+    """List these methods of a class, and what defines them, by which older protocols look them up."""
+    for name in names:
+        owner = next((base for base in cls.__mro__ if name in vars(base)), object)
+        method = getattr(owner, name, None)
+        if getattr(method, "__qualname__", None) != f"{owner.__qualname__}.{name}":
+            continue
+        references[owner.__module__].add(owner.__qualname__)
+        for home in {owner.__module__, getattr(method, "__module__", owner.__module__)}:
+            references[home].add(f"{owner.__qualname__}.{name}")
+
+
 # scikit-learn
 
 SKLEARN_WITHOUT = (
@@ -335,6 +347,7 @@ NUMPY_CLASSES = {
 NUMPY_FUNCTIONS = {
     "numpy": ("dtype",),
     "numpy._core": ("_ufunc_reconstruct",),
+    "numpy._core._internal": ("_convert_to_stringdtype_kwargs",),
     "numpy._core.multiarray": ("_reconstruct", "scalar"),
     "numpy._core.numeric": ("_frombuffer",),
     "numpy.ma.core": ("MaskedConstant", "_mareconstruct"),
@@ -351,7 +364,13 @@ NUMPY_WITHOUT = (
     "array_repr", "array_str", "empty", "format_", "errstate", "buffer", "bufsize", "geterr", "dlpack", "nested", "_",
 )  # fmt: skip
 """Parts of names of functions that read, write, configure, call what they are given, or show memory as it was left."""
-TEXT_HOMES = ("numpy.strings", "numpy._core.defchararray")
+TEXT_HOMES = ("numpy.strings", "numpy.char", "numpy._core.defchararray")
+NUMPY_METHODS = (
+    "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "conj", "copy", "cumprod", "cumsum", "diagonal",
+    "flatten", "max", "mean", "min", "nonzero", "prod", "ravel", "reshape", "round", "squeeze", "std", "sum",
+    "swapaxes", "tolist", "transpose", "var",
+)  # fmt: skip
+"""Methods of an array that compute."""
 UFUNC_HOMES = ("numpy", "numpy._core._multiarray_umath", "numpy._core.umath")
 
 
@@ -389,6 +408,7 @@ def numpy_table() -> dict[str, Any]:
                 references[home].add(key)
     for home, names in NUMPY_CLASSES.items():
         references[home].update(n for n in names if n in {"ndarray", "matrix", "MaskedArray"})
+    add_methods(references, np.ndarray, NUMPY_METHODS)
     return table(
         "numpy",
         NUMPY_CLASSES,
@@ -423,6 +443,10 @@ SCIPY_SETTERS = (
 """They execute `_parse_arg_template`, which has a rule of its own in `audits/states.py`."""
 
 
+SPARSE_METHODS = ("toarray", "tocoo", "tocsc", "tocsr", "todense")
+"""Methods of a sparse matrix that make another form of it."""
+
+
 SCIPY_ALIASES = {
     f"scipy.{name}": f"scipy.{package}._{name.partition('.')[2]}"
     for package, names in {
@@ -449,6 +473,11 @@ def scipy_table() -> dict[str, Any]:
                     continue
                 plain = is_plain_class(value, key, SCIPY_SETTERS)
                 (classes if plain else refused)[name].add(key)
+                if name.startswith("scipy.sparse."):
+                    add_methods(references, value, SPARSE_METHODS)
+                if key == "interp1d":  # keeps the one that its kind chose
+                    chosen = tuple(one for one in vars(value) if one.startswith("_call_"))
+                    add_methods(references, value, chosen)
                 # Discrete distributions keep it as a method that is bound to them.
                 if plain and name == "scipy.stats._discrete_distns":
                     method = getattr(value, "_entropy", None)
@@ -569,9 +598,25 @@ PANDAS_REFERENCES = {
 }  # fmt: skip
 
 
+PANDAS_METHODS = (
+    "abs", "add", "all", "any", "astype", "bfill", "clip", "convert_dtypes", "copy", "count", "cummax", "cummin",
+    "cumprod", "cumsum", "diff", "div", "drop", "drop_duplicates", "dropna", "ffill", "fillna", "idxmax", "idxmin",
+    "infer_objects", "interpolate", "isin", "isna", "isnull", "max", "mean", "median", "min", "mode", "mul", "notna",
+    "notnull", "nunique", "pct_change", "prod", "quantile", "rank", "rename", "replace", "reset_index", "round",
+    "select_dtypes", "shift", "sort_index", "sort_values", "squeeze", "std", "sub", "sum", "to_dict", "to_frame",
+    "to_list", "to_numpy", "tolist", "transpose", "var",
+)  # fmt: skip
+"""Methods of frames and columns that compute: none writes, and none evaluates what it is given."""
+
+
 def pandas_table() -> dict[str, Any]:
     """List pandas: frames, indexes and arrays that estimators carry along."""
-    return table("pandas", PANDAS_CLASSES, PANDAS_FUNCTIONS, PANDAS_REFERENCES)
+    import pandas as pd
+
+    references = defaultdict(set, {home: set(names) for home, names in PANDAS_REFERENCES.items()})
+    for cls in (pd.DataFrame, pd.Series):
+        add_methods(references, cls, PANDAS_METHODS)
+    return table("pandas", PANDAS_CLASSES, PANDAS_FUNCTIONS, references)
 
 
 # Arrow, in which pandas keeps texts

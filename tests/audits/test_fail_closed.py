@@ -339,3 +339,11 @@ def test_names_in_a_tuple_are_bounded() -> None:
     ledger = Ledger(listing(), Limits(findings=1000))
     audit_pickle(p.make_pickle(p.MARK, names, b"t"), ledger)
     assert "too-long" in {finding.rule for finding in ledger.findings()}
+
+
+def test_an_unlisted_class_made_with_keywords_is_up_for_review(audit_bytes: AuditBytes) -> None:
+    """A person judges the class as a whole; of a listed one, no pickler makes objects that way."""
+    words = p.pair() + p.items(a=p.number(1)) + b"\x92"
+    found = audit_bytes(listed(p.name("acme.results", "Fit") + words))
+    assert [finding.rule for finding in found.findings] == ["unknown-name"]
+    assert audit_bytes(listed(p.name("sklearn.pipeline", "Pipeline") + words)).verdict == "unsafe"

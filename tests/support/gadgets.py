@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pickles as p
 from bent import FAR, LABELS, ROWS, Told
+from numpy._core._internal import _convert_to_stringdtype_kwargs as _texts
+from numpy._core.multiarray import _reconstruct
 from pandas._libs.internals import _unpickle_block
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
@@ -87,6 +89,21 @@ GADGETS: dict[str, Callable[[], Any]] = {
     "path of an object": lambda: [Told(PurePosixPath, (StandardScaler(),), None)],
     "memory map of a file": lambda: [Told(np.memmap, ("owned", "u1", "w+", 0, (1,)), None)],
     "method of a type": lambda: [Told(getattr, (str, "format"), None)],
+    "method of a frame that writes": lambda: [Told(getattr, (pd.DataFrame, "to_pickle"), None)],
+    "method of a frame that evaluates": lambda: [Told(getattr, (pd.DataFrame, "query"), None)],
+    "method of an array that writes": lambda: [Told(getattr, (np.ndarray, "tofile"), None)],
+    "method within a method": lambda: [Told(getattr, (np.ndarray, "ravel.__self__"), None)],
+    "state of a type of texts": lambda: [
+        Told(_texts, (1,), (3, "|", None, None, None, -1, -1, 63)),
+    ],
+    "texts that are objects": lambda: [
+        Told(
+            _reconstruct,
+            (np.ndarray, (0,), b"b"),
+            (1, (1,), np.dtypes.StringDType(), False, [StandardScaler()]),
+        ),
+    ],
+    "missing texts that are objects": lambda: [Told(_texts, (1, StandardScaler()), None)],
     "method of a pattern": lambda: [Told(getattr, (CountVectorizer(), "fit"), None)],
     "index that is an array": lambda: [
         Told(pd.RangeIndex(1).__reduce__()[0], (np.ndarray, {"shape": (FAR, FAR)}), None)

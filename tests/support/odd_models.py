@@ -25,6 +25,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+import scipy.interpolate
 import scipy.sparse
 import scipy.stats
 from bent import LABELS, ROWS
@@ -108,6 +109,11 @@ MODELS: dict[str, Callable[[], Any]] = {
     "logarithms": lambda: FunctionTransformer(np.log1p, inverse_func=np.expm1).fit(ROWS),
     "bound arguments": lambda: FunctionTransformer(functools.partial(np.clip, a_min=0, a_max=1)),
     "text functions": lambda: FunctionTransformer(np.char.lower),
+    "a method of sparse matrices": lambda: FunctionTransformer(
+        scipy.sparse.csr_matrix.toarray, inverse_func=scipy.sparse.spmatrix.todense),
+    "a method of frames": lambda: FunctionTransformer(pd.DataFrame.fillna, kw_args={"value": 0}),
+    "a bound method of frames": lambda: FunctionTransformer(functools.partial(pd.DataFrame.astype, dtype=str)),
+    "a method of arrays": lambda: FunctionTransformer(np.ndarray.ravel),
     "a field": lambda: FunctionTransformer(operator.itemgetter("a")),
     "bound mutual information": lambda: SelectKBest(
         functools.partial(mutual_info_classif, random_state=0), k=2).fit(ROWS, LABELS),
@@ -180,6 +186,13 @@ VALUES: dict[str, Any] = {
     "every day": [
         array.array("d", [1.5]), random.Random(3), time.localtime(0), argparse.Namespace(a=1),
         logging.getLogger("a"),
+    ],
+    "interpolations": [
+        scipy.interpolate.interp1d([1, 2, 3, 4], [1, 2, 3, 4], kind=kind) for kind in ("linear", "nearest", "cubic")
+    ],
+    "texts of numpy": [
+        np.array(["a", "bb"], dtype=np.dtypes.StringDType(coerce=False)),
+        *(np.array(["a", gap], dtype=np.dtypes.StringDType(na_object=gap)) for gap in (None, np.nan, pd.NA)),
     ],
     "calendars": [pd.DateOffset(days=1), pd.Timestamp("2026", tz="Europe/Rome")],
     "nullable": [pd.array([1, None], dtype=kind) for kind in ("Int8", "UInt64", "Float32", "Int32")],

@@ -51,6 +51,25 @@ def dtype(c: Call) -> Value:
     return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
 
 
+def texts(c: Call) -> Value:
+    """Judge `_convert_to_stringdtype_kwargs(True, nan)`: numpy's texts of any length, and what is missing."""
+    match c.items:
+        case (bool() | 0 | 1, *missing) if len(missing) < 2 and all(map(_is_text, missing)):
+            for item in missing:
+                c.ledger.refer(item)
+            return DType(c.name, "T", 16)
+    return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
+
+
+def _is_text(value: Value) -> bool:
+    """Return whether a value is a text, or stands for one that is missing."""
+    if isinstance(value, Name):
+        return value.canonical in ("pandas.NA", "pandas._libs.missing.NA")
+    if isinstance(value, Opaque):
+        return value.type is str
+    return value is None or isinstance(value, str | float)
+
+
 def reconstruct(c: Call) -> Value:
     """Judge `_reconstruct(ndarray, (0,), b"b")`; the array itself comes with its state."""
     if len(c.items) == 3:
@@ -116,6 +135,8 @@ def elements(shape: Tuple) -> int | None:
 
 def dtype_problem(made: DType, state: Value) -> str | None:
     """Return what is wrong with a dtype's state, None when it agrees with the dtype."""
+    if made.kind == "T":
+        return "a dtype of texts gets a state, which numpy does not write"
     if made.used:  # what was measured by it would change under it
         return "a dtype gets its state after it was used"
     match state:
@@ -180,7 +201,7 @@ def _parts_problem(made: DType, parts: tuple[Value, ...]) -> str | None:
     for name in names.items:
         match fields.items[name]:
             case Tuple(items=(DType(itemsize=one) as inner, int() as at)):
-                if at >= 0 and at + one <= made.itemsize:
+                if at >= 0 and at + one <= made.itemsize and inner.kind != "T":
                     made.fields[name] = (inner, at)
                     made.holds |= inner.holds
                     inner.used = True
@@ -226,6 +247,8 @@ def array_problem(array: Made, state: Value) -> str | None:
         array.fill(kind, shape.items, data)
     if kind.holds:
         if isinstance(data, List) and data.count == count:
+            if kind.kind == "T" and not all(map(_is_text, data.items)):
+                return "an array of texts holds something else"
             return None
         return "an array of objects does not have as many as its shape says"
     size = data.size if type(data) is Opaque else len(data) if type(data) in _BYTES else None

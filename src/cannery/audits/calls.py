@@ -230,9 +230,14 @@ def _partial(c: Call) -> Value:
     function = c.items[0]
     if isinstance(function, Name):
         c.ledger.use(function, "reference")
-    elif not isinstance(function, Partial):
+    elif not isinstance(function, Partial) and not _is_method(function):
         return c.refuse(f"on {describe(function)}")
     return Partial(c.name, function)
+
+
+def _is_method(value: Value) -> bool:
+    """Return whether a value was looked up in a class, which its own rule has judged."""
+    return isinstance(value, Made) and value.canonical == "builtins.getattr"
 
 
 def _defaultdict(c: Call) -> Value:
@@ -316,6 +321,7 @@ RULES: dict[str, Rule] = {
     "copyreg.__newobj__": _newobj,
     "copyreg._reconstructor": _reconstructor,
     "functools.partial": _partial,
+    "numpy._core._internal._convert_to_stringdtype_kwargs": arrays.texts,
     "numpy._core._ufunc_reconstruct": _ufunc,
     "numpy._core.multiarray._reconstruct": arrays.reconstruct,
     "numpy._core.multiarray.scalar": arrays.scalar,

@@ -20,6 +20,7 @@ from cannery.audits.values import (
     FrozenSet,
     List,
     Made,
+    Name,
     Opaque,
     Set,
     Span,
@@ -193,7 +194,10 @@ class Facts:
 
     def make(self, cls: Value, arguments: Value, keywords: Value, offset: int) -> Value:
         """Judge a class of which an object is made."""
-        if keywords is not None and (not isinstance(keywords, Dict) or keywords.count):
+        known = (
+            type(cls) is not Name or cls.entry is not None
+        )  # others are up for review as a whole
+        if known and keywords is not None and (type(keywords) is not Dict or keywords.count):
             message = f"{describe(cls)} is made with keyword arguments"
             self.refuse("argument-rule", message, offset)
         if type(arguments) is Tuple and len(arguments.items) > _SHORT:

@@ -30,8 +30,11 @@ _BOUND = Entry("types.MethodType", frozenset({"function"}), "python")
 
 def builtin(c: Call) -> Value:
     """Judge cloudpickle's `_builtin_type("MethodType")`, by which it binds a method again."""
-    if c.items == ("MethodType",):
-        return Name("types", "MethodType", c.offset, _BOUND)
+    match c.items:
+        case ("MethodType",):
+            return Name("types", "MethodType", c.offset, _BOUND)
+        case ("SimpleNamespace" as kind,):
+            return Name("types", kind, c.offset, c.ledger.listing.find("types", kind))
     return c.refuse("for another type than that of methods")
 
 
@@ -67,6 +70,9 @@ def attribute(c: Call) -> Value:
     match c.items:
         case (Name(canonical="zoneinfo.ZoneInfo") as zone, "_unpickle"):
             return Name(zone.module, "ZoneInfo._unpickle", c.offset, _ZONE)
+        case (Name() as owner, str() as method) if _is_listed(c, owner, method):
+            c.ledger.use(owner, "reference")
+            return Made(c.name, c.items)
         case (Made() | Name() as owner, str() as method):
             for prefix, methods in _METHODS.items():
                 same = (
@@ -78,3 +84,10 @@ def attribute(c: Call) -> Value:
                     c.ledger.refer(owner)
                     return Made(c.name, c.items)
     return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
+
+
+def _is_listed(c: Call, owner: Name, method: str) -> bool:
+    """Return whether the tables list the method of a class, as later protocols name it."""
+    module, _, cls = owner.canonical.rpartition(".")
+    entry = c.ledger.listing.find(module, f"{cls}.{method}")
+    return entry is not None and "reference" in entry.roles

@@ -131,7 +131,7 @@ def _array(array: Array) -> Any:
         return array.content
     if array.dtype is None:
         return None
-    if array.dtype.kind == "O":
+    if array.dtype.kind in "OT":
         known = array.content.items if isinstance(array.content, List) else ()
         return Objects(array.shape, Items(known, _seen))
     if array.dtype.holds:

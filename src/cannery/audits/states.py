@@ -50,6 +50,9 @@ NATIVE = (
 )
 """Where classes begin whose compiled setters take a tuple apart by position."""
 
+SLOTTED = "scipy.interpolate."
+"""Where classes begin that have slots beside attributes, and no setter of their own."""
+
 _HARMLESS = frozenset({"__doc__", "__name__"})
 """Dunder attributes that may be text."""
 
@@ -153,6 +156,8 @@ def _general(ledger: Ledger, target: Made, state: Value, refuse: _Refuse) -> Non
             parts: tuple[Value, ...] = (state,)
         case Tuple(items=(None, Dict() as slots)):
             parts = (slots,)
+        case Tuple(items=(Dict() as own, Dict() as slots)) if target.canonical.startswith(SLOTTED):
+            parts = (own, slots)
         case Tuple() if not target.listed or target.canonical.startswith(NATIVE):
             parts = state.items
         case _:

@@ -193,7 +193,7 @@ class DType(Made):
     def __init__(self, name: Name | None, kind: str, itemsize: int) -> None:
         super().__init__(name)
         self.kind = kind
-        self.holds = kind == "O"
+        self.holds = kind in "OT"
         """Whether its items are, or have, objects."""
         self.itemsize = itemsize
         self.order = "|"
