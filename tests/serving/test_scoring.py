@@ -15,6 +15,7 @@ from churn_cans import RECORD, RECORDS, MakeCan, expected
 from cannery.errors import ProofError
 from cannery.serving.http import Application
 from cannery.serving.metrics import Metrics
+from cannery.serving.patience import Patience
 from cannery.serving.routes import Desk, routes_of
 from cannery.serving.scoring import ROUND, Scoring, is_quick
 from cannery.serving.service import Service, open_service
@@ -47,7 +48,7 @@ def slow_app(make_can: MakeCan, slow: float = 0.05, **limits: Any) -> tuple[Appl
     service = Service(healthy.manifest, healthy.digest, healthy.canary, scorer)
     metrics = Metrics({}, 0.0)
     desk = Desk(service, metrics)
-    scoring = Scoring(service, metrics, quick=False, **limits)
+    scoring = Scoring(service, metrics, Patience(), quick=False, **limits)
     return Application(desk, routes_of(desk, {}), scoring, max_body=1 << 20), scorer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 import time
@@ -12,6 +13,11 @@ import httpx
 from churn_cans import RECORD, RECORDS, MakeCan, expected, make_graph, running
 
 from cannery.cans.open import Can
+from cannery.errors import SourceError
+from cannery.serving.http import Application
+from cannery.serving.origins import Origin
+from cannery.serving.settings import Settings
+from cannery.serving.watches import Watch
 from cannery.signatures import Canary
 
 
@@ -90,3 +96,24 @@ def test_a_moved_name_is_swapped_in_without_dropping_a_request(
     assert set(seen) == {("3", whole), ("4", half)}
     assert "serving churn 4" in log
     assert "the next can is not taken: 'churn' 5 is not healthy" in log
+
+
+def test_a_look_that_lasts_does_not_hold_the_end(app: Application) -> None:
+    """A registry that says nothing is not waited for when the service is told to end."""
+    asked, leaving = threading.Event(), threading.Event()
+
+    def find() -> Path:
+        asked.set()
+        leaving.wait(60)
+        raise SourceError("nobody answers")
+
+    async def serve() -> None:
+        watch = Watch(app, Settings(watch=1), Origin(find=find), lambda _: None)
+        watch.tick()
+        await asyncio.sleep(0)
+        assert asked.wait(10)
+
+    began = time.monotonic()
+    asyncio.run(serve())
+    assert time.monotonic() - began < 5
+    leaving.set()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from cannery.errors import MalformedError
+from cannery.serving.patience import Patience
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -66,17 +66,17 @@ class Held:
         self._size += size
 
     async def read(
-        self, headers: Mapping[bytes, bytes], receive: Receive, patience: float
+        self, headers: Mapping[bytes, bytes], receive: Receive, patience: Patience, seconds: float
     ) -> bytes:
         """Return the whole body.
 
         Raises TooLarge as soon as it is known to be, Crowded, Gone when it never ends, TimeoutError
-        when it is not here in `patience` seconds.
+        when it is not here in so many seconds.
         """
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self._budget.limit:
             raise TooLarge
-        async with asyncio.timeout(patience):
+        async with patience.within(seconds):
             return await self._parts(receive)
 
     async def _parts(self, receive: Receive) -> bytes:

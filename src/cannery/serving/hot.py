@@ -108,11 +108,15 @@ class HotProtocol(Protocol):
                 self.cycle = asked = Asked(self, known[0], data[end:])
                 asked.more_body = False
                 turn.add(asked)
+                if self._leaving:
+                    self._say_farewell()
                 return
             super().data_received(data)
             if type(new := self.cycle) is Asked and new is not cycle and not new.more_body:
                 turn.learn(data[:end], new, len(data) - end)
         self._finish_slow()
+        if self._leaving:
+            self._say_farewell()
 
     def on_message_begin(self) -> None:
         """Note what a head needs; the scope is made where a request goes the long way."""

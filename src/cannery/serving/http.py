@@ -187,7 +187,7 @@ class Application:
             return path, error_response(405, message, headers=(("allow", allow),))
         with Held(self.budget) as held:
             try:
-                body = await held.read(headers, receive, self._patience)
+                body = await held.read(headers, receive, self.desk.patience, self._patience)
                 query = scope.get("query_string", b"").decode("latin-1")
                 request = request_of(headers, body, query)
                 return path, await self._handle(handler, request, scoring, held)
@@ -199,6 +199,9 @@ class Application:
                 message = "the bodies of other requests take all the memory that there is for them"
                 return path, error_response(503, message, headers=SOON)
             except TimeoutError:
+                if self.desk.patience.ended:
+                    message = "the service ends, and the body was not here"
+                    return path, error_response(503, message, headers=SOON)
                 message = f"the body was not here within {self._patience:g} s"
                 return path, error_response(408, message, headers=CLOSE)
 

@@ -11,6 +11,8 @@ HEAD_SECONDS = 20.0
 """In which a request's head must be here whole: callers who dawdle would take every connection."""
 HEAD_LIMIT = 64 << 10
 """Bytes of a head after which no further ones are read."""
+LINGER = 1.0
+"""Seconds for which an idle connection is heard when the service ends: a request may be on its way."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -24,6 +26,7 @@ class Protocol(HttpToolsProtocol):
         self._late: asyncio.TimerHandle | None = None
         self._head = 0
         self._begun = False
+        self._leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect the first head from now on."""
@@ -45,6 +48,14 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
         if self._begun and self._late is None:
             self._expect()
+        if self._leaving:
+            self._say_farewell()
+
+    def shutdown(self) -> None:
+        """Answer what has begun or is on its way, and hang up then."""
+        self._leaving = True
+        self._say_farewell()
+        self.loop.call_later(LINGER, self._hang_up)
 
     def on_message_begin(self) -> None:
         """Note that a head has begun; most are whole when the data that brought them is read."""
@@ -65,3 +76,13 @@ class Protocol(HttpToolsProtocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+    def _say_farewell(self) -> None:
+        """Let the last answer say that the connection ends."""
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def _hang_up(self) -> None:
+        """Close the connection, unless something is being asked, or answered, on it."""
+        if not self._begun and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()

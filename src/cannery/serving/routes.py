@@ -15,6 +15,7 @@ from cannery.serving.metrics import CONTENT_TYPE, Metrics
 from cannery.serving.open_inference import EXTENSION, infer_operation, model_metadata
 from cannery.serving.operations import Operation
 from cannery.serving.pages import assets, page, wants_page
+from cannery.serving.patience import Patience
 from cannery.serving.predictions import predict_operation
 from cannery.serving.service import Health, Service
 
@@ -50,6 +51,7 @@ class Desk:
         self.service = service
         self.metrics = metrics
         self.draining = False
+        self.patience = Patience()
         self._clock = clock
         self._health: tuple[float, Health] | None = None
 

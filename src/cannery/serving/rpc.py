@@ -127,7 +127,7 @@ class Remote:
         if not call.open and (refused := self._app.gate.refuse(path, "POST", headers)):
             return refused
         try:
-            async with asyncio.timeout(SOON if call.open else PATIENCE):
+            async with self._app.desk.patience.within(SOON if call.open else PATIENCE):
                 data = await context.read()
         except TimeoutError:
             return error_response(408, "the message was not here in time")

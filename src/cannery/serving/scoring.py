@@ -17,6 +17,7 @@ from cannery.serving.choices import Answer
 from cannery.serving.messages import Request, Response
 from cannery.serving.metrics import Metrics
 from cannery.serving.operations import Operation, Question
+from cannery.serving.patience import Patience
 from cannery.serving.service import Service
 from cannery.signatures import Batch, concatenate
 
@@ -80,6 +81,7 @@ class Scoring:
         self,
         service: Service,
         metrics: Metrics,
+        patience: Patience,
         *,
         quick: bool,
         waiting: int = 512,
@@ -89,6 +91,7 @@ class Scoring:
         self.service = service
         self.quick = quick
         self._metrics = metrics
+        self._patience = patience
         self._waiting = waiting
         self._deadline = deadline
         self._jobs: deque[_Job] = deque()
@@ -116,6 +119,8 @@ class Scoring:
             message = f"{self._waiting} requests wait already"
             return operation.fail(503, message, headers=(("retry-after", "1"),))
         except TimeoutError:
+            if self._patience.ended:
+                return operation.fail(503, "the service ends before the model had time for this")
             return operation.fail(
                 504, f"the model had no time for this within {self._deadline:g} s"
             )
@@ -173,7 +178,7 @@ class Scoring:
         self._jobs.append(job)
         if self._rounds is None or self._rounds.done():
             self._rounds = loop.create_task(self._work())
-        async with asyncio.timeout(self._deadline):
+        async with self._patience.within(self._deadline):
             return await job.answered
 
     async def _work(self) -> None:

@@ -37,6 +37,8 @@ KEEP_ALIVE = 75
 """Seconds of idleness; longer than the 60 of load balancers, which else meet closed connections."""
 GRACE = 8
 """Seconds for requests in flight when the service is told to end: orchestrators kill after 10."""
+LAST = 1
+"""Of them, in which those that could not be answered are told so."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,12 +49,12 @@ class _Server(Server):
     def __init__(
         self,
         config: Config,
-        leave: Callable[[], None],
+        app: Application,
         tick: Callable[[], None],
         remote: Remote | None,
     ) -> None:
         super().__init__(config)
-        self._leave = leave
+        self._desk = app.desk
         self._tick = tick
         self._remote = remote
 
@@ -64,6 +66,7 @@ class _Server(Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for what is in flight."""
+        asyncio.get_running_loop().call_later(GRACE - LAST, self._desk.patience.end)
         ends = [super().shutdown(sockets)]
         if self._remote is not None:
             ends.append(self._remote.stop(GRACE))
@@ -87,7 +90,7 @@ class _Server(Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop being ready at once; uvicorn then closes what is idle and waits for the rest."""
-        self._leave()
+        self._desk.drain()
         super().handle_exit(sig, frame)
 
 
@@ -125,7 +128,7 @@ def application(
     return Application(
         desk,
         routes_of(desk, settings.aliases),
-        _scoring(service, metrics, settings),
+        _scoring(service, desk, settings),
         max_body=settings.max_body,
         gate=settings.gate,
     )
@@ -137,7 +140,7 @@ def adopt(app: Application, service: Service, settings: Settings) -> None:
     metrics.describe(_info(service), service.manifest.signature.outputs)
     metrics.tally.canary = True
     app.desk.take(service)
-    app.adopt(routes_of(app.desk, settings.aliases), _scoring(service, metrics, settings))
+    app.adopt(routes_of(app.desk, settings.aliases), _scoring(service, app.desk, settings))
 
 
 def _info(service: Service) -> dict[str, str]:
@@ -154,10 +157,11 @@ def _about(app: Application) -> dict[str, str]:
     }
 
 
-def _scoring(service: Service, metrics: Metrics, settings: Settings) -> Scoring:
+def _scoring(service: Service, desk: Desk, settings: Settings) -> Scoring:
     return Scoring(
         service,
-        metrics,
+        desk.metrics,
+        desk.patience,
         quick=is_quick(service),
         waiting=settings.queue,
         deadline=settings.deadline,
@@ -218,7 +222,7 @@ def run(
 
         tally = app.desk.metrics.tally
         app.spans = Spans(settings.telemetry, partial(_about, app), lambda: tally.spans)
-    server = _Server(config, app.desk.drain, tick, _remote(app, settings))
+    server = _Server(config, app, tick, _remote(app, settings))
     server.run(sockets=[listener])
     app.scoring.close()
     if app.spans is not None:

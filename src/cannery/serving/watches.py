@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from cannery.blobs import digest_bytes
 from cannery.cans.open import MANIFEST
@@ -15,6 +18,8 @@ from cannery.serving.service import Service, open_service
 from cannery.serving.settings import Settings
 
 _log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 
 class Watch:
@@ -46,7 +51,7 @@ class Watch:
         """Load another can in a thread and swap it in; one that fails leaves the last good one in place."""
         swaps = self._app.desk.metrics.tally.swaps
         try:
-            service = await asyncio.to_thread(self._candidate)
+            service = await _beside(self._candidate)
         except (CanneryError, OSError) as error:
             swaps["refused"] = swaps.get("refused", 0) + 1
             _log.error("the next can is not taken: %s", error)
@@ -67,3 +72,24 @@ class Watch:
         service = open_service(folder, threads=self._settings.threads)
         self._origin.keep(folder)
         return service
+
+
+async def _beside(act: Callable[[], _T]) -> _T:
+    """Act in a thread for which, unlike those of an executor, the end of the service need not wait."""
+    loop = asyncio.get_running_loop()
+    acted: asyncio.Future[_T] = loop.create_future()
+
+    def settle(set_it: Callable[..., None], outcome: object) -> None:
+        if not acted.done():
+            set_it(outcome)
+
+    def run() -> None:
+        try:
+            outcome: tuple[Callable[..., None], object] = (acted.set_result, act())
+        except Exception as error:
+            outcome = (acted.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+            loop.call_soon_threadsafe(settle, *outcome)
+
+    threading.Thread(target=run, daemon=True, name="watch").start()
+    return await acted
