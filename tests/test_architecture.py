@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "engines",
         "proofs scoring",
         "budgets deliveries inputs subjects",
-        "builds comparisons explanations line sweeps",
+        "builds comparisons deployments explanations line sweeps",
         "reports",
         "demo",
         "cli",

@@ -37,6 +37,7 @@ COMMANDS = {
     "score": "Score a file of rows with a can.",
     "publish": "Put a can where services can pull it.",
     "eject": "Write the classical Dockerfile and scoring script of a can.",
+    "manifest": "Write what Kubernetes or KServe needs to run an image.",
     "lock": "Pin the packages of the image in cannery.lock.",
     "update": "Show newer packages for the image, and pin them.",
     "prune": "Delete what the cache has not used for a while.",

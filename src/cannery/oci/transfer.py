@@ -143,6 +143,15 @@ def pull_manifest(
     return digest_bytes(data), decode(data, Manifest, f"'{reference}'")
 
 
+def pinned(reference: Reference) -> Reference:
+    """Return the reference by the digest that its registry has under it now; an index stays an index."""
+    if reference.digest is not None:
+        return reference.at(reference.digest)
+    with open_registry(reference) as registry:
+        data, _ = registry.manifest(reference.repository, reference.target)
+    return reference.at(digest_bytes(data))
+
+
 def pull_image_manifest(registry: Registry, reference: Reference, architecture: str) -> bytes:
     """Return the manifest of an image for one architecture; from an index, the one that it names.
 
