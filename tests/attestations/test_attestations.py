@@ -33,7 +33,6 @@ from cannery.attestations.signatures import (
     trouble_with,
 )
 from cannery.attestations.statements import (
-    IN_TOTO,
     PARITY,
     PROOF,
     PROVENANCE,
@@ -43,6 +42,7 @@ from cannery.attestations.statements import (
 )
 from cannery.attestations.vouching import require_vouched, sign_image, verify_image
 from cannery.cans.open import Can
+from cannery.cans.vouchers import IN_TOTO
 from cannery.errors import RegistryError, SignatureError, UsageError
 from cannery.images.lock import Lock
 from cannery.images.packages import BaseImage, DebianPackage, Platform, Wheel

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from small_cans import make_can
 
-from cannery.attestations.models import sign_can, signature_place, verify_can
+from cannery.attestations.models import sign_can, verify_can
 from cannery.cans.open import Can
+from cannery.cans.vouchers import signature_place
 from cannery.errors import SignatureError, UsageError
 from cannery.indexes import index_environment
 from cannery.processes import run

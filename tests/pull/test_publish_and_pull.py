@@ -11,10 +11,15 @@ from subprocess import DEVNULL
 from types import SimpleNamespace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from cannery.attestations.models import sign_can
+from cannery.attestations.signatures import pem_of
 from cannery.cans.open import Can, open_can
-from cannery.errors import CanError, SourceError, UnreachableError, UsageError
+from cannery.cans.vouchers import signature_place
+from cannery.errors import CanError, SignatureError, SourceError, UnreachableError, UsageError
 from cannery.processes import started
+from cannery.serving.keys import KEY
 from cannery.serving.pull import fetch, remember
 from cannery.sources.fetch import fetch as fetch_source
 from cannery.sources.publish import publish
@@ -256,3 +261,22 @@ def test_publishing_says_what_cannot_be_meant(
         publish(can.folder, "models:/churn@x", tracking_uri=server.uri)
     with pytest.raises(UnreachableError):
         publish(can.folder, "models:/churn/1", tracking_uri="http://127.0.0.1:9")
+
+
+def test_a_published_can_brings_its_signature(
+    server: SimpleNamespace, can: Can, tmp_path: Path
+) -> None:
+    """Behind the tracking server; what was pulled without a key is not taken from the cache with one."""
+    mine, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    trusted = {KEY: pem_of(mine.public_key()).decode()}
+    env = {"MLFLOW_TRACKING_URI": server.uri}
+    cache, model = tmp_path / "cache", "models:/churn@champion"
+    publish(can.folder, model, tracking_uri=server.uri)
+    remember(model, fetch(model, cache, env), cache, env)
+    with pytest.raises(SignatureError, match="nobody signed the can"):
+        fetch(model, cache, env | trusted)
+    signature_place(can.folder).write_bytes(sign_can(can, mine))
+    publish(can.folder, model, tracking_uri=server.uri)
+    assert open_can(fetch(model, cache, env | trusted)).digest == can.digest
+    with pytest.raises(SignatureError, match="not signed by this key"):
+        fetch(model, cache, env | {KEY: pem_of(other.public_key()).decode()})

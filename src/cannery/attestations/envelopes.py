@@ -6,14 +6,13 @@ https://github.com/secure-systems-lab/dsse/blob/master/protocol.md · https://gi
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from cannery.attestations.signatures import SIGNATURE, is_signed, layers_under, push_layers, sign
-from cannery.attestations.statements import IN_TOTO
 from cannery.blobs import digest_bytes
+from cannery.cans.vouchers import IN_TOTO, Envelope, Signed, encoded
 from cannery.oci.descriptors import Descriptor
 from cannery.oci.registry import Registry
 
@@ -28,29 +27,9 @@ PREDICATE_TYPE = "predicateType"
 """Annotation by which cosign tells envelopes apart."""
 
 
-class Signed(msgspec.Struct, frozen=True):
-    """A signature in an envelope."""
-
-    sig: str
-    keyid: str = ""
-
-
-class Envelope(msgspec.Struct, frozen=True, rename="camel"):
-    """A statement and who signed it, each in base64."""
-
-    payload_type: str
-    payload: str
-    signatures: tuple[Signed, ...]
-
-    @property
-    def statement(self) -> bytes:
-        """The statement, unchecked; empty where it is no base64."""
-        return _bytes(self.payload)
-
-
 def enclose(statement: bytes, key: EllipticCurvePrivateKey, *, by_curve: bool = False) -> Envelope:
     """Sign an in-toto statement; `by_curve`: with the hash that fits the curve, not always SHA-256."""
-    signature = sign(_encoded(statement), key, by_curve=by_curve)
+    signature = sign(encoded(statement), key, by_curve=by_curve)
     return Envelope(
         payload_type=IN_TOTO, payload=_text(statement), signatures=(Signed(sig=_text(signature)),)
     )
@@ -60,10 +39,7 @@ def is_enclosed_by(
     envelope: Envelope, key: EllipticCurvePublicKey, *, by_curve: bool = False
 ) -> bool:
     """Tell whether a key signed the in-toto statement in an envelope."""
-    signed = _encoded(envelope.statement)
-    return envelope.payload_type == IN_TOTO and any(
-        is_signed(signed, _bytes(one.sig), key, by_curve=by_curve) for one in envelope.signatures
-    )
+    return envelope.holds(lambda data, sig: is_signed(data, sig, key, by_curve=by_curve))
 
 
 def attach_envelope(
@@ -101,17 +77,5 @@ def _tag(digest: str) -> str:
     return digest.replace(":", "-") + ".att"
 
 
-def _encoded(statement: bytes) -> bytes:
-    """Return what is signed: type and statement, each preceded by its length."""
-    return b"DSSEv1 %d %s %d %s" % (len(IN_TOTO), IN_TOTO.encode(), len(statement), statement)
-
-
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        return b""

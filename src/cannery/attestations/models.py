@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cannery.attestations.envelopes import Envelope, enclose, is_enclosed_by
-from cannery.attestations.signatures import pem_of
+from cannery.attestations.envelopes import enclose
+from cannery.attestations.signatures import is_signed, pem_of
 from cannery.attestations.statements import STATEMENT
-from cannery.blobs import canonical_json, hex_of
-from cannery.cans.open import MANIFEST, Can
-from cannery.errors import SignatureError, UsageError
+from cannery.blobs import canonical_json
+from cannery.cans.open import Can
+from cannery.cans.vouchers import PREDICATE, check_bundle, files_of
+from cannery.errors import UsageError
 
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-PREDICATE = "https://model_signing/signature/v1.0"
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
-SUFFIX = ".sig"
 _LIMIT = 16 << 20
 
 if TYPE_CHECKING:
@@ -31,11 +30,6 @@ if TYPE_CHECKING:
     )
 
 
-def signature_place(folder: Path) -> Path:
-    """Return where the signature of a can lies: beside it, since a can holds nothing but itself."""
-    return folder.resolve().with_name(folder.resolve().name + SUFFIX)
-
-
 def sign_can(can: Can, key: EllipticCurvePrivateKey) -> bytes:
     """Return a bundle that vouches for every file of a can; raises UsageError for a curve that the format has not."""
     if key.curve.name not in CURVES:
@@ -43,7 +37,7 @@ def sign_can(can: Can, key: EllipticCurvePrivateKey) -> bytes:
             f"a key on '{key.curve.name}' can't sign a model",
             hint="make one on P-256: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
         )
-    files = _files(can)
+    files = files_of(can.manifest, can.digest)
     root = hashlib.sha256(b"".join(bytes.fromhex(digest) for digest in files.values()))
     serialization: dict[str, Any] = {"method": "files", "hash_type": "sha256"}
     serialization |= {"allow_symlinks": False, "ignore_paths": []}
@@ -78,46 +72,14 @@ def verify_can(can: Can, place: Path, key: EllipticCurvePublicKey) -> None:
     try:
         with place.open("rb") as stream:
             data = stream.read(_LIMIT)
-        bundle = msgspec.json.decode(data, type=_Bundle)
-        statement = msgspec.json.decode(bundle.envelope.statement, type=_Statement)
     except OSError as error:
         raise UsageError(
             f"can't read the signature '{place}': {error.strerror}",
             hint="cannery sign CAN --key KEY",
         ) from error
-    except msgspec.MsgspecError as error:
-        raise UsageError(f"'{place}' is no signature of a model: {error}") from error
-    if not is_enclosed_by(bundle.envelope, key, by_curve=True):
-        raise SignatureError(f"'{place}' is not signed by this key")
-    if statement.predicate_type != PREDICATE:
-        raise SignatureError(f"'{place}' speaks of '{statement.predicate_type}', not of files")
-    signed = {r.name: r.digest for r in statement.predicate.resources if r.algorithm == "sha256"}
-    own = _files(can)
-    other = sorted(name for name in signed | own if signed.get(name) != own.get(name))
-    if other:
-        raise SignatureError(f"'{place}' was made of another '{other[0]}' than the can's")
-
-
-def _files(can: Can) -> dict[str, str]:
-    """Return name and SHA-256 of every file, sorted by name."""
-    files = {name: hex_of(file.digest) for name, file in can.manifest.files.items()}
-    return dict(sorted({**files, MANIFEST: hex_of(can.digest)}.items()))
-
-
-class _Bundle(msgspec.Struct, frozen=True):
-    envelope: Envelope = msgspec.field(name="dsseEnvelope")
-
-
-class _Resource(msgspec.Struct, frozen=True):
-    name: str
-    algorithm: str
-    digest: str
-
-
-class _Predicate(msgspec.Struct, frozen=True):
-    resources: tuple[_Resource, ...]
-
-
-class _Statement(msgspec.Struct, frozen=True, rename="camel"):
-    predicate_type: str
-    predicate: _Predicate
+    check_bundle(
+        data,
+        files_of(can.manifest, can.digest),
+        str(place),
+        lambda signed, sig: is_signed(signed, sig, key, by_curve=True),
+    )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cannery.blobs import digest_bytes
+from cannery.cans.vouchers import IMAGE, payload_trouble
 from cannery.errors import UsageError
 from cannery.oci.descriptors import MANIFEST, Descriptor
 from cannery.oci.documents import Manifest, decode
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE = "dev.cosignproject.cosign/signature"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
-_TYPE = "cosign container image signature"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ def payload_of(name: str, digest: str) -> bytes:
     critical = {
         "identity": {"docker-reference": name},
         "image": {"docker-manifest-digest": digest},
-        "type": _TYPE,
+        "type": IMAGE,
     }
     return msgspec.json.encode({"critical": critical, "optional": None})
 
@@ -113,15 +113,9 @@ def _algorithm(bits: int) -> Any:
 
 def trouble_with(signature: Signature, key: EllipticCurvePublicKey, digest: str) -> str | None:
     """Return why a signature does not vouch for an image by this key, or None when it does."""
-    if not is_signed(signature.payload, signature.signature, key):
-        return "another key signed it"
-    try:
-        critical = msgspec.json.decode(signature.payload, type=_Payload).critical
-    except msgspec.MsgspecError:
-        return "what was signed is no payload of an image"
-    if critical.type_ != _TYPE or critical.image.digest != digest:
-        return f"it was signed for {critical.image.digest}"
-    return None
+    return payload_trouble(
+        signature.payload, signature.signature, digest, lambda data, sig: is_signed(data, sig, key)
+    )
 
 
 def attach_signature(
@@ -196,16 +190,3 @@ def _library() -> tuple[Any, Any, Any]:
             "signing needs the package 'cryptography'", hint="pip install 'cannery[sign]'"
         ) from error
     return hashes, serialization, ec
-
-
-class _Image(msgspec.Struct, frozen=True):
-    digest: str = msgspec.field(name="docker-manifest-digest")
-
-
-class _Critical(msgspec.Struct, frozen=True):
-    image: _Image
-    type_: str = msgspec.field(name="type")
-
-
-class _Payload(msgspec.Struct, frozen=True):
-    critical: _Critical

@@ -13,11 +13,11 @@ import msgspec
 from cannery.attestations.sbom import CYCLONEDX, sbom_of
 from cannery.blobs import canonical_json, hex_of
 from cannery.cans.open import Can
+from cannery.cans.vouchers import IN_TOTO
 from cannery.images.lock import Lock
 from cannery.oci.artifacts import Artifact
 from cannery.oci.descriptors import Architecture, Image
 
-IN_TOTO = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 PARITY = "https://cannery.dev/attestations/parity/v1"

@@ -23,8 +23,9 @@ from cannery.attestations.signatures import (
     signatures_of,
     trouble_with,
 )
-from cannery.attestations.statements import IN_TOTO, PREDICATE, check_statement, statement
+from cannery.attestations.statements import PREDICATE, check_statement, statement
 from cannery.blobs import digest_bytes
+from cannery.cans.vouchers import IN_TOTO
 from cannery.errors import SignatureError
 from cannery.oci.descriptors import Descriptor
 from cannery.oci.documents import Index, decode, is_index

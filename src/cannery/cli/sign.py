@@ -56,7 +56,8 @@ def command(image: str, key: Path | None, as_json: bool) -> None:
 
 
 def _sign_can(folder: Path, key: EllipticCurvePrivateKey, *, as_json: bool) -> None:
-    from cannery.attestations.models import sign_can, signature_place
+    from cannery.attestations.models import sign_can
+    from cannery.cans.vouchers import signature_place
 
     can, place = open_can(folder), signature_place(folder)
     with write_file(place) as stream:

@@ -135,7 +135,8 @@ def _check_signatures(image: str, key: Path, *, as_json: bool) -> None:
 
 
 def _check_can(folder: Path, key: EllipticCurvePublicKey, *, as_json: bool) -> None:
-    from cannery.attestations.models import signature_place, verify_can
+    from cannery.attestations.models import verify_can
+    from cannery.cans.vouchers import signature_place
 
     can, place = open_can(folder), signature_place(folder)
     verify_can(can, place, key)

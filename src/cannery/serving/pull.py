@@ -14,7 +14,9 @@ import msgspec
 from cannery.blobs import digest_bytes, hex_of, write_file, write_folder
 from cannery.cans.manifest import CanManifest, read_manifest
 from cannery.cans.open import MANIFEST, MANIFEST_LIMIT, check_names, open_can
+from cannery.cans.vouchers import SUFFIX, files_of, signature_place
 from cannery.errors import CanError, CanneryError, SourceError, UnreachableError
+from cannery.serving.keys import check_can, check_manifest, key_of
 from cannery.serving.repositories import layers_of, open_repository
 from cannery.serving.tracking import ARTIFACTS, Published, find, open_tracking
 from cannery.serving.web import Refused
@@ -39,14 +41,16 @@ def fetch(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
     where the can lies and its digest; `oci://registry/repository[:tag|@sha256:…]`,
     `mlflow-artifacts:/…`, `file:…` and a plain path name the can itself. What was pulled is kept in
     `cache` under its digest; where nobody answers, the can that this address last led to, and that
-    was remembered as good, is used.
+    was remembered as good, is used. Where `PULL_KEY` is set, that key must have signed the can (CAN.sig
+    beside it) or its manifest in the registry, whether it is cached or not.
 
     Raises UnreachableError when nobody answers and nothing is cached, SourceError for an address that
-    leads to no can, CanError for a can that is not the one that was published.
+    leads to no can, CanError for a can that is not the one that was published, SignatureError for one
+    that the key does not vouch for.
     """
     kind = _kind(uri)
     if kind in ("", "file"):
-        return _local(uri, kind)
+        return _local(uri, kind, env)
     if kind not in ("models", "runs", "oci", ARTIFACTS):
         raise SourceError(
             f"'{uri}' is no address of a can", hint="use models:/name@alias, oci://…, or a path"
@@ -74,7 +78,7 @@ def _kind(uri: str) -> str:
     return scheme[1].lower() if scheme else ""
 
 
-def _local(uri: str, kind: str) -> Path:
+def _local(uri: str, kind: str, env: Mapping[str, str]) -> Path:
     if kind == "file":
         parts = urllib.parse.urlsplit(uri)
         if parts.netloc not in ("", "localhost"):
@@ -86,7 +90,11 @@ def _local(uri: str, kind: str) -> Path:
             f"'{folder}' is a file, not a can: a model file is never opened here",
             hint="`cannery pack` makes a can of it",
         )
-    open_can(folder)
+    can = open_can(folder)
+    if (key := key_of(env)) is not None:
+        place = signature_place(folder)
+        data = place.read_bytes() if place.is_file() else None
+        check_can(data, files_of(can.manifest, can.digest), str(place), key)
     return folder
 
 
@@ -98,7 +106,7 @@ def _pull(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
         log.info("'%s' is '%s': can %s", uri, published.what, published.digest)
         _check_allowed(published, env)
         uri, expected = published.uri, published.digest
-        if (kept := _kept(cache, expected)) is not None:
+        if key_of(env) is None and (kept := _kept(cache, expected)) is not None:
             return kept
     kind = _kind(uri)
     if kind == "oci":
@@ -106,7 +114,7 @@ def _pull(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
     if kind == ARTIFACTS:
         return _from_artifacts(uri, cache, env, expected)
     if kind == "file":
-        folder = _local(uri, kind)
+        folder = _local(uri, kind, env)
         _must_be(open_can(folder).digest, expected, uri)
         return folder
     raise SourceError(f"the can was published at '{uri}', which can't be reached from here")
@@ -135,9 +143,12 @@ def _must_be(digest: str, expected: str | None, uri: str) -> None:
 
 def _from_registry(uri: str, cache: Path, env: Mapping[str, str], expected: str | None) -> Path:
     repository, target = open_repository(uri, env, led=expected is not None)
-    layers = layers_of(repository.manifest(target), uri)
+    data = repository.manifest(target)
+    layers = layers_of(data, uri)
     digest = layers[MANIFEST].digest
     _must_be(digest, expected, uri)
+    if (key := key_of(env)) is not None:
+        check_manifest(repository.signatures(digest_bytes(data)), digest_bytes(data), uri, key)
     if (kept := _kept(cache, digest)) is not None:
         return kept
 
@@ -164,6 +175,9 @@ def _from_artifacts(uri: str, cache: Path, env: Mapping[str, str], expected: str
     try:
         data = tracking.web.document(address(MANIFEST), tracking.headers)
         _must_be(digest_bytes(data), expected, uri)
+        if (key := key_of(env)) is not None:
+            files = files_of(_manifest(data, uri), digest_bytes(data))
+            check_can(tracking.signature(uri), files, f"{uri}{SUFFIX}", key)
         return _kept(cache, digest_bytes(data)) or _assemble(data, cache, save, uri)
     except Refused as refused:
         raise SourceError(
@@ -217,6 +231,8 @@ def _kept(cache: Path, digest: str) -> Path | None:
 def _note(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
     """Return the file that remembers where an address, asked of one server, led to."""
     words = uri if _kind(uri) == "oci" else f"{open_tracking(env).base} {uri}"
+    if (key := key_of(env)) is not None:  # what was led to without it need not be signed
+        words += f" {digest_bytes(key.pem)}"
     return cache / _LAST / hex_of(digest_bytes(words.encode()))
 
 

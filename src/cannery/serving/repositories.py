@@ -7,9 +7,10 @@ https://github.com/modelpack/model-spec
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,18 @@ from typing import Any
 import msgspec
 
 from cannery.blobs import digest_bytes
+from cannery.cans.vouchers import SUFFIX
 from cannery.errors import CanError, SourceError
 from cannery.serving.tracking import authority_of
 from cannery.serving.web import Refused, Trust, Web, is_loopback
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 FILEPATH = "org.cncf.model.filepath"
+SIGNATURE = "dev.cosignproject.cosign/signature"
+SIGNATURES = 50
+"""Signatures of one manifest that are looked at."""
+PAYLOAD_LIMIT = 64 << 10
+"""Bytes of the longest that is read."""
 
 _REFERENCE = re.compile(
     r"oci://(?P<host>[A-Za-z0-9.\-\[\]:]+)/(?P<repository>[a-z0-9._\-/]+)"
@@ -61,6 +68,20 @@ class Repository:
         if target.startswith("sha256:") and digest_bytes(data) != target:
             raise CanError(f"'{self.host}/{self.name}' answers {digest_bytes(data)} for {target}")
         return bytes(data)
+
+    def signatures(self, digest: str) -> Iterator[tuple[bytes, bytes]]:
+        """Yield what cosign keeps of a manifest, unchecked: payloads and signatures; nothing where nobody signed."""
+        try:
+            data = self.manifest(digest.replace(":", "-") + SUFFIX)
+        except SourceError as error:
+            if isinstance(error.__cause__, Refused) and error.__cause__.answer.status == 404:
+                return
+            raise
+        for layer in _layers(data, f"{self.host}/{self.name}")[:SIGNATURES]:
+            text = layer.annotations.get(SIGNATURE, "")
+            if text and layer.size <= PAYLOAD_LIMIT:
+                with contextlib.suppress(ValueError):  # no base64
+                    yield self.read(layer), base64.b64decode(text, validate=True)
 
     def read(self, layer: _Layer) -> bytes:
         """Return a small blob; raises CanError when it is another."""
@@ -167,14 +188,17 @@ def open_repository(
 
 def layers_of(data: bytes, place: str) -> dict[str, _Layer]:
     """Return the files in a manifest by their path in the can; raises CanError when it holds no can."""
-    try:
-        manifest = msgspec.json.decode(data, type=_Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CanError(f"the manifest of '{place}' can't be read: {error}") from error
-    layers = {layer.annotations.get(FILEPATH, ""): layer for layer in manifest.layers}
+    layers = {layer.annotations.get(FILEPATH, ""): layer for layer in _layers(data, place)}
     if "can.json" not in layers:
         raise CanError(f"'{place}' holds no can", hint="`cannery publish` puts one there")
     return layers
+
+
+def _layers(data: bytes, place: str) -> tuple[_Layer, ...]:
+    try:
+        return msgspec.json.decode(data, type=_Manifest).layers
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CanError(f"the manifest of '{place}' can't be read: {error}") from error
 
 
 def _login(host: str, env: Mapping[str, str]) -> str | None:

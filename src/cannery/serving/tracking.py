@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cannery.cans.vouchers import SUFFIX
 from cannery.errors import SourceError
 from cannery.serving.web import Refused, Trust, Web, bare
 
@@ -67,6 +68,15 @@ class Tracking:
         return (
             f"{self.base}/api/2.0/mlflow-artifacts/artifacts/{urllib.parse.quote(path, safe=_SAFE)}"
         )
+
+    def signature(self, uri: str) -> bytes | None:
+        """Return what lies beside a can behind the artifact proxy; None where there is nothing."""
+        try:
+            return self.web.document(f"{self.address(uri)}{SUFFIX}", self.headers)
+        except Refused as refused:
+            if refused.answer.status == 404:
+                return None
+            raise
 
 
 def open_tracking(env: Mapping[str, str]) -> Tracking:

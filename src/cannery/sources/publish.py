@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 URI_TAG = "cannery.uri"
 DIGEST_TAG = "cannery.digest"
 """The tags that `serving.tracking` reads; it stands above this layer and travels, hence the twins."""
+SIGNATURE = ".sig"
+"""What `cans.vouchers` adds to a can's name; the same."""
 
 _OCI = "oci://"
 _ANYWHERE = "give a registry: --to oci://registry/repository"
@@ -43,7 +45,7 @@ def publish(
     """Upload the can in the folder `can` and tag what `model_uri` resolves to with its address and digest.
 
     `to` is `artifacts` (of the model's run, behind the tracking server) or `oci://registry/repository`
-    with or without a tag. Raises CanError for a folder that is no can, SourceError for a model that
+    with or without a tag; a signature beside the can (CAN.sig) goes to the artifacts with it. Raises CanError for a folder that is no can, SourceError for a model that
     doesn't exist or whose artifacts can't be reached by others, UnreachableError, RegistryError.
     """
     if to != "artifacts" and not to.startswith(_OCI):
@@ -55,7 +57,7 @@ def publish(
     with session(tracking_uri) as client:
         origin = resolve(address, client)
         if to == "artifacts":
-            uri = _upload(client, origin, artifact)
+            uri = _upload(client, origin, artifact, _beside(can))
         else:
             uri = f"{_OCI}{push_can(can, parse(to.removeprefix(_OCI)))}"
         _tag(client, address, origin, {DIGEST_TAG: artifact.can, URI_TAG: uri})
@@ -63,13 +65,20 @@ def publish(
     return Published(uri=uri, digest=artifact.can, model=origin.resolved)
 
 
-def _upload(client: Any, origin: Origin, artifact: Artifact) -> str:
-    """Log the can's files to the model's run, below their digest; return their address."""
+def _beside(can: Path) -> Path:
+    """Return where the signature of a can lies."""
+    return can.resolve().with_name(can.resolve().name + SIGNATURE)
+
+
+def _upload(client: Any, origin: Origin, artifact: Artifact, signature: Path) -> str:
+    """Log the can's files, and their signature if there is one, to the model's run; return their address."""
     if origin.run_id is None:
         raise SourceError(f"'{origin.resolved}' belongs to no run", hint=_ANYWHERE)
     root = str(client.get_run(origin.run_id).info.artifact_uri).rstrip("/")
     folder = f"cannery/{hex_of(artifact.can)}"
     uri = _reachable(root, str(client.tracking_uri), origin.run_id) + f"/{folder}"
+    if signature.is_file():
+        client.log_text(origin.run_id, signature.read_text(), f"{folder}{SIGNATURE}")
     for descriptor, path in artifact.files:
         parent = descriptor.annotations[FILEPATH].rpartition("/")[0]
         client.log_artifact(origin.run_id, str(path), f"{folder}/{parent}".rstrip("/"))
