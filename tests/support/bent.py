@@ -10,6 +10,8 @@ from numpy.random import MT19937, Generator, Philox, RandomState
 from scipy import sparse
 from sklearn.cluster import Birch, BisectingKMeans, KMeans
 from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     IsolationForest,
@@ -33,9 +35,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     MultiLabelBinarizer,
     OneHotEncoder,
+    PolynomialFeatures,
     SplineTransformer,
     StandardScaler,
 )
+from sklearn.random_projection import GaussianRandomProjection
 from sklearn.svm import SVC, SVR, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.tree._tree import Tree
@@ -262,6 +266,21 @@ BENT: dict[str, Callable[[], Any]] = {
     "scores of a loss": lambda: told_scores(is_multiclass=False),
     "scores of a start": lambda: told_scores(n_classes_=1),
     "scores of a model": lambda: told_scores(init=LogisticRegression(), coef_=np.zeros((1, 4))),
+    "classes of a bag": lambda: changed(
+        BaggingClassifier(n_estimators=2).fit(ROWS, LABELS), n_classes_=FAR
+    ),
+    "classes of boosting": lambda: changed(
+        AdaBoostClassifier(n_estimators=2).fit(ROWS, LABELS), n_classes_=np.int64(FAR)
+    ),
+    "classes of each target": lambda: changed(
+        RandomForestClassifier(n_estimators=2).fit(ROWS, np.column_stack([LABELS, LABELS])),
+        n_classes_=[3, FAR],
+    ),
+    "targets of a tree": lambda: changed(
+        DecisionTreeClassifier().fit(ROWS, LABELS), n_outputs_=FAR
+    ),
+    "names of columns": lambda: changed(GaussianRandomProjection(2).fit(ROWS), _n_features_out=FAR),
+    "powers": lambda: changed(PolynomialFeatures().fit(ROWS), _max_degree=FAR),
     "isolation": lambda: wider_tree(IsolationForest, n_estimators=3),
     "histogram child": lambda: bent_histogram("left"),
     "histogram feature": lambda: bent_histogram("feature_idx"),

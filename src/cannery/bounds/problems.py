@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 
-from cannery.bounds import frames, matrices, neighbours, sources, trees, vectors
+from cannery.bounds import answers, frames, matrices, neighbours, sources, trees, vectors
 from cannery.bounds.things import BrokenThingError, Thing, UnknownThingError
 
 Rule = Callable[[Thing], str | None]
 
 _RULES: tuple[tuple[str, Rule], ...] = (
     ("imblearn.ensemble._forest.", trees.forest),
+    ("imblearn.ensemble.", answers.counts),
     ("numpy.memmap", matrices.mapped),
     ("numpy.random._generator.Generator", sources.source),
     ("numpy.random._mt19937.", sources.source),
@@ -34,19 +35,28 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("scipy.sparse._csr.", matrices.matrix),
     ("scipy.sparse._dia.", matrices.matrix),
     ("scipy.sparse._lil.", matrices.matrix),
+    ("sklearn.cluster._agglomerative.", answers.counts),
     ("sklearn.cluster._birch.Birch", vectors.subclusters),
     ("sklearn.cluster._bisect_k_means.BisectingKMeans", vectors.centres),
     ("sklearn.cluster._kmeans.", vectors.centres),
+    ("sklearn.cross_decomposition._pls.", answers.counts),
+    ("sklearn.discriminant_analysis.", answers.counts),
+    ("sklearn.dummy.", answers.counts),
+    ("sklearn.ensemble._bagging.", answers.counts),
     ("sklearn.ensemble._forest.", trees.forest),
     ("sklearn.ensemble._gb.", trees.stages),
     ("sklearn.ensemble._hist_gradient_boosting.gradient_boosting.", trees.histograms),
     ("sklearn.ensemble._hist_gradient_boosting.predictor.", trees.predictor),
     ("sklearn.ensemble._iforest.", trees.isolation),
+    ("sklearn.ensemble._weight_boosting.", answers.counts),
     ("sklearn.feature_extraction._dict_vectorizer.", matrices.vocabulary),
     ("sklearn.feature_extraction._hash.", vectors.hashed),
     ("sklearn.feature_extraction.text.CountVectorizer", matrices.vocabulary),
     ("sklearn.feature_extraction.text.HashingVectorizer", vectors.hashed),
     ("sklearn.feature_extraction.text.TfidfVectorizer", matrices.vocabulary),
+    ("sklearn.gaussian_process._gpc.", answers.counts),
+    ("sklearn.kernel_approximation.", answers.counts),
+    ("sklearn.manifold.", answers.counts),
     ("sklearn.neighbors._ball_tree.", neighbours.index),
     ("sklearn.neighbors._classification.", neighbours.estimator),
     ("sklearn.neighbors._graph.", neighbours.estimator),
@@ -54,8 +64,11 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("sklearn.neighbors._lof.", neighbours.estimator),
     ("sklearn.neighbors._regression.", neighbours.estimator),
     ("sklearn.neighbors._unsupervised.", neighbours.estimator),
+    ("sklearn.neural_network.", answers.counts),
     ("sklearn.preprocessing._encoders.OneHotEncoder", matrices.categories),
     ("sklearn.preprocessing._label.MultiLabelBinarizer", matrices.vocabulary),
+    ("sklearn.preprocessing._polynomial.", answers.counts),
+    ("sklearn.random_projection.", answers.counts),
     ("sklearn.svm._classes.", vectors.machine),
     ("sklearn.tree._classes.", trees.holder),
     (trees.TREE, trees.tree),
@@ -78,7 +91,7 @@ def problem_of(thing: Thing) -> str | None:
     if rule is None:
         return None
     try:
-        return rule(thing)
+        return answers.counts(thing) or rule(thing)
     except UnknownThingError:
         return None
     except BrokenThingError as broken:

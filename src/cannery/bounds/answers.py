@@ -1,0 +1,34 @@
+"""How much an estimator says that it answers: it makes room for that, and names for it, before it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from cannery.bounds.things import Items, Numbers, Thing, whole
+
+_MOST = {
+    "_max_degree": 1 << 10,
+    "_n_features_out": 1 << 24,
+    "n_classes_": 1 << 16,
+    "n_outputs_": 1 << 16,
+}
+"""Of what → how many: with more, a row takes seconds, or more memory than there is."""
+
+
+def counts(thing: Thing) -> str | None:
+    """Judge the numbers of classes, targets and columns, which are a list where each target has its own."""
+    state = thing.state
+    if not isinstance(state, Mapping):
+        return None
+    for name, most in _MOST.items():
+        told = state.get(name)
+        if isinstance(told, Numbers):
+            told = whole(told)
+        elif not isinstance(told, Items):
+            told = (told,)
+        for number in told:
+            if isinstance(number, int | np.integer) and number > most:
+                return f"says that it has more than {most} of '{name}'"
+    return None
