@@ -65,3 +65,17 @@ def test_what_was_defined_in_a_notebook_is_explained(cannery, project, program, 
     assert done.status == 1
     assert words in done.stderr.decode()
     assert "cannery.toml" not in done.stderr.decode()
+
+
+def test_a_shell_completes_commands_and_files(cannery) -> None:
+    """Names of commands, of options and their values; and files where a model may stand."""
+
+    def completed(words: str, place: int) -> list[str]:
+        asked = {"COMP_WORDS": words, "COMP_CWORD": str(place)}
+        done = cannery(**asked, _CANNERY_COMPLETE="bash_complete")
+        return done.stdout.decode().split()
+
+    assert completed("cannery pu", 1) == ["plain,push", "plain,pull", "plain,publish"]
+    assert completed("cannery build --runt", 2) == ["plain,--runtime"]
+    assert "plain,skops" in completed("cannery build --runtime ", 3)
+    assert completed("cannery audit mod", 2) == ["file,mod"]

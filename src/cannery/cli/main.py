@@ -13,6 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from cannery.errors import CanneryError, RefusedError, SchemaError, harmless
 
@@ -70,6 +71,16 @@ def _talk_options() -> list[click.Parameter]:
     ]
 
 
+class Word(click.types.StringParamType):
+    """A file, a folder, a URI or an image: a shell can complete the first two."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Let the shell look for files."""
+        return [CompletionItem(incomplete, type="file")]
+
+
 class Lazy(click.Group):
     """A group that imports a subcommand only when it is needed."""
 
@@ -83,6 +94,9 @@ class Lazy(click.Group):
             return None
         module = importlib.import_module(f"cannery.cli.{cmd_name}")
         command: click.Command = module.command
+        for param in command.params:
+            if isinstance(param, click.Argument) and param.type is click.STRING:
+                param.type = Word()
         command.params = [*command.params, *_talk_options()]
         return command
 
