@@ -30,7 +30,8 @@ def cannery() -> Scan:
     from cannery.audits.audit import audit
     from cannery.sources.fetch import fetch
 
-    return lambda path: audit(fetch(path, staging=Path(path).parent)).verdict != "safe"
+    staging = Path.cwd()  # of what a registry holds
+    return lambda path: audit(fetch(path, staging=staging)).verdict != "safe"
 
 
 def picklescan() -> Scan:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 from cannery.audits.contents import gathered
 from cannery.audits.ledger import Ledger
 from cannery.blobs import CHUNK
-from cannery.sources.windows import Data, stream_of
+from cannery.sources.windows import Data, release, stream_of
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _END = struct.Struct("<4sHHHHIIH")
 _DESCRIPTOR = 0x8
 _ENCRYPTED = 0x1
-_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _FAR_SIZES = 0x0001
 _OTHER_NAME = 0x7075
 """Extra fields: sizes past 4 GB, and a name that some readers prefer."""
@@ -39,9 +38,10 @@ class Archive:
 
     def __init__(self, data: Data, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._data = data
         try:
-            self._zip = zipfile.ZipFile(stream_of(data))
-            infos = self._zip.infolist()
+            directory = zipfile.ZipFile(stream_of(data))
+            infos = directory.infolist()
         except _BROKEN as error:
             raise BadArchiveError(f"not a zip archive: {error}") from error
         if len(infos) > ledger.limits.members:
@@ -53,7 +53,7 @@ class Archive:
         if sum(info.file_size for info in infos) > ledger.limits.decompressed:
             self._refuse("bomb", "the archive decompresses to more than the audit looks at")
             raise BadArchiveError("too large once decompressed")
-        self._check_layout(data, infos)
+        self._check_layout(data, infos, directory.start_dir)
 
     def read(self, name: str, limit: int) -> bytes:
         """Return the bytes of a member; raises BadArchiveError when broken, absent or over `limit`."""
@@ -64,7 +64,10 @@ class Archive:
 
     def open(self, name: str) -> AbstractContextManager[Data]:
         """Yield the bytes of a member of any size; raises BadArchiveError when broken or absent."""
-        return gathered(self._blocks(self._info(name)), self._ledger.limits)
+        info, limits = self._info(name), self._ledger.limits
+        if info.file_size <= limits.memory:
+            return nullcontext(b"".join(self._blocks(info)))
+        return gathered(self._blocks(info), limits)
 
     def check(self, name: str) -> None:
         """Read a member through; raises BadArchiveError where its checksum does not hold."""
@@ -78,17 +81,36 @@ class Archive:
         return info
 
     def _blocks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        """Yield what a member holds, which has the size and the checksum that the directory tells."""
+        unpack = _METHODS.get(info.compress_type)
+        if unpack is None or info.flag_bits & _ENCRYPTED:
+            raise BadArchiveError(f"member '{info.filename[:80]}' can't be unpacked")
+        size = checksum = 0
         try:
-            with self._zip.open(info) as stream:
-                while block := stream.read(CHUNK):
-                    yield block
-        except _BROKEN as error:
+            for block in unpack(self._packed(info)):
+                size += len(block)
+                checksum = zlib.crc32(block, checksum)
+                if size > info.file_size:
+                    break
+                yield block
+        except (zlib.error, struct.error) as error:
             raise BadArchiveError(f"member '{info.filename[:80]}' is broken: {error}") from error
+        if size != info.file_size or checksum != info.CRC:
+            raise BadArchiveError(f"member '{info.filename[:80]}' is broken: not what was packed")
+
+    def _packed(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        data, at = self._data, info.header_offset
+        *_, length, beyond = _LOCAL.unpack(data[at : at + _LOCAL.size])
+        at += _LOCAL.size + length + beyond
+        end = at + info.compress_size
+        for start in range(at, end, CHUNK):
+            yield data[start : min(start + CHUNK, end)]
+            release(data, start, min(start + CHUNK, end))
 
     def _refuse(self, rule: str, message: str) -> None:
         self._ledger.find(rule, "unsafe", message)
 
-    def _check_layout(self, data: Data, infos: list[zipfile.ZipInfo]) -> None:
+    def _check_layout(self, data: Data, infos: list[zipfile.ZipInfo], stop: int) -> None:
         """Members stand one behind the other, from the first byte to the directory, and agree with it."""
         at = 0
         for info in sorted(infos, key=lambda i: i.header_offset):
@@ -97,7 +119,7 @@ class Archive:
                 return
             at = self._check_member(data, info)
         end = len(data) - _END.size
-        if at != self._zip.start_dir or end < 0 or data[end : end + 4] != b"PK\x05\x06":
+        if at != stop or end < 0 or data[end : end + 4] != b"PK\x05\x06":
             self._refuse("hidden-bytes", "the archive has bytes before or behind its directory")
             return
         _, disk, first, here, count, size, offset, _ = _END.unpack(data[end:])
@@ -143,6 +165,23 @@ class Archive:
         if problem := name_problem(info.orig_filename):
             self._refuse("escaping-member", f"member {label!r} {problem}")
         return at
+
+
+def _inflated(packed: Iterable[bytes]) -> Iterator[bytes]:
+    unpack = zlib.decompressobj(-zlib.MAX_WBITS)
+    for rest in packed:
+        while rest and not unpack.eof:
+            yield unpack.decompress(rest, CHUNK)
+            rest = unpack.unconsumed_tail
+    yield unpack.flush()
+    if not unpack.eof or unpack.unused_data:
+        raise zlib.error("it ends elsewhere than it should")
+
+
+_METHODS: dict[int, Callable[[Iterable[bytes]], Iterable[bytes]]] = {
+    zipfile.ZIP_STORED: lambda packed: packed,
+    zipfile.ZIP_DEFLATED: _inflated,
+}
 
 
 def name_problem(name: str) -> str | None:

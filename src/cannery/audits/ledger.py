@@ -201,6 +201,11 @@ class Ledger:
             for value in values:
                 self.refer(value)
 
+    @property
+    def reaches(self) -> bool:
+        """Return whether anything is imported."""
+        return bool(self._seen)
+
     def names(self) -> tuple[Reached, ...]:
         """Return every name reached, those that are imported and not used as references."""
         used = {(member, dotted) for member, dotted, _ in self._reached}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import PurePosixPath
 
 from cannery.audits.archives import Archive, BadArchiveError
 from cannery.audits.contents import compressor, decompressed
@@ -89,7 +89,7 @@ def inside(ledger: Ledger, name: str) -> Iterator[None]:
 
 def audit_beside(name: str, data: Data, ledger: Ledger, audit_data: AuditData) -> bool:
     """Judge one file among others by its content; returns whether it is a model."""
-    suffix = PurePosixPath(name).suffix.lower()
+    suffix = posixpath.splitext(name)[1].lower()
     found = _format(data)
     if suffix in CODE and (found is None or suffix != ".pth"):  # torch's ending, and site-packages'
         ledger.find("code", "unsafe", f"code travels along: '{name[:120]}'")

@@ -9,6 +9,7 @@ from cannery.audits.facts import Facts
 from cannery.audits.ledger import Ledger
 from cannery.audits.limits import Limits
 from cannery.audits.machine import Machine
+from cannery.audits.opcodes import FORBIDDEN, OPCODES
 from cannery.audits.pickles import follow
 from cannery.sources.sniff import is_tar
 from cannery.sources.source import Format
@@ -17,6 +18,8 @@ from cannery.sources.windows import Data, stream_of
 _PICKLES = ("pickle", "joblib", "torch")
 _TAIL = (1 << 16) + 22
 """Bytes at the end in which readers look for the directory of a zip."""
+_BEGINNINGS = {code for name, (code, _, _) in OPCODES.items() if name not in FORBIDDEN}
+"""Bytes that are opcodes which are followed."""
 _PROBE = Limits(opcodes=1_000, memo=1_000, depth=100)
 
 
@@ -38,11 +41,12 @@ def _refuse(ledger: Ledger, format: Format, other: str) -> None:  # noqa: A002
 
 def _runs(data: Data, ledger: Ledger) -> bool:
     """Tell whether an unpickler would import something before it fails."""
+    if not len(data) or data[0] not in _BEGINNINGS:
+        return False
     probe = Ledger(ledger.listing, _PROBE)
-    if len(data):
-        follow(Machine(data, 0, Facts(probe)), probe)
+    follow(Machine(data, 0, Facts(probe)), probe)
     # What goes on for so long runs: no other format begins as a program by chance.
-    return bool(probe.names()) or any(f.rule == "too-long" for f in probe.findings())
+    return probe.reaches or any(f.rule == "too-long" for f in probe.findings())
 
 
 def _ends_as_zip(data: Data) -> bool:
