@@ -35,10 +35,7 @@ def digest_file(path: Path) -> str:
 
 def digest_stream(stream: BufferedReader | BufferedRandom) -> str:
     """Return `sha256:<64 hex>` of what is left of an open file, read in pieces."""
-    found = hashlib.sha256()
-    while block := stream.read(CHUNK):
-        found.update(block)
-    return "sha256:" + found.hexdigest()
+    return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def hex_of(digest: str) -> str:

@@ -46,6 +46,7 @@ from cannery.isolation.environments import environment_for
 from cannery.isolation.worker import Original, open_original
 from cannery.serving.boosters import LIBRARIES
 from cannery.serving.scorer import onnx_scorer
+from cannery.serving.weights import laid_out
 from cannery.signatures import Batch, Feature, Raw, Signature
 from cannery.sources.source import Source
 
@@ -366,7 +367,8 @@ def _made(
         return artifact, lambda batch: original.score(artifact, batch, features, tensors)
     data, feeds = original.to_onnx(features, _graph_name(source))
     scorer = onnx_scorer(data, study.signature, feeds, outputs=tensors)
-    return Artifact(runtime="onnx", name="model.onnx", data=data, feeds=feeds), scorer.score
+    artifact = Artifact(runtime="onnx", name="model.onnx", data=laid_out(data), feeds=feeds)
+    return artifact, scorer.score
 
 
 def _graph_name(source: Source) -> str:

@@ -20,6 +20,7 @@ from cannery.conversions.samples import batch_of, nulls, pick, with_cell
 from cannery.conversions.schemas import features_of, with_ranges
 from cannery.errors import ConversionError, ProofError, SchemaError, UsageError
 from cannery.serving.scorer import OnnxScorer, onnx_scorer
+from cannery.serving.weights import laid_out
 from cannery.settings import OutputChoice
 from cannery.signatures import Batch, Feature, Kind, Output, Raw, Signature
 from cannery.sources.source import Source
@@ -80,7 +81,7 @@ def convert_graph(
         outputs=_fields(raw, options),
     )
     return Conversion(
-        artifact=Artifact(runtime="onnx", name="model.onnx", data=data, feeds=feeds),
+        artifact=Artifact(runtime="onnx", name="model.onnx", data=laid_out(data), feeds=feeds),
         task="graph",
         signature=signature,
         canary=canary_of(batch, raw, signature, tolerance=options.tolerance),

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -56,13 +57,15 @@ def serve(can: Path, settings: Settings, origin: Origin | None = None) -> int:
     Raises CanError or ProofError when the can must not be served, UsageError when the address
     can't be had.
     """
-    from cannery.serving.starting import hurry
+    from cannery.cans.open import open_can
+    from cannery.serving.starting import ahead, hurry
 
     count = settings.workers or _fitting(can)
+    checked = ahead(partial(open_can, can))  # half a second of hashing for 500 MB
     hurry(beside=count == 1)
     from cannery.serving.logs import configure
     from cannery.serving.server import bind, run
-    from cannery.serving.service import open_service
+    from cannery.serving.service import healthy
     from cannery.serving.workers import SIGNALS, supervise
 
     configure(settings.log_level, settings.log_format, access=settings.access_log)
@@ -72,8 +75,10 @@ def serve(can: Path, settings: Settings, origin: Origin | None = None) -> int:
         held = bind(settings.host, checked_grpc(settings.grpc_port), shared=True)
         settings = replace(settings, grpc_port=held.getsockname()[1])
 
+    whole = checked()
+
     def opened() -> Service:
-        service = open_service(can, threads=settings.threads)
+        service = healthy(whole, threads=settings.threads)
         if origin is not None:
             origin.keep(can)
         return service

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,6 +16,7 @@ from cannery.errors import CanError, ProofError, SchemaError
 from cannery.serving.pickles import declared
 from cannery.serving.starting import quieten
 from cannery.serving.texts import cut_all, cutter
+from cannery.serving.weights import apart
 from cannery.signatures import Batch, Raw, Signature
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 _QUIET = 4
 """ONNX Runtime's severity `fatal`: what goes wrong is raised, and need not be printed too."""
+_FOLDER = "session.model_external_initializers_file_folder_path"
 _DTYPES: dict[str, Any] = {"float32": np.float32, "int64": np.int64, "bool": np.bool_}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -85,8 +89,11 @@ def onnx_scorer(
     *,
     outputs: tuple[str, ...] | None = None,
     threads: int = 1,
+    beside: Path | None = None,
 ) -> OnnxScorer:
     """Open a graph from bytes; `outputs` are the tensors to ask for (default: those of the signature).
+
+    `beside` is the folder of the files that its constants are parts of, where we took them apart.
 
     Raises CanError when the bytes are no graph, or don't match the signature or the feeds.
     """
@@ -97,6 +104,8 @@ def onnx_scorer(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _QUIET
+    if beside is not None:
+        options.add_session_config_entry(_FOLDER, os.fspath(beside.resolve()))
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a dozen classes without a common base
@@ -121,7 +130,15 @@ def open_scorer(can: Can, *, threads: int = 1) -> Scorer:
     manifest = can.manifest
     match manifest.runtime:
         case "onnx":
-            return onnx_scorer(can.model(), manifest.signature, manifest.feeds, threads=threads)
+            data = apart(can.model_path)
+            beside = None if data is None else can.folder
+            return onnx_scorer(
+                data or can.model(),
+                manifest.signature,
+                manifest.feeds,
+                threads=threads,
+                beside=beside,
+            )
         case runtime:
             from cannery.serving.estimators import estimator_scorer  # no image of ONNX needs it
 

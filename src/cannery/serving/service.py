@@ -122,7 +122,12 @@ def open_service(folder: Path, *, threads: int = 1) -> Service:
 
     Raises CanError when a digest does not hold, ProofError when the canary fails.
     """
-    service = load(open_can(folder), threads=threads)
+    return healthy(open_can(folder), threads=threads)
+
+
+def healthy(can: Can, *, threads: int = 1) -> Service:
+    """Load an opened can and check the canary once; raises CanError or ProofError."""
+    service = load(can, threads=threads)
     health = service.check()
     if not health.healthy:
         raise ProofError(

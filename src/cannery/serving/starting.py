@@ -8,8 +8,13 @@ import importlib.util
 import os
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 
 def hurry(*, beside: bool) -> None:
@@ -25,6 +30,26 @@ def hurry(*, beside: bool) -> None:
         package.Config = importlib.import_module("uvicorn.config").Config  # type: ignore[attr-defined]
     if beside:
         threading.Thread(target=_load_onnxruntime, daemon=True).start()
+
+
+def ahead(work: Callable[[], Result]) -> Callable[[], Result]:
+    """Begin what will be asked for soon; return what waits for its result, after which no thread is left."""
+    result: Future[Result] = Future()
+
+    def do() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # the caller's to raise
+            result.set_exception(error)
+
+    thread = threading.Thread(target=do, daemon=True)
+    thread.start()
+
+    def get() -> Result:
+        thread.join()
+        return result.result()
+
+    return get
 
 
 def quieten() -> None:
