@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pickles as p
@@ -70,6 +72,54 @@ def test_a_large_file_is_audited_in_little_memory(tmp_path: Path, kind: str) -> 
     told = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
     assert told[:2] == ["safe", kind]
     assert int(told[2]) << 10 < 40 << 20
+
+
+def _zipped(folder: Path, member: Path, method: int) -> Path:
+    """Write a zip that holds one file."""
+    with zipfile.ZipFile(folder / "outer.zip", "w", method, compresslevel=1) as archive:
+        archive.write(member, member.name)
+    return folder / "outer.zip"
+
+
+def _tarred(folder: Path, member: Path) -> Path:
+    """Write a tar that holds one file, and enough behind it that it is no zip from its end."""
+    (folder / "notes.txt").write_text("-" * (1 << 17))
+    with tarfile.open(folder / "inner.tar", "w") as archive:
+        archive.add(member, member.name)
+        archive.add(folder / "notes.txt", "notes.txt")
+    return folder / "inner.tar"
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"]
+)
+def test_large_members_of_archives_within_each_other_take_little_memory(
+    tmp_path: Path, method: int
+) -> None:
+    """A zip in a tar in a zip, each with a large member, is unpacked to files and mapped."""
+    size = SIZE // 2
+    (tmp_path / "model.pkl").write_bytes(
+        p.make_pickle(p.EMPTY_LIST, b"\x8e" + size.to_bytes(8, "little"), bytes(size), b"a")
+    )
+    inner = _zipped(tmp_path, tmp_path / "model.pkl", method).rename(tmp_path / "deep.zip")
+    outer = _zipped(tmp_path, _tarred(tmp_path, inner), method)
+    words = [sys.executable, "-c", MEASURE, str(outer)]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    assert told[:2] == ["safe", "archive"]
+    assert int(told[2]) << 10 < 100 << 20
+
+
+def test_archives_within_each_other_share_one_bound(tmp_path: Path) -> None:
+    """What each of them may become is little, and what they become in all is still too much."""
+    (tmp_path / "model.pkl").write_bytes(p.make_pickle(p.listed(p.number(1))) + bytes(1000))
+    inner = _zipped(tmp_path, tmp_path / "model.pkl", zipfile.ZIP_STORED).read_bytes()
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w") as archive:
+        for number in range(9):
+            archive.writestr(f"{number}.zip", inner)
+    source = fetch(str(tmp_path / "bomb.zip"), staging=tmp_path)
+    for bound, hit in ((20 * len(inner), False), (12 * len(inner), True)):
+        found = audit(source, Limits(decompressed=bound))
+        assert hit == any(finding.rule == "bomb" for finding in found.findings)
 
 
 @pytest.mark.parametrize("small", [1 << 20, 1], ids=["in memory", "mapped"])

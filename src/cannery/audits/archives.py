@@ -8,10 +8,11 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
-from cannery.audits.contents import gathered
+from cannery.audits.contents import gathered, pieces
 from cannery.audits.ledger import Ledger
+from cannery.audits.opcodes import BrokenProgramError
 from cannery.blobs import CHUNK
-from cannery.sources.windows import Data, release, stream_of
+from cannery.sources.windows import Data, stream_of
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _END = struct.Struct("<4sHHHHIIH")
@@ -50,9 +51,11 @@ class Archive:
             self._refuse("duplicate-member", "two members have one name: readers would differ")
         # A folder has no bytes to read.
         self.members = {i.filename: i for i in infos if i.file_size or not i.is_dir()}
-        if sum(info.file_size for info in infos) > ledger.limits.decompressed:
-            self._refuse("bomb", "the archive decompresses to more than the audit looks at")
-            raise BadArchiveError("too large once decompressed")
+        try:
+            ledger.unpack(sum(info.file_size for info in infos))
+        except BrokenProgramError as error:
+            self._refuse(error.rule, error.message)
+            raise BadArchiveError("too large once decompressed") from error
         self._check_layout(data, infos, directory.start_dir)
 
     def read(self, name: str, limit: int) -> bytes:
@@ -102,10 +105,7 @@ class Archive:
         data, at = self._data, info.header_offset
         *_, length, beyond = _LOCAL.unpack(data[at : at + _LOCAL.size])
         at += _LOCAL.size + length + beyond
-        end = at + info.compress_size
-        for start in range(at, end, CHUNK):
-            yield data[start : min(start + CHUNK, end)]
-            release(data, start, min(start + CHUNK, end))
+        yield from pieces(data, at, at + info.compress_size)
 
     def _refuse(self, rule: str, message: str) -> None:
         self._ledger.find(rule, "unsafe", message)

@@ -9,7 +9,7 @@ import mmap
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import IO, Any
 
 from cannery.audits.limits import Limits
@@ -94,17 +94,33 @@ def gathered(blocks: Iterable[bytes], limits: Limits) -> Iterator[Data]:
                 continue
             try:
                 file = file or stack.enter_context(tempfile.TemporaryFile())
-                file.write(small + block if small else block)
+                file.write(small)
+                file.write(block)
             except OSError as error:
                 raise BrokenProgramError(
                     "exhausted", f"there is no room for what it decompresses to: {error.strerror}"
                 ) from error
-            small = bytearray()
+            small.clear()
         if file is None:
             yield bytes(small)
             return
         file.flush()
         yield stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def pieces(data: Data, start: int, end: int) -> Iterator[bytes]:
+    """Yield a part piece by piece; what was read of a map does not stay in memory."""
+    for at in range(start, end, CHUNK):
+        stop = min(at + CHUNK, end)
+        yield data[at:stop]
+        release(data, at, stop)
+
+
+def part_of(data: Data, start: int, end: int, limits: Limits) -> AbstractContextManager[Data]:
+    """Yield a part as data of its own."""
+    if end - start <= limits.memory:
+        return nullcontext(data[start:end])
+    return gathered(pieces(data, start, end), limits)
 
 
 def _blocks(decompressor: Any, data: Data) -> Iterator[bytes]:

@@ -47,6 +47,8 @@ class Ledger:
         """Path of what is being read, inside the file or folder."""
         self.archives = 0
         """Archives that are open within each other."""
+        self.unpacked = 0
+        """Bytes that archives and compressed files became so far, those within each other too."""
         self.versions: dict[str, str] = {}
         self.steps: Iterator[Any] = repeat(None, limits.opcodes)
         """One for every opcode that may be followed, over all programs."""
@@ -68,6 +70,13 @@ class Ledger:
         deque(islice(self.steps, min(work, self.limits.opcodes)), maxlen=0)
         if not length_hint(self.steps):
             raise BrokenProgramError("too-long", f"more work than {self.limits.opcodes} opcodes")
+
+    def unpack(self, size: int) -> None:
+        """Count what something decompresses to; raises BrokenProgramError where that is too much in all."""
+        self.unpacked += size
+        if self.unpacked > self.limits.decompressed:
+            message = f"it decompresses to more than {self.limits.decompressed} bytes"
+            raise BrokenProgramError("bomb", message, unsafe=True)
 
     def find(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cannery.audits.archives import Archive, BadArchiveError
-from cannery.audits.contents import compressor, decompressed
+from cannery.audits.contents import compressor, decompressed, part_of
 from cannery.audits.ledger import Ledger
 from cannery.audits.opcodes import BrokenProgramError
 from cannery.audits.tars import tar_members
@@ -37,8 +37,9 @@ def audit_archive(data: Data, ledger: Ledger, audit_data: AuditData) -> None:
         if data[:2] == b"PK":
             _audit_zip(data, ledger, audit_data)
         elif (name := compressor(data)) is not None:
-            with decompressed(data, name, ledger.limits) as inside:
-                _audit_tar(inside, ledger, audit_data)
+            with decompressed(data, name, ledger.limits) as unpacked:
+                ledger.unpack(len(unpacked))
+                _audit_tar(unpacked, ledger, audit_data)
         else:
             _audit_tar(data, ledger, audit_data)
     except BadArchiveError as error:
@@ -65,8 +66,8 @@ def _audit_zip(data: Data, ledger: Ledger, audit_data: AuditData) -> None:
 def _audit_tar(data: Data, ledger: Ledger, audit_data: AuditData) -> None:
     models = 0
     for member in tar_members(data, ledger):
-        with inside(ledger, member.name):
-            block = data[member.start : member.end]
+        part = part_of(data, member.start, member.end, ledger.limits)
+        with inside(ledger, member.name), part as block:
             models += audit_beside(member.name, block, ledger, audit_data)
     _expect(models, ledger)
 

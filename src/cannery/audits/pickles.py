@@ -36,6 +36,7 @@ def audit_joblib(data: Data, ledger: Ledger) -> None:
         return
     try:
         with decompressed(data, name, ledger.limits) as inside:
+            ledger.unpack(len(inside))
             if not len(inside):
                 ledger.find("empty", "unreadable", "the file is empty once decompressed")
                 return
