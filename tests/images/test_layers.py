@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,35 @@ def test_a_file_that_changed_is_noticed(tmp_path: Path) -> None:
         layer_of_files("can", "opt/can", {"m": blob})
     with pytest.raises(ImageError, match="changed while being read"):
         b"".join(layer.content.pieces())
+
+
+def test_files_that_nobody_touched_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second layer of them is known by their times and places; any change of a file is seen."""
+    store = Store(root=tmp_path / "store")
+    path = tmp_path / "m"
+    path.write_bytes(b"weights" * 200_000)
+    files = {"m": Blob.of(path)}
+    time.sleep(0.25)
+    first = layer_of_files("can", "opt/can", files, store)
+    assert len(list((store.root / "memo").iterdir())) == 1
+    with monkeypatch.context() as patched:
+        patched.setattr("cannery.images.layers._hashed", lambda _: pytest.fail("read again"))
+        assert layer_of_files("can", "opt/can", files, store) == first
+    status = path.stat()
+    path.write_bytes(b"strange" * 200_000)  # as long as before
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(ImageError, match="the can says"):
+        layer_of_files("can", "opt/can", files, store)
+
+
+def test_files_that_changed_just_now_are_read_again(tmp_path: Path) -> None:
+    """A further change could bear the same time, so nothing is remembered of them."""
+    store = Store(root=tmp_path / "store")
+    (tmp_path / "m").write_bytes(b"weights" * 200_000)
+    layer_of_files("can", "opt/can", {"m": Blob.of(tmp_path / "m")}, store)
+    assert not (store.root / "memo").exists()
 
 
 def test_a_layer_is_made_once(store: Store) -> None:

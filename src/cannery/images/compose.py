@@ -80,7 +80,7 @@ def composed(plan: Plan, store: Store | None = None, progress: Progress = quiet)
     with station("compose", progress) as work:
         base, layers = _shared_layers(plan, store, work)
         if plan.mode == "bake":
-            layers.append(_can_layer(plan))
+            layers.append(_can_layer(plan, store))
         config = config_of(plan, layers, base)
         only = tuple(layer for layer, _ in layers)
         image = Image(
@@ -298,12 +298,12 @@ def _fetch_compiler(plan: Plan, store: Store) -> None:
         fetch(plan.lock, machine, store, mirror=plan.mirror, wheels=False)
 
 
-def _can_layer(plan: Plan) -> tuple[Layer, Contents]:
+def _can_layer(plan: Plan, store: Store) -> tuple[Layer, Contents]:
     """Return the layer with the can: not compressed (weights hardly shrink), and not copied."""
     assert plan.can is not None
     assert plan.manifest is not None
     files = _can_files(plan.can, plan.manifest)
-    layer = layer_of_files("can", CAN, files)
+    layer = layer_of_files("can", CAN, files, store)
     model = Included(
         name=plan.manifest.name,
         version=plan.manifest.version,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from zlib_ng import zlib_ng
 
-from cannery.blobs import CHUNK, Blob
+from cannery.blobs import CHUNK, Blob, digest_bytes, digest_file
 from cannery.errors import ImageError
 from cannery.images.contents import Contents, Included, measured
 from cannery.images.recipe import recipe_digest
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
 _LEVEL = 6
+_LARGE = 1 << 20
+"""Bytes from which on a file that was hashed is known by its times."""
+_SECOND = 1_000_000_000
+_TICK = 200_000_000
+"""Nanoseconds within which two changes of a file may bear one time."""
+_COARSE = 2 * _SECOND
+"""The same on file systems that know whole seconds."""
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """gzip without a name, with time 0 and operating system unknown (RFC 1952)."""
 
@@ -109,30 +117,28 @@ def pieces_of(tree: Tree) -> Iterator[bytes]:
             yield bytes(-len(entry.data) % tarfile.BLOCKSIZE)
 
 
-def layer_of_files(name: str, folder: str, files: Mapping[str, Blob]) -> Layer:
+def layer_of_files(
+    name: str, folder: str, files: Mapping[str, Blob], store: Store | None = None
+) -> Layer:
     """Return a layer of files on disk, read-only files under `folder`: neither copied nor compressed.
 
     It is put together as it is read. Each file is read once for it, and must be what its blob says;
-    raises ImageError naming the one that is not.
+    raises ImageError naming the one that is not. What `store` has seen, and nobody touched since, is
+    not read again.
     """
     tree = with_parents({f"{folder}/{name}": Entry(data=b"") for name in files})
-    parts: list[bytes | Path] = []
+    parts: list[bytes | Blob] = []
     between = b""
-    hasher = hashlib.sha256()
     for path in sorted(tree):
         if tree[path].folder:
             between += header(path, tree[path])
             continue
         blob = files[path.removeprefix(f"{folder}/")]
-        between += header(path, Entry(mode=0o444, data=b""), blob.size)
-        hasher.update(between)
-        _check(blob, hasher)
-        parts += [between, blob.path]
+        parts += [between + header(path, Entry(mode=0o444, data=b""), blob.size), blob]
         between = bytes(-blob.size % tarfile.BLOCKSIZE)
-    between += bytes(2 * tarfile.BLOCKSIZE)
-    hasher.update(between)
-    content = Content.of(*parts, between)
-    digest = "sha256:" + hasher.hexdigest()
+    parts.append(between + bytes(2 * tarfile.BLOCKSIZE))
+    digest = _hashed(parts) if store is None else _seen(parts, store)
+    content = Content.of(*(part if isinstance(part, bytes) else part.path for part in parts))
     return Layer(
         name=name,
         content=content,
@@ -144,14 +150,68 @@ def layer_of_files(name: str, folder: str, files: Mapping[str, Blob]) -> Layer:
     )
 
 
-def _check(blob: Blob, hasher: Hash) -> None:
-    """Feed a file to `hasher`; raises ImageError where it is not what its blob says."""
+def _seen(parts: Sequence[bytes | Blob], store: Store) -> str:
+    """Return the digest of these parts, from the store where no file was touched since it was hashed."""
+    key = _stamped(parts)
+    known = None if key is None else store.recall(key, str)
+    if known is not None:
+        return known
+    before = time.time_ns()
+    digest = _hashed(parts)
+    if key is not None and key == _stamped(parts) and _settled(parts, before):
+        store.remember(key, digest)
+    return digest
+
+
+def _stamped(parts: Sequence[bytes | Blob]) -> list[Any] | None:
+    """Return what is different once a part is: small files by digest, large ones by place and times.
+
+    None where a file can't be read.
+    """
+    try:
+        return [
+            digest_bytes(part) if isinstance(part, bytes) else [part.digest, _stamp(part)]
+            for part in parts
+        ]
+    except OSError:
+        return None
+
+
+def _stamp(blob: Blob) -> str | list[int]:
+    found = blob.path.stat()
+    if found.st_size < _LARGE:
+        return digest_file(blob.path)
+    return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _settled(parts: Sequence[bytes | Blob], before: int) -> bool:
+    """Tell whether a change after the time `before` would show in the stamp: clocks of files are coarse."""
+    found = (part.path.stat() for part in parts if isinstance(part, Blob))
+    changes = (status.st_ctime_ns for status in found if status.st_size >= _LARGE)
+    return all(at + (_COARSE if at % _SECOND == 0 else _TICK) < before for at in changes)
+
+
+def _hashed(parts: Sequence[bytes | Blob]) -> str:
+    """Return the digest of all parts; raises ImageError where a file is not what its blob says."""
+    whole = hashlib.sha256()
+    with ThreadPoolExecutor(1) as beside:
+        for part in parts:
+            if isinstance(part, bytes):
+                whole.update(part)
+            else:
+                _check(part, whole, beside)
+    return "sha256:" + whole.hexdigest()
+
+
+def _check(blob: Blob, whole: Hash, beside: ThreadPoolExecutor) -> None:
+    """Feed a file to `whole`, and to a hash of its own at the same time; raises ImageError."""
     own, size = hashlib.sha256(), 0
     try:
         with blob.path.open("rb") as stream:
             while piece := stream.read(CHUNK):
-                own.update(piece)
-                hasher.update(piece)
+                fed = beside.submit(own.update, piece)
+                whole.update(piece)
+                fed.result()
                 size += len(piece)
     except OSError as error:
         raise ImageError(f"can't read '{blob.path}': {error.strerror}") from error
