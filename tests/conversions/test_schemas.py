@@ -228,3 +228,23 @@ def test_what_is_told_names_columns_without_names() -> None:
     columns = (Column(name="x0"), Column(name="x1"))
     found = features_of(columns, named=False, recorded=None, sample=None, told=told)
     assert [f.name for f in found] == ["p", "q"]
+
+
+def test_a_blank_that_lightgbm_noted_otherwise_is_still_a_blank() -> None:
+    """Callers keep the names of their table; a table that has both is taken as it is."""
+    columns = (Column(name="a_b"), Column(name="c"))
+    table = pa.table({"c": [1.0], "a b": [2.0]})
+    found = features_of(columns, named=True, recorded=None, sample=table)
+    assert [f.name for f in found] == ["a b", "c"]
+    both = table.append_column("a_b", [[3.0]])
+    found = features_of(columns, named=True, recorded=None, sample=both)
+    assert [f.name for f in found] == ["a_b", "c"]
+
+
+def test_some_rows_have_several_numbers_at_the_edge() -> None:
+    """Sums of large numbers depend on their order, which one large number does not show."""
+    known = tuple(Feature(name=n, type="double") for n in "abc")
+    rows = Batch(numbers=np.full((3, 3), 0.5), strings=np.empty((3, 0), dtype=object))
+    moved = (extreme_rows(rows, known, 400, 0).numbers != 0.5).sum(axis=1)
+    assert (moved > 1).sum() > 5
+    assert len(extreme_rows(rows, known, 40, 0)) == 40

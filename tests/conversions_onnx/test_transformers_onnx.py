@@ -300,3 +300,21 @@ def test_an_imputer_of_many_rows_is_left_to_skops():
     many = KNNImputer().fit(np.tile(HOLES, (20, 1)))
     with pytest.raises(ConversionError, match="looks through more than"):
         load(many, as_frame(X))
+
+
+def test_an_imputer_whose_neighbours_are_equally_far_is_left_to_skops():
+    """Whole numbers are equally far from each other as soon as a column is missing."""
+    rows = RNG.integers(0, 4, size=(60, 3)).astype(float)
+    rows[:5, 0] = np.nan
+    with pytest.raises(ConversionError, match="equally far from rows of different values"):
+        load(KNNImputer(n_neighbors=2).fit(rows), as_frame(rows))
+
+
+def test_a_spline_that_refuses_what_is_beyond_its_knots_answers_no_number_there():
+    """Within them it answers alike; a caller can't take NaN for an answer."""
+    x = X[:, [0, 1]]
+    spline = SplineTransformer(5, extrapolation="error").fit(x)
+    converted = assert_same(spline, x, tolerance=0.0)
+    beyond = np.array([[x[:, 0].max() + 1e-9, x[0, 1]], [x[0, 0], x[:, 1].min() - 1e-9]])
+    (made,) = converted(as_frame(beyond)).values()
+    assert np.isnan(made).any(axis=1).all()

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import xgboost as xgb
 from onnx_comparison import as_frame, assert_same, compare, expected, hugging, load
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification, make_regression
 from sklearn.impute import SimpleImputer
@@ -312,3 +313,11 @@ def test_forgotten_categories_are_told(monkeypatch):
     monkeypatch.setattr(booster, "save_raw", lambda **_: json.dumps(older).encode())
     with pytest.raises(ConversionError, match="does not know the categories"):
         load(model, frame.assign(s="w"))
+
+
+def test_a_curve_over_probabilities_in_float32_agrees():
+    """The steep parts of an isotonic curve show the last bit of what XGBoost answers."""
+    inner = xgb.XGBClassifier(**ALONE, n_estimators=15)
+    model = CalibratedClassifierCV(inner, method="isotonic", cv=2).fit(X, Y > 0)
+    assert model.calibrated_classifiers_[0].calibrators[0].X_thresholds_.dtype == np.float32
+    assert_same(model, X, tolerance=1e-15)

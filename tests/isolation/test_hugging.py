@@ -8,6 +8,7 @@ import pytest
 import xgboost
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor, VotingRegressor
 from sklearn.linear_model import LinearRegression
+from sklearn.multioutput import RegressorChain
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
@@ -108,3 +109,12 @@ def test_a_model_without_trees_has_no_thresholds() -> None:
     """Nothing is hugged in a linear model."""
     model = LinearRegression().fit(NUMBERS, TARGET)
     assert len(hug(model, BATCH, FEATURES, lambda b: b.numbers, cap=100, seed=0)) == 0
+
+
+def test_what_a_chain_hands_on_is_no_column_to_be_moved() -> None:
+    """Its later members split on the answers of those before, too."""
+    numbers = BATCH.numbers
+    model = RegressorChain(DecisionTreeRegressor(max_depth=4)).fit(
+        numbers, np.stack([numbers[:, 0], 2 * numbers[:, 0] + numbers[:, 1]], axis=1)
+    )
+    assert len(pairs_of(model))

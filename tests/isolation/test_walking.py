@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.compose import ColumnTransformer
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     KBinsDiscretizer,
@@ -19,6 +21,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     SplineTransformer,
     StandardScaler,
+    TargetEncoder,
 )
 
 from cannery.conversions.probes import made_up_rows
@@ -93,3 +96,29 @@ def test_columns_of_a_transformer_are_told_apart() -> None:
         "word": ("string", None, ("blue", "red")),
         "text": ("string", None, None),
     }
+
+
+@pytest.mark.parametrize("around", ["target", "search", "threshold", "calibration"])
+def test_what_only_hands_its_rows_on_hides_no_categories(around: str) -> None:
+    """So a caller is told by name which values are refused."""
+    encoded = ColumnTransformer([("w", OneHotEncoder(), ["word"])], remainder="passthrough")
+    last = Ridge() if around in ("target", "search") else LogisticRegression()
+    inner = make_pipeline(encoded, last)
+    model = {
+        "target": lambda: TransformedTargetRegressor(inner, func=np.log1p, inverse_func=np.expm1),
+        "search": lambda: GridSearchCV(inner, {"ridge__alpha": [1.0]}, cv=2),
+        "threshold": lambda: FixedThresholdClassifier(inner, threshold=0.4),
+        "calibration": lambda: CalibratedClassifierCV(inner, cv=2),
+    }[around]()
+    table = FRAME[["a", "word"]]
+    target = table["a"] if around in ("target", "search") else table["a"].round() % 2 == 0
+    word = describe(model.fit(table, target)).columns[1]
+    assert (word.categories, word.unseen) == (("blue", "red"), False)
+
+
+def test_an_encoder_of_targets_tells_which_missing_value_it_saw() -> None:
+    """None and NaN are two categories to it, and only one of them was in training."""
+    words = pd.DataFrame({"word": pd.Series(["a", None, "b"] * 10, dtype=object)})
+    model = TargetEncoder(cv=2).fit(words, np.arange(30) % 2)
+    (word,) = describe(model).columns
+    assert (word.categories, word.unseen, word.none) == (("a", "b"), True, True)

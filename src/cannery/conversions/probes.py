@@ -38,6 +38,8 @@ _TEXTS = (
 _LONGS = (0, 1, -1, 2**24 + 1, -(2**24) - 1, 2**31, -(2**31), 2**53, -(2**53))
 """Beyond 2**24 float32 skips whole numbers, beyond 2**53 double does."""
 
+_SEVERAL = 24
+"""Rows with several numbers at the edge."""
 _REFUSED = 100
 """Rows, one by one, that the original may refuse before it is asked no more, if it refuses most."""
 
@@ -92,14 +94,29 @@ def _unseen(feature: Feature) -> list[Any]:
 
 
 def extreme_rows(rows: Batch, features: tuple[Feature, ...], cap: int, seed: int) -> Batch:
-    """Return rows with one number at the edge of its type or of the sample, at most `cap`."""
+    """Return rows with one number, and some with several, at the edge of its type or of the sample, at most `cap`."""
     found: list[Batch] = []
     for index, feature in enumerate(features):
         values = _extremes(feature)
         if values:
             repeated = rows.take(np.arange(len(values)) % len(rows))
             found.append(with_cell(repeated, features, index, values))
-    return pick(concatenate(found), cap, seed) if found else rows.take(slice(0, 0))
+    if not found:
+        return rows.take(slice(0, 0))
+    several = _several(rows, features, min(_SEVERAL, cap // 4), seed)
+    return concatenate([pick(concatenate(found), cap - len(several), seed), several])
+
+
+def _several(rows: Batch, features: tuple[Feature, ...], count: int, seed: int) -> Batch:
+    """Return rows with half of the numbers at an edge at once: sums then depend on their order."""
+    random = np.random.default_rng(seed)
+    many = rows.take(np.arange(count) % len(rows))
+    numbers = many.numbers.copy()
+    for column, feature in enumerate(f for f in features if f.type != "string"):
+        if values := _extremes(feature):
+            moved = random.integers(0, 2, count) == 1
+            numbers[moved, column] = random.choice(values, int(moved.sum()))
+    return Batch(numbers=numbers, strings=many.strings)
 
 
 def _extremes(feature: Feature) -> list[float]:

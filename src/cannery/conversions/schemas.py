@@ -37,6 +37,7 @@ def features_of(
     all is known of the columns.
     """
     given = recorded if recorded or named else told or None
+    columns = _as_given(columns, [f.name for f in given or ()], sample)
     names = _names(columns, named=named, recorded=given, sample=sample)
     stray = [f.name for f in told if f.name not in names]
     if stray:
@@ -62,6 +63,17 @@ def features_of(
             issues=tuple(issues),
         )
     return tuple(features)
+
+
+def _as_given(
+    columns: Sequence[Column], recorded: Sequence[str], sample: pa.Table | None
+) -> Sequence[Column]:
+    """Return the columns by the names that callers give: LightGBM notes them with `_` for a blank."""
+    given = recorded or (sample.column_names if sample is not None else ())
+    noted = {name.replace(" ", "_"): name for name in given if " " in name}
+    if any(c.name in given and c.name in noted for c in columns):
+        return columns
+    return [msgspec.structs.replace(c, name=noted.get(c.name, c.name)) for c in columns]
 
 
 def _names(

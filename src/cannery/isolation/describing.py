@@ -249,8 +249,8 @@ _UNKNOWN = Known()
 def _categories(steps: Sequence[Met]) -> Iterator[tuple[Any, Known]]:
     """Yield the columns that meet an encoder: name, categories, unseen."""
     for one in steps:
-        if hasattr(one.step, "categories_") and hasattr(one.step, "handle_unknown"):
-            unseen = one.step.handle_unknown != "error"
+        if hasattr(one.step, "categories_"):
+            unseen = getattr(one.step, "handle_unknown", "") != "error"
             for name, values in zip(one.names, one.step.categories_, strict=False):
                 none = one.none or any(v is None for v in values)
                 yield name, Known(_listed(values), unseen, none)

@@ -210,8 +210,10 @@ def _drivers(
 ) -> dict[int, int]:
     """Return transformed column → the number that moves it most, found by moving one at a time."""
     rows = batch.take(random.choice(len(batch), size=min(_PROBES, len(batch)), replace=False))
+    given = _transformed(splits, table(rows))
     wanted = np.unique(splits.column)
-    before = _dense(_transformed(splits, table(rows)), wanted)
+    wanted = wanted[wanted < given.shape[1]]  # a chain's members see answers behind the columns
+    before = _dense(given, wanted)
     strongest = np.zeros(len(wanted))
     drivers: dict[int, int] = {}
     for index, feature in enumerate(numbers):

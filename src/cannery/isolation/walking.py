@@ -11,6 +11,14 @@ import numpy as np
 
 _KEEPS = {"SimpleImputer", "StandardScaler", "MinMaxScaler"}
 """Steps after which the columns are still the same, one for one."""
+_INNER = {
+    "SearchCV": "best_estimator_",
+    "CalibratedClassifierCV": "",
+    "ThresholdClassifier": "estimator_",
+    "ThresholdClassifierCV": "estimator_",
+    "TransformedTargetRegressor": "regressor_",
+}
+"""Ends of the names of classes that hand their rows on, and where these go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +35,7 @@ class Met:
 
 def met(model: Any, names: Sequence[Any], *, raw: bool = True, none: bool = False) -> Iterator[Met]:
     """Yield the steps that the named columns meet first."""
-    inner = getattr(model, "best_estimator_", None)
+    inner = _handed_on(model)
     if inner is not None:
         yield from met(inner, names, raw=raw, none=none)
     elif getattr(model, "steps", None):
@@ -44,6 +52,14 @@ def met(model: Any, names: Sequence[Any], *, raw: bool = True, none: bool = Fals
         yield Met(step=encoder, names=listed, raw=raw, none=none)
     elif model is not None and not isinstance(model, str):
         yield Met(step=model, names=list(names), raw=raw, none=none)
+
+
+def _handed_on(model: Any) -> Any:
+    """Return the estimator to which a search, a threshold, a calibration or a target's transformation hands its rows."""
+    name = next((n for n in _INNER if type(model).__name__.endswith(n)), None)
+    if name == "CalibratedClassifierCV":
+        return model.calibrated_classifiers_[0].estimator
+    return None if name is None else getattr(model, _INNER[name], None)
 
 
 def _in_turn(model: Any, names: Sequence[Any], *, raw: bool, none: bool) -> Iterator[Met]:

@@ -120,7 +120,7 @@ def table_of(batch: Batch, signature: Signature, *, named: bool, text: bool = Fa
         }
         return pd.DataFrame(columns | nones, index=range(len(batch)), columns=list(columns))
     if text:
-        return batch.strings[:, 0]
+        return np.where(batch.strings[:, 0] == NULL_STRING, np.nan, batch.strings[:, 0])
     if not signature.strings:
         return batch.numbers
     values = np.empty((len(batch), len(signature.features)), dtype=object)

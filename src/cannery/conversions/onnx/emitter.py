@@ -30,10 +30,16 @@ class Emitter:
     graph: Graph
     table: Mapping[str, Emit]
     path: tuple[str, ...] = ()
+    to_the_bit: bool = False
+    """Whether a curve or a threshold follows, to which the last bit of a float32 probability matters."""
 
     def at(self, step: str) -> Emitter:
         """Return the emitter for a part of the estimator at hand."""
         return replace(self, path=(*self.path, step))
+
+    def exactly(self) -> Emitter:
+        """Return the emitter for a part whose answers steps are laid over."""
+        return replace(self, to_the_bit=True)
 
     def emit(self, estimator: Any, block: Block) -> Result:
         """Add the nodes of a fitted estimator; raises ConversionError where they would not be exact."""
@@ -116,6 +122,8 @@ def _align(block: Block, estimator: Any, *, wrapper: bool) -> Block:
     names = [c.name for c in block.columns]
     fitted = getattr(estimator, "feature_names_in_", None)
     if fitted is not None and all(n is not None for n in names):
+        if not set(fitted) <= set(names):
+            names = [str(n).replace(" ", "_") for n in names]  # as LightGBM notes them
         if set(fitted) <= set(names):
             return block.take([names.index(n) for n in fitted])
         if wrapper:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from cannery.conversions.onnx.builder import Graph
@@ -13,8 +14,15 @@ from cannery.conversions.onnx.emitter import Emit, Emitter
 from cannery.conversions.onnx.encoders import filled, shown, shows_missing
 from cannery.conversions.onnx.maps import Clip, Fill
 
+Numbers = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
 _LARGEST = 4096
 """Rows of the training that are looked through for each row."""
+_CELLS = 4_000_000
+"""Differences that are computed, at most, to look for rows that are equally far."""
+_SLACK = 1e-12
+"""Relative; distances that differ by less are equal but for their rounding."""
 
 
 def _with_indicator(emitter: Emitter, estimator: Any, block: Block, columns: list[Column]) -> Block:
@@ -61,6 +69,7 @@ def _nearest(emitter: Emitter, estimator: Any, block: Block) -> Block:
         raise emitter.refuse(estimator, "its metric is a function")
     if estimator.weights not in ("uniform", "distance"):
         raise emitter.refuse(estimator, "its weights are a function")
+    _check_ties(emitter, estimator)
     distances = _nan_distances(emitter, estimator, block)
     columns: list[Column] = []
     for i, column in enumerate(block.columns):
@@ -75,6 +84,43 @@ def _nearest(emitter: Emitter, estimator: Any, block: Block) -> Block:
         chosen = graph.node("Where", [_flags(emitter, estimator, column), *values])
         columns.append(of_wire(graph, chosen, 1).columns[0])
     return _with_indicator(emitter, estimator, block, columns)
+
+
+def _check_ties(emitter: Emitter, estimator: Any) -> None:
+    """Refuse where rows like those of the training, some columns missing, have equally far neighbours."""
+    random, seen = np.random.default_rng(0), ~np.asarray(estimator._mask_fit_X)
+    rows = np.where(seen, estimator._fit_X, 0.0)
+    many = max(1, min(len(rows), 50, _CELLS // rows.size))
+    some = random.choice(len(rows), many, replace=False)
+    for column in np.flatnonzero(estimator._valid_mask):
+        donors = np.flatnonzero(seen[:, column])
+        values = np.asarray(estimator._fit_X)[donors, column]
+        known = seen[some] & (random.integers(0, 2, size=(many, rows.shape[1])) == 1)
+        known[:, column] = False
+        far = _mean_distances(rows[some], known, rows[donors], seen[donors])
+        if _is_torn(far, values, min(estimator.n_neighbors, len(donors))):
+            raise emitter.refuse(
+                estimator,
+                "rows such as those of its training are equally far from rows of different "
+                "values, and which of these it takes is left to the order of its search",
+            )
+
+
+def _mean_distances(rows: Numbers, known: Flags, others: Numbers, seen: Flags) -> Numbers:
+    """Return [rows, others]: the mean squared difference over the columns that both have."""
+    shared = known[:, None] & seen[None]
+    away = np.where(shared, rows[:, None] - others[None], 0.0)
+    count = shared.sum(axis=2)
+    return np.where(count == 0, np.inf, (away**2).sum(axis=2) / np.maximum(count, 1))
+
+
+def _is_torn(far: Numbers, values: Numbers, count: int) -> bool:
+    """Whether the last of the nearest is as far as the next, and it matters which is taken."""
+    if count == len(values):
+        return False
+    low, high = np.partition(far, (count - 1, count), axis=1)[:, [count - 1, count]].T
+    tied = np.flatnonzero((high <= low * (1 + _SLACK)) & np.isfinite(high))
+    return any(np.ptp(values[np.isclose(far[row], low[row], _SLACK, 0)]) for row in tied)
 
 
 def _nan_distances(emitter: Emitter, estimator: Any, block: Block) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block, materialise
@@ -15,6 +16,7 @@ from cannery.conversions.onnx.results import Predicted
 from cannery.conversions.onnx.searches import count_reached
 
 Numbers = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
 
 def interpolate(graph: Graph, wire: str, x: Numbers, y: Numbers) -> str:
@@ -32,14 +34,32 @@ def interpolate(graph: Graph, wire: str, x: Numbers, y: Numbers) -> str:
     return graph.node("Add", [risen, graph.node("Gather", [graph.constant(y), knot])])
 
 
+def _in_singles(graph: Graph, wire: str, x: Singles, y: Singles) -> str:
+    """Interpolate [N, 1] as scipy does in float32: on to a knot by the slope before it, rounding each step."""
+    if len(x) == 1:
+        x, y = np.append(x, x + 1), np.append(y, y)
+    clipped = emit(graph, wire, (Clip(float(x[0]), float(x[-1])),))
+    passed = np.nextafter(x[1:-1].astype(np.float64), np.inf)
+    interval = count_reached(graph, clipped, [passed])
+    slope, start, height = (
+        graph.node("Gather", [graph.constant(table), interval])
+        for table in (np.diff(y) / np.diff(x), x[:-1], y[:-1])
+    )
+    away = graph.node("Sub", [graph.node("Cast", [clipped], to=TensorProto.FLOAT), start])
+    made = graph.node("Add", [graph.node("Mul", [slope, away]), height])
+    return graph.node("Cast", [made], to=TensorProto.DOUBLE)
+
+
 def isotonic(emitter: Emitter, regression: Any, score: str) -> str:
     """Return the answer [N, 1] of an isotonic regression to a score [N, 1]."""
     graph = emitter.graph
-    x = np.asarray(regression.X_thresholds_)
-    y = np.asarray(regression.y_thresholds_, dtype=float)
-    if x.dtype != np.float64:
-        raise emitter.refuse(regression, "its knots are not doubles")
-    made = interpolate(graph, score, x, y)
+    x, y = np.asarray(regression.X_thresholds_), np.asarray(regression.y_thresholds_)
+    if x.dtype == y.dtype == np.float32:  # of XGBoost's probabilities
+        score = graph.node("Cast", [score], to=TensorProto.FLOAT)
+        score = graph.node("Cast", [score], to=TensorProto.DOUBLE)
+        made = _in_singles(graph, score, x, y)
+    else:
+        made = interpolate(graph, score, x.astype(float), y.astype(float))
     match regression.out_of_bounds:
         case "clip":
             return made

@@ -18,10 +18,6 @@ Numbers = NDArray[np.float64]
 
 def _spline(emitter: Emitter, estimator: Any, block: Block) -> Block:
     graph, kind, splines = emitter.graph, estimator.extrapolation, estimator.bsplines_
-    if kind == "error":
-        raise emitter.refuse(
-            estimator, "it refuses numbers beyond its knots, which a graph can't", "let it continue"
-        )
     if estimator.degree < {"constant": 1, "linear": 2}.get(kind, 0):
         raise emitter.refuse(
             estimator,
@@ -30,9 +26,12 @@ def _spline(emitter: Emitter, estimator: Any, block: Block) -> Block:
         )
     given = materialise(graph, block)
     x = _wrapped(emitter, given, splines) if kind == "periodic" else given
+    low, high = (graph.constant(ends) for ends in _ends(splines))
+    below, above = graph.node("Less", [x, low]), graph.node("Greater", [x, high])
+    if kind == "error":  # what it refuses, nobody can take for an answer
+        outside = graph.node("Or", [below, above])
+        x = graph.node("Where", [outside, graph.constant(np.nan), x])
     if kind in ("constant", "linear"):
-        low, high = (graph.constant(ends) for ends in _ends(splines))
-        below, above = graph.node("Less", [x, low]), graph.node("Greater", [x, high])
         x = graph.node("Where", [above, high, graph.node("Where", [below, low, x])])
     value = _bases(graph, x, splines)
     if kind == "linear":

@@ -48,7 +48,7 @@ def _member(emitter: Emitter, estimator: Any, member: Any, block: Block) -> str:
     """Return the probabilities [N, classes] of one calibrated classifier."""
     graph = emitter.graph
     inner = getattr(member, "estimator", None) or member.base_estimator
-    result = emitter.classify(inner, block)
+    result = emitter.exactly().classify(inner, block)
     scored = hasattr(inner, "decision_function")
     method = "decision_function" if scored else "predict_proba"
     wire = _response(emitter, estimator, inner, result, method)
@@ -106,7 +106,7 @@ def _calibrate(emitter: Emitter, calibrator: Any, score: str) -> str:
 def _fixed(emitter: Emitter, estimator: Any, block: Block) -> Classified:
     """Emit FixedThresholdClassifier."""
     inner = getattr(estimator, "estimator_", estimator.estimator)
-    result = emitter.at("estimator_").classify(inner, block)
+    result = emitter.exactly().at("estimator_").classify(inner, block)
     method = _method(estimator, inner)
     threshold = estimator.threshold
     if isinstance(threshold, str):  # "auto"
@@ -117,7 +117,7 @@ def _fixed(emitter: Emitter, estimator: Any, block: Block) -> Classified:
 def _tuned(emitter: Emitter, estimator: Any, block: Block) -> Classified:
     """Emit TunedThresholdClassifierCV."""
     inner = estimator.estimator_
-    result = emitter.at("estimator_").classify(inner, block)
+    result = emitter.exactly().at("estimator_").classify(inner, block)
     positive = estimator._curve_scorer._get_pos_label()
     rule = (_method(estimator, inner), estimator.best_threshold_, positive)
     return _decided(emitter, estimator, inner, result, rule)

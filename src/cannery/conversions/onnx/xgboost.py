@@ -315,7 +315,7 @@ def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified | 
         return Classified(
             classes=classes,
             index=exceeds(graph, scores, limit),
-            probabilities=both(graph, scores),
+            probabilities=_pair(graph, scores) if emitter.to_the_bit else both(graph, scores),
         )
     if booster.objective in _LOGIT and booster.targets > 1:
         scores = _doubles(graph, _margins(emitter, estimator, booster, block))
@@ -333,6 +333,15 @@ def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified | 
         index=first_highest(graph, highest),
         probabilities=_doubles(graph, shares),
     )
+
+
+def _pair(graph: Graph, scores: str) -> str:
+    """Return [N, 2], double: both probabilities with each step rounded as XGBoost and its estimator do."""
+    one = graph.constant(np.float32(1.0))
+    grown = _singles(graph, graph.node("Exp", [graph.node("Neg", [scores])]))
+    positive = graph.node("Div", [one, graph.node("Add", [one, grown])])
+    negative = graph.node("Sub", [one, positive])
+    return _doubles(graph, graph.node("Concat", [negative, positive], axis=1))
 
 
 def _logistic(score: np.float32) -> np.float32:
