@@ -12,7 +12,6 @@ from pathlib import Path
 from cannery.audits.audit import audit, audit_bytes
 from cannery.audits.contents import compressor, content
 from cannery.audits.findings import Audit, Finding, Verdict
-from cannery.audits.limits import Limits
 from cannery.audits.policy import Policy, objections
 from cannery.cans.open import open_can
 from cannery.errors import CanError, CutShortError, SourceError
@@ -163,7 +162,7 @@ def _attacks(path: Path) -> bool:
 def _holds_more(path: Path, kind: Format) -> bool:
     """Tell whether an archive or an array holds pickles or more: data and packages are no models."""
     try:
-        data = content(hold(path), Limits())
+        data = content(hold(path))
     except SourceError:
         return True
     facts = audit_bytes(data, kind)

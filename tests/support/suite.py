@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import tempfile
 import time
@@ -17,12 +18,14 @@ import pyarrow as pa
 from originals import VERSIONS
 
 from cannery.audits.audit import audit
+from cannery.audits.contents import content
 from cannery.audits.policy import Cleared, Policy, clear
 from cannery.cans.manifest import Runtime
 from cannery.conversions.choose import ConvertOptions, convert, convert_opened
 from cannery.conversions.nouns import Conversion, Parity
 from cannery.errors import CanneryError, ConversionError
 from cannery.isolation import messages as m
+from cannery.isolation.handing import handed
 from cannery.isolation.inside import Worker, _failed
 from cannery.isolation.sandbox import Level
 from cannery.isolation.worker import Original
@@ -77,14 +80,14 @@ class _Near:
 def opened_near(cleared: Cleared) -> Original:
     """Open an original in this process: the models of the suite are our own."""
     source, near = cleared.source, _Near()
-    opened = near.ask(
-        m.Open(
+    with handed(content(source.blob)) as memory:
+        request = m.Open(
             format=source.format,
             digest=source.blob.digest,
             names=tuple(sorted(cleared.names)),
-            data=source.blob.read(),
+            descriptor=os.dup(memory.fileno()),
         )
-    )
+        opened = near.ask(request)
     if not isinstance(opened, m.Opened):
         raise ConversionError(getattr(opened, "message", "the worker did not open it"))
     told = msgspec.structs.replace(opened.description, versions=VERSIONS)

@@ -22,7 +22,7 @@ from cannery.sources.windows import release
 _LZMA_MEMORY = 1 << 28
 
 
-def content(blob: Blob, limits: Limits) -> Data:
+def content(blob: Blob, limits: Limits = Limits()) -> Data:  # noqa: B008, frozen
     """Return the bytes of a file; raises SourceError when it can't be read or is not what was hashed."""
     held = blob if blob.data is not None else hold(blob.path, limits.memory)
     if held.data is None or held.digest != blob.digest:

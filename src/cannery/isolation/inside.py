@@ -23,6 +23,7 @@ from cannery.conversions.nouns import Description
 from cannery.errors import CanneryError, ConversionError, IsolationError, UnsafeError
 from cannery.isolation import messages as m
 from cannery.isolation.describing import describe, steps_of
+from cannery.isolation.handing import taken
 from cannery.isolation.hugging import hug
 from cannery.isolation.opening import open_bytes, untrusted_types
 from cannery.isolation.ties import is_tied
@@ -143,8 +144,9 @@ class Worker:
 
     def _open(self, request: m.Open) -> m.Opened:
         self._names = frozenset(request.names)
+        data = taken(request.descriptor)
         estimator = open_bytes(
-            request.data, format=request.format, digest=request.digest, names=self._names
+            data, format=request.format, digest=request.digest, names=self._names
         )
         estimator = as_estimator(estimator)
         self._model = Model(estimator, describe(estimator))

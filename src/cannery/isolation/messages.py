@@ -109,13 +109,14 @@ def unpack_rows(message: Rows) -> Batch:
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Open these bytes; answered by Opened."""
+    """Open a model that was handed over; answered by Opened."""
 
     format: Literal["pickle", "joblib", "skops", "catboost", "lightgbm", "xgboost"]
     digest: str
     names: tuple[str, ...]
     """Every dotted name that may be resolved."""
-    data: bytes
+    descriptor: int
+    """Of the memory that holds it: the worker has inherited it under this number."""
 
 
 class Predict(msgspec.Struct, frozen=True, kw_only=True, tag=True):

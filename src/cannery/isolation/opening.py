@@ -27,18 +27,18 @@ _LIMITS = Limits(memory=1 << 40)
 """What is decompressed stays in the worker's memory, which has a limit of its own."""
 
 
-def open_bytes(data: bytes, *, format: str, digest: str, names: frozenset[str]) -> Any:  # noqa: A002
+def open_bytes(data: Data, *, format: str, digest: str, names: frozenset[str]) -> Any:  # noqa: A002
     """Return the object in `data`, which must have this digest.
 
     Raises UnsafeError when a name outside `names` is reached or an index leads nowhere, IsolationError when the bytes or the
     library version are not those that were announced, ConversionError when it can't be opened.
     """
-    if digest_bytes(data) != digest:
+    if digest_bytes(memoryview(data)) != digest:
         raise IsolationError("the worker got other bytes than those that were audited")
-    openers: dict[str, Callable[[bytes, frozenset[str]], Any]] = {
+    openers: dict[str, Callable[[Data, frozenset[str]], Any]] = {
         "pickle": _open_pickle,
         "joblib": _open_joblib,
-        "skops": open_skops,
+        "skops": lambda data, names: open_skops(data[:], names),
     }
     openers |= {library: partial(_open_own, library) for library in LIBRARIES}
     with warnings.catch_warnings():
@@ -96,10 +96,10 @@ def _open_joblib(data: Data, names: frozenset[str]) -> Any:
         return _open_pickle(inside, names, arrays=True)
 
 
-def _open_own(library: Library, data: bytes, _: frozenset[str]) -> Any:
+def _open_own(library: Library, data: Data, _: frozenset[str]) -> Any:
     """Open the file of a booster through its own library."""
     try:
-        return open_booster(data, library)
+        return open_booster(data[:], library)
     except CanError as error:
         raise ConversionError(error.message, hint=error.hint) from error
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from cannery.audits.audit import audit_bytes
+from cannery.audits.contents import content
 from cannery.audits.policy import Cleared, Policy, objections
 from cannery.cans.manifest import Feed, Runtime
 from cannery.conversions.nouns import Artifact, Description, Obstacle
@@ -18,6 +19,7 @@ from cannery.errors import CanneryError, ConversionError, IsolationError, Unsafe
 from cannery.isolation import messages as m
 from cannery.isolation.channel import Channel, printable
 from cannery.isolation.environments import Environment
+from cannery.isolation.handing import handed
 from cannery.isolation.sandbox import LEVELS, Level, Limits, Name, command, probe, strongest
 from cannery.processes import PIPE, started
 from cannery.signatures import Batch, Feature, Raw
@@ -184,15 +186,18 @@ def open_original(
     level = _level_for(cleared, options)
     log.info("opening '%s' in a worker (%s)", source.main, level.name)
     words, env = command(level.name, options.limits, environment=environment)
-    with started(words, env=env, stdin=PIPE) as process:
+    memory = handed(content(source.blob))
+    inherited = (memory.fileno(),)
+    with memory, started(words, env=env, stdin=PIPE, pass_fds=inherited) as process:
         channel = Channel(process, timeout=options.timeout, reply_limit=options.reply_limit)
         request = m.Open(
             format=source.format,
             digest=source.blob.digest,
             names=tuple(sorted(cleared.names)),
-            data=source.blob.read(),
+            descriptor=memory.fileno(),
         )
         told = _asked(channel, request, m.Opened).description
+        memory.close()  # what was opened needs it no longer
         # What was installed is known here: the image's packages must not follow a worker's word.
         own = {name.partition(".")[0].replace("_", "-").lower() for name in cleared.names}
         kept = {*told.versions, *own}
