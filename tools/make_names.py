@@ -88,13 +88,12 @@ def function_names(module: types.ModuleType, *, without: tuple[str, ...] = ()) -
 
 
 def add_methods(references: Modules, cls: type, names: tuple[str, ...]) -> None:
-    """List these methods of a class, and what defines them, by which older protocols look them up."""
+    """List these methods of a class."""
     for name in names:
         owner = next((base for base in cls.__mro__ if name in vars(base)), object)
         method = getattr(owner, name, None)
         if getattr(method, "__qualname__", None) != f"{owner.__qualname__}.{name}":
             continue
-        references[owner.__module__].add(owner.__qualname__)
         for home in {owner.__module__, getattr(method, "__module__", owner.__module__)}:
             references[home].add(f"{owner.__qualname__}.{name}")
 
@@ -233,7 +232,8 @@ def sklearn_table() -> dict[str, Any]:
             made = key.removeprefix("__pyx_unpickle_")
             if key == "newObj" or (compiled and made != key and made in classes[name]):
                 functions[name].add(key)
-        if name.startswith(SKLEARN_REFERENCES) and "_plot" not in name:
+        # Compiled functions trust their caller to have looked at what they are given.
+        if name.startswith(SKLEARN_REFERENCES) and "_plot" not in name and not compiled:
             references[name].update(
                 key
                 for key in function_names(module)
@@ -361,16 +361,17 @@ NUMPY_WITHOUT = (
     "load", "save", "fromfile", "fromstring", "fromregex", "genfromtxt", "memmap", "tofile",
     "frompyfunc", "fromfunction", "lookfor", "source", "disp", "fromiter", "apply_", "piecewise", "vectorize", "set_", "seterr",
     "show_", "print", "get_include", "info", "test", "busday", "einsum_path", "array2string",
-    "array_repr", "array_str", "empty", "format_", "errstate", "buffer", "bufsize", "geterr", "dlpack", "nested", "_",
+    "array_repr", "array_str", "bmat", "empty", "format_", "errstate", "buffer", "bufsize", "geterr", "dlpack", "nested", "_",
 )  # fmt: skip
 """Parts of names of functions that read, write, configure, call what they are given, or show memory as it was left."""
+NUMPY_SIZED = {
+    "arange", "bartlett", "blackman", "broadcast_to", "eye", "full", "geomspace", "hamming", "hanning",
+    "identity", "indices", "kaiser", "kron", "linspace", "logspace", "multiply", "ones", "pad", "repeat",
+    "resize", "tile", "tri", "tril_indices", "triu_indices", "vander", "zeros",
+    "center", "expandtabs", "ljust", "rjust", "zfill",
+}  # fmt: skip
+"""Functions whose arguments say how large their result is: a row would take all memory."""
 TEXT_HOMES = ("numpy.strings", "numpy.char", "numpy._core.defchararray")
-NUMPY_METHODS = (
-    "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "conj", "copy", "cumprod", "cumsum", "diagonal",
-    "flatten", "max", "mean", "min", "nonzero", "prod", "ravel", "reshape", "round", "squeeze", "std", "sum",
-    "swapaxes", "tolist", "transpose", "var",
-)  # fmt: skip
-"""Methods of an array that compute."""
 UFUNC_HOMES = ("numpy", "numpy._core._multiarray_umath", "numpy._core.umath")
 
 
@@ -386,13 +387,14 @@ def numpy_table() -> dict[str, Any]:
     """List numpy."""
     import numpy as np
 
+    raw = (np.void, np.record)  # which take bytes for objects
     references: Modules = defaultdict(set)
     for home in UFUNC_HOMES:
         for key, value in vars(numpy_module(home)).items():
             if isinstance(value, np.ufunc) and value.__name__ == key and key[0] != "_":
                 references[home].add(key)
     for value in vars(np).values():
-        if isinstance(value, type) and issubclass(value, np.generic):
+        if isinstance(value, type) and issubclass(value, np.generic) and value not in raw:
             references["numpy"].add(value.__name__)
     for home in ("numpy", "numpy.linalg", "numpy.fft", *TEXT_HOMES):
         try:
@@ -404,11 +406,12 @@ def numpy_table() -> dict[str, Any]:
                 continue
             if key.startswith("_") or any(part in key for part in NUMPY_WITHOUT[:-1]):
                 continue
+            if key in NUMPY_SIZED:
+                continue
             if getattr(value, "__module__", None) == home and value.__name__ == key:
                 references[home].add(key)
     for home, names in NUMPY_CLASSES.items():
-        references[home].update(n for n in names if n in {"ndarray", "matrix", "MaskedArray"})
-    add_methods(references, np.ndarray, NUMPY_METHODS)
+        references[home].update(n for n in names if n in {"matrix", "MaskedArray"})
     return table(
         "numpy",
         NUMPY_CLASSES,
@@ -572,9 +575,7 @@ PANDAS_FUNCTIONS = {
 }  # fmt: skip
 PANDAS_REFERENCES = {
     "pandas": (
-        "Categorical", "CategoricalIndex", "DataFrame", "DatetimeIndex", "Index", "IntervalIndex",
-        "MultiIndex", "NA", "PeriodIndex", "RangeIndex", "Series", "TimedeltaIndex", "isna", "isnull", "notna", "notnull",
-        "get_dummies", "to_datetime", "to_numeric",
+        "DataFrame", "Index", "NA", "Series", "isna", "isnull", "notna", "notnull", "get_dummies", "to_datetime", "to_numeric",
     ),
     "pandas.core.reshape.encoding": ("get_dummies",),
     "pandas.core.reshape.reshape": ("get_dummies",),
@@ -582,18 +583,8 @@ PANDAS_REFERENCES = {
     "pandas.core.tools.numeric": ("to_numeric",),
     "pandas.core.frame": ("DataFrame",),
     "pandas.core.series": ("Series",),
-    "pandas.core.indexes.category": ("CategoricalIndex",),
-    "pandas.core.indexes.interval": ("IntervalIndex",),
-    "pandas.core.indexes.period": ("PeriodIndex",),
-    "pandas.core.indexes.timedeltas": ("TimedeltaIndex",),
     "pandas.core.dtypes.missing": ("isna", "notna"),
     "pandas.core.indexes.base": ("Index",),
-    "pandas.core.indexes.numeric": ("Float64Index", "Int64Index", "UInt64Index"),
-    "pandas.core.indexes.range": ("RangeIndex",),
-    "pandas.core.indexes.multi": ("MultiIndex",),
-    "pandas.core.indexes.datetimes": ("DatetimeIndex",),
-    "pandas.core.arrays.datetimes": ("DatetimeArray",),
-    "pandas.arrays": ("DatetimeArray", "StringArray", "Categorical"),
     "pandas._libs.missing": ("NA",),
 }  # fmt: skip
 

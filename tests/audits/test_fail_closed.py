@@ -347,3 +347,10 @@ def test_an_unlisted_class_made_with_keywords_is_up_for_review(audit_bytes: Audi
     found = audit_bytes(listed(p.name("acme.results", "Fit") + words))
     assert [finding.rule for finding in found.findings] == ["unknown-name"]
     assert audit_bytes(listed(p.name("sklearn.pipeline", "Pipeline") + words)).verdict == "unsafe"
+    old = p.call(
+        p.name("copyreg", "_reconstructor"),
+        p.name("acme.results", "Fit"),
+        p.name("builtins", "tuple"),
+        p.pair(),
+    )
+    assert audit_bytes(listed(old)).verdict == "review"

@@ -30,13 +30,18 @@ def test_no_listed_name_is_known_from_attacks() -> None:
     """The list of danger and the tables do not overlap."""
     tables = listing()
     both = {key: entry.roles for key, entry in tables.entries.items() if tables.is_dangerous(*key)}
-    # What the pickles of None's type, of a map of a file, of a pipeline's memory and of a bound method
-    # need; any other use is an attack.
+    # What the pickles of None's type, of arrays, of a map of a file, of a pipeline's memory and of a bound
+    # method need; any other use is an attack: an array that is called takes bytes for addresses.
     assert both == {
         ("builtins", "type"): {"function"},
         ("cloudpickle.cloudpickle", "_builtin_type"): {"function"},
         ("joblib.memory", "Memory"): {"class"},
         ("numpy", "memmap"): {"class"},
+        ("numpy", "ndarray"): {"class"},
+        ("numpy", "recarray"): {"class"},
+        ("numpy", "record"): {"class"},
+        ("numpy.rec", "recarray"): {"class"},
+        ("numpy.rec", "record"): {"class"},
     }
 
 
@@ -117,4 +122,6 @@ def test_explain_says_why_a_name_is_not_listed() -> None:
     """An unknown name gets the line to add, a dangerous one does not."""
     assert '[trust] names."acme.features.Ratio"' in explain("acme.features.Ratio")
     assert "[trust]" not in explain("os.system")
+    assert "any other use" in explain("numpy.ndarray")
+    assert "some of its methods" in explain("pandas.core.generic.NDFrame")
     assert "no dotted name" in explain("system")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from fractions import Fraction
@@ -89,6 +90,11 @@ GADGETS: dict[str, Callable[[], Any]] = {
     "path of an object": lambda: [Told(PurePosixPath, (StandardScaler(),), None)],
     "memory map of a file": lambda: [Told(np.memmap, ("owned", "u1", "w+", 0, (1,)), None)],
     "method of a type": lambda: [Told(getattr, (str, "format"), None)],
+    "arrays made of bytes": lambda: FunctionTransformer(
+        np.vectorize(np.ndarray, otypes="O"), kw_args={"dtype": "O", "buffer": b"A" * 8}
+    ),
+    "handlers of every logger": lambda: [Told(logging.getLogger, ("root",), {"handlers": [1]})],
+    "state of a method": lambda: [Told(getattr, (np.ndarray, "ravel"), {"a": 1})],
     "method of a frame that writes": lambda: [Told(getattr, (pd.DataFrame, "to_pickle"), None)],
     "method of a frame that evaluates": lambda: [Told(getattr, (pd.DataFrame, "query"), None)],
     "method of an array that writes": lambda: [Told(getattr, (np.ndarray, "tofile"), None)],

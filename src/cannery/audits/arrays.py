@@ -43,7 +43,7 @@ def dtype(c: Call) -> Value:
             if kind not in _FIXED or width in _FIXED[kind]:
                 return DType(c.name, kind, width * 4 if kind == "U" else width)
         case (Name(canonical="numpy.record" | "numpy.rec.record") as cls, False | 0, True | 1):
-            c.ledger.use(cls, "reference")
+            c.ledger.use(cls, "class")
             return DType(c.name, "V", -1)  # its size comes with its state
         case (Name() as cls, *_):
             # Others look at attributes of the class.

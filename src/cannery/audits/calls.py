@@ -112,7 +112,7 @@ def _reconstructor(c: Call) -> Value:
             return _object(c, cls)
         case (cls, Name(canonical="builtins.tuple"), Tuple() as parts) if _class(c, cls):
             # A named tuple, in the protocols before 2: later ones hand its parts to the class.
-            if c.ledger.use(cls, "function"):
+            if cls.entry is None or c.ledger.use(cls, "function"):
                 c.ledger.refer(parts)
                 return _object(c, cls, parts)
     return c.refuse("with a base that is neither object nor dict")
@@ -251,7 +251,10 @@ def _index(c: Call) -> Value:
     match c.items:
         case (Name() as cls, Dict()) if cls.canonical.startswith("pandas."):
             if cls.canonical.endswith("Index"):
-                return c.accept()
+                c.ledger.use(cls, "class")
+                made = Made(c.name, c.items)
+                c.ledger.made(made, c.offset)
+                return made
     return c.refuse("with something else than an index and its parts")
 
 

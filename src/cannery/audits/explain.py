@@ -40,4 +40,8 @@ def _listed(name: str, entry: Entry) -> str:
     known = "" if entry.canonical == name else f" (today '{entry.canonical}')"
     lines = [f"'{name}'{known} is in the table of {entry.table}, made from version {versions}:"]
     lines += [f"  {role}: {_MEANINGS[role]}" for role in sorted(entry.roles)]
+    if not entry.roles:
+        lines.append("  some of its methods: a file may hold them, and nothing else of it")
+    if listing().is_dangerous(*entry.canonical.rsplit(".", 1)):
+        lines.append("  any other use of it is known from attacks")
     return "\n".join(lines)

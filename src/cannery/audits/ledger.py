@@ -184,9 +184,8 @@ class Ledger:
     def _misused(self, name: Name, entry: Entry, role: Role) -> None:
         dotted = name.dotted
         offset = name.offset if name.offset >= 0 else None
-        message = (
-            f"'{dotted}' is listed as {', '.join(sorted(entry.roles))}, and is used here as {role}"
-        )
+        known = ", ".join(sorted(entry.roles)) or "the home of a method"
+        message = f"'{dotted}' is listed as {known}, and is used here as {role}"
         if self.listing.is_dangerous(*entry.canonical.rsplit(".", 1)):
             self.find("dangerous-name", "unsafe", message, offset=offset, name=dotted)
             return

@@ -48,6 +48,7 @@ class Entry:
 
     canonical: str
     roles: frozenset[Role]
+    """None where only its methods are listed."""
     table: str
     """Library in whose table it stands."""
 
@@ -118,6 +119,10 @@ def listing() -> Listing:
                     old = entries.get((module, name))
                     roles = frozenset({role}) | (old.roles if old else frozenset())
                     entries[module, name] = Entry(f"{module}.{name}", roles, table.name)
+                    if "." in name:  # whose class older protocols look it up in
+                        home = name.rpartition(".")[0]
+                        holder = Entry(f"{module}.{home}", frozenset(), table.name)
+                        entries.setdefault((module, home), holder)
     dangerous = msgspec.json.decode(folder.joinpath("dangerous.json").read_bytes(), type=Dangerous)
     return Listing(
         entries=entries,

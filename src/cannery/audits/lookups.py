@@ -14,9 +14,16 @@ _TEXT_METHODS = frozenset(
 )  # fmt: skip
 _PATTERN_METHODS = frozenset({"findall", "fullmatch", "match", "search", "split"})
 
+_ARRAY_METHODS = frozenset(
+    {"all", "any", "argmax", "argmin", "argsort", "astype", "clip", "conj", "copy", "cumprod", "cumsum",
+     "diagonal", "flatten", "max", "mean", "min", "nonzero", "prod", "ravel", "reshape", "round", "squeeze",
+     "std", "sum", "swapaxes", "tolist", "transpose", "var"}
+)  # fmt: skip
+
 _METHODS = {
     "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.": frozenset({"_raw_predict"}),
     "builtins.str": _TEXT_METHODS,
+    "numpy.ndarray": _ARRAY_METHODS,
     "re._compile": _PATTERN_METHODS,
     "scipy.stats._discrete_distns.": frozenset({"_entropy"}),
     "scipy.stats._distn_infrastructure.rv_sample": frozenset({"_entropy"}),
@@ -71,7 +78,6 @@ def attribute(c: Call) -> Value:
         case (Name(canonical="zoneinfo.ZoneInfo") as zone, "_unpickle"):
             return Name(zone.module, "ZoneInfo._unpickle", c.offset, _ZONE)
         case (Name() as owner, str() as method) if _is_listed(c, owner, method):
-            c.ledger.use(owner, "reference")
             return Made(c.name, c.items)
         case (Made() | Name() as owner, str() as method):
             for prefix, methods in _METHODS.items():
@@ -81,7 +87,6 @@ def attribute(c: Call) -> Value:
                     else owner.canonical == prefix
                 )
                 if same and method in methods:
-                    c.ledger.refer(owner)
                     return Made(c.name, c.items)
     return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
 

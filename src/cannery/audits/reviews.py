@@ -67,7 +67,7 @@ def _check(name: str, reason: str) -> None:
     if module and listing().is_dangerous(module, qualname):
         raise UnsafeError(
             f"'{name}' is known from attacks: a file that reaches it stays unsafe, trusted or not",
-            hint="no honest model needs it: find out who made the file",
+            hint="no honest model needs that: find out who made the file",
         )
     if name.startswith("__main__."):
         raise UsageError(f"'{name}' can't be found again", hint=remedy_for(name))

@@ -315,9 +315,10 @@ class _Walk:
     # numpy and scipy
 
     def array(self, node: Node) -> Value:
-        name = self.name(node, "reference")
+        scalar = is_scalar(f"{_member(node, '__module__')}.{_member(node, '__class__')}")
+        name = self.name(node, "reference" if scalar else "class")
         called = states.ARRAYS - {"numpy.memmap"}  # which would open a file
-        if name.entry and name.canonical not in called and not is_scalar(name.canonical):
+        if name.entry and name.canonical not in called and not scalar:
             self.refuse("argument-rule", f"'{name.dotted}' is called with an array")
         array = Array(name)
         kind = _member(node, "type")

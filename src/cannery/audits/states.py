@@ -81,6 +81,8 @@ def build(ledger: Ledger, target: Value, state: Value, offset: int) -> Raw | Non
         refuse("foreign-state", f"a state is set on {describe(target)}")
         ledger.refer(state)
         return None
+    if target.canonical in _SHARED:
+        refuse("foreign-state", f"{describe(target)} is not the file's own, and is given a state")
     if target.built:
         refuse("foreign-state", f"{describe(target)} is given a second state")
     target.built = True
@@ -104,6 +106,21 @@ def build(ledger: Ledger, target: Value, state: Value, offset: int) -> Raw | Non
         refuse("hostile-state", problem)
     return None
 
+
+_SHARED = frozenset(
+    {
+        "builtins.getattr",
+        "builtins.type",
+        "logging.getLogger",
+        "numpy.ma.core.MaskedConstant",
+        "pytz.FixedOffset",
+        "pytz._UTC",
+        "pytz._p",
+        "types.MethodType",
+        "zoneinfo.ZoneInfo._unpickle",
+    }
+)
+"""Functions that return what the whole process shares."""
 
 _DATA = frozenset({"sklearn.utils._metadata_requests.MethodMetadataRequest"})
 
