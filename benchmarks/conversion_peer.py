@@ -46,8 +46,8 @@ def register() -> None:
         )
 
 
-def session(asked: dict[str, Any]) -> Any:
-    """Convert a model, from one tensor of floats where that will do, else from its columns; and open it."""
+def converted(asked: dict[str, Any]) -> bytes:
+    """Convert a model, from one tensor of floats where that will do, else from its columns."""
     columns = [(n, TENSORS.get(k, FloatTensorType)([None, 1])) for n, k in asked["features"]]
     ways: list[Any] = [columns]
     if all(kind != "string" for _, kind in asked["features"]):
@@ -60,12 +60,18 @@ def session(asked: dict[str, Any]) -> Any:
     for types in ways:
         try:
             data = convert_sklearn(model, initial_types=types, target_opset=OPSET, options=options)
-            return onnxruntime.InferenceSession(
-                data.SerializeToString(), providers=["CPUExecutionProvider"]
-            )
+            graph: bytes = data.SerializeToString()
+            # what can't be opened is no answer
+            onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+            return graph
         except Exception as error:
             problem = problem or error
     raise RuntimeError(problem)
+
+
+def session(asked: dict[str, Any]) -> Any:
+    """Convert a model and open it."""
+    return onnxruntime.InferenceSession(converted(asked), providers=["CPUExecutionProvider"])
 
 
 def feeds(opened: Any, asked: dict[str, Any], numbers: Any, strings: Any) -> dict[str, Any]:

@@ -163,6 +163,12 @@ def test_a_loop_of_few_turns_that_keeps_its_shape_is_safe(audit_bytes: AuditByte
     assert (found.findings, found.verdict) == ((), "safe")
 
 
+def test_a_choice_by_the_number_of_rows_is_safe(audit_bytes: AuditBytes) -> None:
+    """Small trees are walked for few rows and looked up for many."""
+    found = audit_bytes(choosing(op("Neg", ["x"], ["a"]), op("Exp", ["a"], ["r"])), "onnx")
+    assert (found.findings, found.verdict) == ((), "safe")
+
+
 @pytest.mark.parametrize("name", HONEST)
 def test_an_honest_graph_is_safe(name: str, audit_bytes: AuditBytes) -> None:
     """Graphs as converters write them have no findings."""
@@ -255,6 +261,25 @@ def looping(*nodes: onnx.NodeProto, turns: int = 3, result: str = "r", edit: Any
     )
 
 
+def choosing(
+    *nodes: onnx.NodeProto, edit: Any = lambda _: None, **branches: onnx.GraphProto
+) -> bytes:
+    """Return a model that takes `x` either through these nodes to `r`, or as it is."""
+    output = [helper.make_tensor_value_info("r", 11, None)]
+    other = [helper.make_tensor_value_info("o", 11, None)]
+    chosen = {
+        "then_branch": helper.make_graph(nodes, "then", [], output),
+        "else_branch": helper.make_graph([op("Identity", ["x"], ["o"])], "else", [], other),
+    }
+    edit(chosen["then_branch"])
+    return graph(
+        op("Shape", ["x"], ["n"], start=0, end=1),
+        op("Greater", ["n", "many"], ["m"]),
+        op("If", ["m"], ["y"], **(chosen | branches)),
+        constants=(constant("many", [8]),),
+    )
+
+
 WEIGHTS: dict[str, bytes] = {
     "machines of fewer factors": graph(machines(coefficients=[1.0] * 7)),
     "machines of fewer numbers": graph(machines(support_vectors=[0.5] * 11)),
@@ -320,6 +345,21 @@ HOSTILE: dict[str, bytes] = {
         op("Loop", ["n", "t"], ["y"], body=body()),
         constants=(constant("n", 2**62), constant("t", True, "bool")),
     ),
+    "choice of a bomb": choosing(
+        op("Constant", [], ["s"], value=constant("s", [2**20, 2**20])),
+        op("Expand", ["x", "s"], ["r"]),
+    ),
+    "choice of a loop": choosing(op("Loop", ["n", "m", "x"], ["r"], body=body())),
+    "choice of a choice": choosing(op("If", ["m"], ["r"], then_branch=body(), else_branch=body())),
+    "choice of what is not made": choosing(op("Neg", ["later"], ["r"])),
+    "choice under a name that is taken": choosing(op("Neg", ["x"], ["n"]), op("Neg", ["n"], ["r"])),
+    "choice of products without end": choosing(
+        *(op("MatMul", ["w", "w"], [f"w{i}"]) for i in range(120)),
+        op("Constant", [], ["r"], value=constant("v", [1.0], "f8")),
+        edit=lambda g: g.initializer.append(constant("w", np.ones((900, 900)), "f8")),
+    ),
+    "choice with an input": choosing(op("Neg", ["x"], ["r"]), else_branch=body()),
+    "choice of one": choosing(op("Neg", ["x"], ["r"]), third=body()),
     "if": graph(op("If", ["c"], then_branch=body(), else_branch=body())),
     "graph in an attribute": graph(op("Identity", ["x"], extra=body())),
     "sparse": sparse(),

@@ -21,7 +21,7 @@ from cannery.conversions.parity import certify
 from cannery.conversions.probes import Probed
 from cannery.line import pack
 from cannery.processes import run
-from cannery.signatures import Batch, Feature, Signature
+from cannery.signatures import Batch, Feature, Raw, Signature
 
 SIGNATURE = Signature(features=(Feature(name="<b>a</b>", type="double"),), outputs=())
 VOID = {"meta", "path", "line", "rect"}
@@ -59,10 +59,13 @@ def certificate(apart: float, rows: int = 500, **changes: Any) -> Parity:
     numbers = np.linspace(0, 1, rows)[:, None]
     batch = Batch(numbers=numbers, strings=np.empty((rows, 0), dtype=object))
     ours = {"probabilities": np.hstack([1 - numbers, numbers])}
-    theirs = {"probabilities": ours["probabilities"].copy()}
-    theirs["probabilities"][7, 1] += apart
+
+    def score(asked: Batch) -> Raw:
+        wrong = np.where(asked.numbers == numbers[7], apart, 0.0)
+        return {"probabilities": np.hstack([1 - asked.numbers, asked.numbers + wrong])}
+
     found = certify(
-        [Probed(kind="sample", batch=batch, raw=ours)], lambda _: theirs, SIGNATURE,
+        [Probed(kind="sample", batch=batch, raw=ours)], score, SIGNATURE,
         runtime="onnx", tolerance=1e-6, refused=("null in '<i>'",),
     )  # fmt: skip
     return msgspec.structs.replace(found, **changes)

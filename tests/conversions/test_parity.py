@@ -1,10 +1,12 @@
 """The gate: what counts as equal."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+from cannery.conversions.nouns import Parity
 from cannery.conversions.parity import certify, compare, distances, flips, verdict
 from cannery.conversions.probes import Probed, answered
 from cannery.errors import ConversionError
@@ -87,6 +89,30 @@ def test_the_certificate_names_the_worst_row() -> None:
     assert verdict(parity).startswith(
         "differs from the original on 2 rows (sample: 1 labels changed"
     )
+
+
+def test_a_graph_is_asked_about_few_rows_and_about_many() -> None:
+    """A form for many rows proves nothing about the one for few, nor the other way round."""
+    batch = Batch(numbers=np.arange(40.0)[:, None], strings=np.empty((40, 0), dtype=object))
+    ours = {"label": np.zeros(40), "probabilities": np.full((40, 2), 0.5)}
+
+    def certified(wrong: Callable[[int], bool]) -> Parity:
+        def score(asked: Batch) -> Raw:
+            off = np.where(wrong(len(asked)) & (asked.numbers[:, 0] == 20), 0.25, 0.0)
+            return {
+                "label": np.zeros(len(asked)),
+                "probabilities": np.stack([0.5 - off, 0.5 + off], axis=1),
+            }
+
+        one = Probed(kind="sample", batch=batch, raw=ours)
+        return certify([one], score, SIGNATURE, runtime="onnx", tolerance=1e-6, refused=())
+
+    for wrong in (lambda rows: rows > 16, lambda rows: rows <= 16):
+        parity = certified(wrong)
+        assert (parity.equal, parity.maximum) == (False, 0.25)
+        assert parity.worst is not None
+        assert parity.worst["record"] == {"a": 20.0}
+    assert certified(lambda _: False).equal
 
 
 def test_equal_answers_pass_without_a_worst_row() -> None:

@@ -60,7 +60,7 @@ class _Graph:
         self.effort = 0
         """Multiplications for one row."""
         self.within = False
-        """Whether this is the body of a loop."""
+        """Whether this is within a loop or a choice."""
 
     def refuse(self, rule: str, message: str) -> None:
         self.ledger.find(rule, "unsafe", message)
@@ -181,6 +181,8 @@ class _Graph:
         what = f"node '{(node.name or operator)[:80]}'"
         if operator == "Loop" and not domain and not self.within and self._check_loop(node, what):
             return
+        if operator == "If" and not domain and not self.within and self._check_choice(node, what):
+            return
         attributes = self._attributes(node, what)
         inputs = self._inputs(node, what)
         outputs = list(node.output)
@@ -226,6 +228,28 @@ class _Graph:
             self.refuse("loop", f"{what} is a Loop whose states may change their shape")
         for output, extent in zip(node.output, before, strict=True):
             self._define(output, extent)
+        return True
+
+    def _check_choice(self, node: Any, what: str) -> bool:
+        """Check a choice between two graphs that each make one tensor; return False for any other."""
+        branches = [attribute.g for attribute in node.attribute if attribute.type == _GRAPHS[0]]
+        if sorted(a.name for a in node.attribute) != ["else_branch", "then_branch"]:
+            return False
+        if len(branches) != 2 or any(b.input or len(b.output) != 1 for b in branches):
+            return False
+        if len(node.output) != 1 or any(a.ref_attr_name for a in node.attribute):
+            return False
+        self._inputs(node, what)
+        made = []
+        for branch in branches:
+            inner = _Graph(self.model, self.ledger)
+            inner.graph, inner.within, inner.known = branch, True, dict(self.known)
+            inner._check_content()
+            self.made += inner.made
+            self._take_time(inner.effort)
+            made.append(inner.known.get(branch.output[0].name, UNKNOWN))
+        shape = made[0].shape if made[0].shape == made[1].shape else None
+        self._define(node.output[0], Extent(shape, max(each.elements for each in made)))
         return True
 
     def _inputs(self, node: Any, what: str) -> tuple[Extent, ...]:

@@ -30,6 +30,15 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 _WIDE = 1 << 22
 """Counts of terms (rows times terms) that are held at once."""
+_ROUND = 1024
+"""Rows that are scored at once for each thread: what is computed on the way stays near the processor."""
+
+_CHOICE = b"then_branch"
+"""What stands in a graph that computes many rows otherwise than few; for one row it is settled beforehand."""
+_START = 1 << 24
+"""Bytes in which it is looked for: nodes stand in front."""
+_ROWS = "N"
+"""How our graphs call the number of rows."""
 
 Fill = Callable[[Batch], NDArray[Any]]
 
@@ -48,18 +57,21 @@ class Scorer(Protocol):
 class OnnxScorer:
     """A graph in an ONNX Runtime session, on the CPU, from bytes."""
 
-    __slots__ = ("_fills", "_most", "_options", "_outputs", "_session")
+    __slots__ = ("_fills", "_most", "_options", "_outputs", "_session", "_single")
 
     def __init__(
         self,
-        session: Any,
+        sessions: tuple[Any, Any],
         fills: dict[str, Fill],
         outputs: list[str],
         options: Any,
-        most: int | None = None,
+        most: int,
     ) -> None:
-        """`options`: of every run; `most`: rows that are scored at once, where rows are wide."""
-        self._session = session
+        """Take a session for any number of rows and one for a single row.
+
+        `options`: of every run; `most`: rows that are scored at once.
+        """
+        self._session, self._single = sessions
         self._fills = fills
         self._outputs = outputs
         self._options = options
@@ -67,7 +79,7 @@ class OnnxScorer:
 
     def score(self, batch: Batch) -> Raw:
         """Return the tensors that were asked for, each [rows] or [rows, columns]."""
-        if self._most is None or len(batch) <= self._most:
+        if len(batch) <= self._most:
             return self._score(batch)
         starts = range(0, len(batch), self._most)
         parts = [self._score(batch.take(slice(at, at + self._most))) for at in starts]
@@ -75,8 +87,9 @@ class OnnxScorer:
 
     def _score(self, batch: Batch) -> Raw:
         feeds = {name: fill(batch) for name, fill in self._fills.items()}
+        session = self._single if len(batch) == 1 else self._session
         try:
-            values = self._session.run(self._outputs, feeds, self._options)
+            values = session.run(self._outputs, feeds, self._options)
         except Exception as error:  # ONNX Runtime raises a dozen classes without a common base
             raise ProofError(f"the graph failed on {len(batch)} rows: {_brief(error)}") from error
         return {name: _array(value) for name, value in zip(self._outputs, values, strict=True)}
@@ -100,28 +113,36 @@ def onnx_scorer(
     quieten()
     import onnxruntime  # absent from the images of other runtimes
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _QUIET
-    if beside is not None:
-        options.add_session_config_entry(_FOLDER, os.fspath(beside.resolve()))
-    try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises a dozen classes without a common base
-        raise CanError(f"ONNX Runtime can't open the graph: {_brief(error)}") from error
+    def opened(**sizes: int) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _QUIET
+        if beside is not None:
+            options.add_session_config_entry(_FOLDER, os.fspath(beside.resolve()))
+        for name, size in sizes.items():
+            options.add_free_dimension_override_by_name(name, size)
+        try:
+            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime raises a dozen classes without a common base
+            raise CanError(f"ONNX Runtime can't open the graph: {_brief(error)}") from error
+
+    session = opened()
     running = onnxruntime.RunOptions()
     running.only_execute_path_to_fetches = True  # what nobody asks for is not computed
     wanted = outputs or tuple(dict.fromkeys(o.tensor for o in signature.outputs))
     _same("output", wanted, [o.name for o in session.get_outputs()], exact=False)
     _same("input", [f.input for f in feeds], [i.name for i in session.get_inputs()], exact=True)
+    chooses = data.find(_CHOICE, 0, _START) >= 0 and all(
+        i.shape[:1] == [_ROWS] for i in session.get_inputs()
+    )
     widest = max((f.terms.width for f in feeds if f.terms is not None), default=0)
     return OnnxScorer(
-        session,
+        (session, opened(**{_ROWS: 1}) if chooses else session),
         {f.input: _fill(f, signature) for f in feeds},
         list(wanted),
         running,
-        max(16, _WIDE // widest) if widest else None,
+        max(16, min(_ROUND * max(threads, 1), _WIDE // max(widest, 1))),
     )
 
 

@@ -7,7 +7,7 @@ depend on the model alone. Operator sets: https://onnx.ai/onnx/operators/.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -83,13 +83,15 @@ class Graph:
         *,
         domain: str = "",
         width: int | None = None,
+        reached: Iterable[str] = (),
         **attributes: Attribute,
     ) -> str:
         """Add a node of one output and return that wire; an equal node is returned again.
 
-        `width` is noted where the output is a block of so many columns.
+        `width` is noted where the output is a block of so many columns. `reached`: wires that graphs
+        within the node take from here.
         """
-        wire = self.nodes(operator, inputs, 1, domain=domain, **attributes)[0]
+        wire = self.nodes(operator, inputs, 1, domain=domain, reached=reached, **attributes)[0]
         if width is not None:
             self.widths[wire] = width
         return wire
@@ -101,6 +103,7 @@ class Graph:
         count: int,
         *,
         domain: str = "",
+        reached: Iterable[str] = (),
         **attributes: Attribute,
     ) -> tuple[str, ...]:
         """Add a node of `count` outputs and return these wires; those of an equal node are returned again."""
@@ -113,7 +116,7 @@ class Graph:
         if key not in self._cache:
             wire = f"{self._prefix}v{len(self._nodes)}"
             proto.output.extend([wire, *(f"{wire}_{i}" for i in range(1, count))])
-            self._nodes[wire] = _Node(proto, tuple(inputs))
+            self._nodes[wire] = _Node(proto, (*inputs, *reached))
             self._cache[key] = wire
         return tuple(self._nodes[self._cache[key]].proto.output)
 
@@ -123,6 +126,34 @@ class Graph:
         """Run `body` (see `as_body`) while it says so, at most so many times; returns the last states."""
         inputs = [self.constant(np.int64(turns)), going, *states]
         return self.nodes("Loop", inputs, len(states), body=body)
+
+    def choose(
+        self,
+        wire: str,
+        rows: int,
+        many: Callable[[Graph], str],
+        few: Callable[[Graph], str],
+    ) -> str:
+        """Return what `many` adds where `wire` has so many rows, else what `few` adds (doubles).
+
+        Both are given a graph of their own; from this one they take `wire` alone.
+        """
+        count = self.node("Shape", [wire], start=0, end=1)
+        enough = self.node("GreaterOrEqual", [count, self.constant([rows])])
+        branches = {}
+        for name, add in (("then_branch", many), ("else_branch", few)):
+            inner = Graph(0, 0, prefix=f"{enough}{name[0]}")
+            branches[name] = inner._as_branch(add(inner))
+        return self.node("If", [enough], reached=[wire], **branches)
+
+    def _as_branch(self, result: str) -> GraphProto:
+        needed = self._needed({result})
+        used = {i for node in needed for i in node.inputs}
+        graph = GraphProto(name="branch")
+        graph.initializer.extend(t for n, t in self._constants.items() if n in used)
+        graph.node.extend(node.proto for node in needed)
+        graph.output.append(_untyped(result))
+        return graph
 
     def as_body(self, states: Sequence[str], going: str, results: Sequence[str]) -> GraphProto:
         """Return this graph as the body of a loop: from these states (doubles) to these results.
@@ -259,6 +290,14 @@ def _untyped(name: str) -> onnx.ValueInfoProto:
 def _rename_outputs(graph: GraphProto) -> None:
     """Let the node that makes an output carry its name, where that spares an Identity node."""
     makers = {wire for node in graph.node for wire in node.output}
+    makers -= {
+        wire
+        for node in graph.node
+        if node.op_type == "If"
+        for attribute in node.attribute
+        for inner in attribute.g.node
+        for wire in inner.input
+    }
     renamed: dict[str, str] = {}
     kept: list[NodeProto] = []
     for node in graph.node:

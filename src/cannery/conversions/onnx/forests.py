@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from cannery.conversions.onnx.builder import CODES, ML, Graph
 from cannery.conversions.onnx.columns import Block, Column, materialise
 from cannery.conversions.onnx.folds import LEQ, MEMBER, fold
 from cannery.conversions.onnx.layouts import Forest, Ints, Questions, Tree, attributes_of, stack
+from cannery.conversions.onnx.lookups import MANY, are_small, look_up, tabulate
 from cannery.conversions.onnx.roots import rank, settle
 
 _MANY = 10
@@ -36,28 +38,41 @@ def emit_trees(
     `single`: the library compares float32(x), as scikit-learn's trees do. `refuses_missing`: the
     original answers no row with NaN.
     """
-    if len(owned := _by_target(trees)) > 1:
-        alone = [
-            emit_trees(graph, block, own, single=single, refuses_missing=refuses_missing)
-            for own in owned
-        ]
-        return graph.node("Concat", alone, axis=1)
-    forest = stack(trees)
     sets = all((t.values[t.left < 0] != 0).any(axis=0).sum() <= 1 for t in trees)
-    columns = _settled(graph, block, forest, sets=sets, refuses_missing=refuses_missing)
-    questions = _ask(graph, forest, columns, single=single)
-    attributes = attributes_of(forest, questions)
-    return graph.node("TreeEnsemble", [questions.wire], domain=ML, **attributes)
+    columns = _settled(graph, block, stack(trees), sets=sets, refuses_missing=refuses_missing)
+
+    def asked(part: Sequence[Tree]) -> tuple[Forest, Questions]:
+        own = stack(part)
+        return own, _ask(graph, own, columns, single=single)
+
+    owned = _by_target(trees)
+    parts = [asked(part) for part in (owned if 0 < len(owned) <= _FEW else [trees])]
+    wire = parts[0][1].wire
+    attributes = [attributes_of(*part) for part in parts]
+
+    def walk(inner: Graph) -> str:
+        sums = [inner.node("TreeEnsemble", [wire], domain=ML, **each) for each in attributes]
+        return sums[0] if len(sums) == 1 else inner.node("Concat", sums, axis=1)
+
+    lookup = None
+    if owned and are_small(trees):
+        forest, questions = parts[0] if len(owned) == 1 else asked([t for o in owned for t in o])
+        lookup = tabulate(forest, questions, [len(own) for own in owned])
+    if lookup is None:
+        return walk(graph)
+    return graph.choose(wire, MANY, partial(look_up, wire=wire, lookup=lookup), walk)
 
 
 def _by_target(trees: Sequence[Tree]) -> list[list[Tree]]:
-    """Return the trees of each target where there are few and no tree has several; else nothing.
+    """Return the trees of each target where none has several; else nothing.
 
     Nodes of one target are walked faster.
     """
     targets = trees[0].values.shape[1]
+    if targets == 1:
+        return [list(trees)]
     filled = np.array([(t.values != 0).any(axis=0) for t in trees])
-    if not 1 < targets <= _FEW or (filled.sum(axis=1) > 1).any() or not filled.any(axis=0).all():
+    if (filled.sum(axis=1) > 1).any() or not filled.any(axis=0).all():
         return []
     return [
         [
