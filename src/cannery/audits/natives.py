@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -106,20 +106,10 @@ def _seen(value: Value) -> Any:
     """Return a value as the bounds see it; None for what is not known."""
     if type(value) in _LITERALS:
         return value
-    match value:
-        case Array():
-            return _array(value)
-        case Partial(function=function):
-            return _seen(function)
-        case Made():
-            return _thing(value)
-        case Name():
-            return Thing(value.canonical, _seen, state=lambda: None)
-        case List() | Tuple():
-            return Items(value.items, _seen)
-        case Dict():
-            return Parts(value.items, _seen, value.rest)
-    return None
+    kind = _KINDS.get(type(value))
+    if kind is None:
+        return _thing(value) if isinstance(value, Made) else None
+    return kind(value)
 
 
 _LITERALS = frozenset({type(None), bool, int, float, str, bytes})
@@ -145,6 +135,21 @@ def _array(array: Array) -> Any:
         found = next(_blocks(content, dtype), None)
         return None if found is None or dtype.kind == "V" else found[0]
     return Numbers(dtype, array.shape, lambda: _blocks(content, dtype))
+
+
+def _items(value: List | Tuple) -> Items:
+    return Items(value.items, _seen)
+
+
+_KINDS: dict[type, Callable[[Any], Any]] = {
+    Array: _array,
+    Dict: lambda value: Parts(value.items, _seen, value.rest),
+    List: _items,
+    Name: lambda value: Thing(value.canonical, _seen, state=lambda: None),
+    Partial: lambda value: _seen(value.function),
+    Tuple: _items,
+}
+"""Type → how such a value is seen; other objects are things."""
 
 
 def _dtype(found: DType) -> np.dtype[Any]:

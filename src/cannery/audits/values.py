@@ -35,9 +35,9 @@ HEAD = 32
 """Characters or bytes of a long literal that stay known."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Span:
-    """Where the bytes of a literal stand in the file."""
+    """Where the bytes of a literal stand in the file; never changed, and not frozen: there are thousands."""
 
     data: Data
     start: int
@@ -59,7 +59,7 @@ class Span:
 _ERRORS = "surrogatepass"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Opaque:
     """A long literal of which only the type, the length and the place are known."""
 

@@ -24,6 +24,8 @@ def counts(thing: Thing) -> str | None:
         return None
     for name, most in _MOST.items():
         told = state.get(name)
+        if told is None:
+            continue
         if isinstance(told, Numbers):
             told = whole(told)
         elif not isinstance(told, Items):

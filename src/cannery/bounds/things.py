@@ -68,6 +68,9 @@ class Items(Sequence[Any]):
     def __len__(self) -> int:
         return len(self._raw)
 
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._convert, self._raw)
+
     def __getitem__(self, index: Any) -> Any:
         return self._convert(self._raw[index])
 
@@ -75,13 +78,17 @@ class Items(Sequence[Any]):
 class Parts(Mapping[str, Any]):
     """A dictionary with strings as keys, of which only what is looked at is converted."""
 
-    __slots__ = ("_convert", "_raw", "rest")
+    __slots__ = ("_convert", "_raw", "_rest")
 
     def __init__(self, raw: Mapping[str, Any], convert: Convert, rest: Sequence[Any] = ()) -> None:
         self._raw = raw
         self._convert = convert
-        self.rest = Items(rest, convert)
-        """Values under keys that are no strings."""
+        self._rest = rest
+
+    @property
+    def rest(self) -> Items:
+        """Return the values under keys that are no strings."""
+        return Items(self._rest, self._convert)
 
     def __len__(self) -> int:
         return len(self._raw)
@@ -92,15 +99,19 @@ class Parts(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         return self._convert(self._raw[key])
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return what stands under a key; the way round by an error would be slow."""
+        return self._convert(self._raw[key]) if key in self._raw else default
+
     def whole_numbers(self) -> list[int]:
         """Return its values, each of which must be a whole number; raises BrokenThingError."""
         raw = list(self._raw.values())
         return raw if set(map(type, raw)) <= {int} else [integer(self._convert(v)) for v in raw]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Numbers:
-    """An array of anything but objects."""
+    """An array of anything but objects; never changed, and not frozen: of arrays there are thousands."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -153,6 +164,8 @@ def integer(value: Any) -> int:
 def whole(array: Numbers) -> NDArray[Any]:
     """Return the items of an array at once, in one dimension."""
     blocks = list(array.blocks())
+    if len(blocks) == 1:
+        return blocks[0]
     return np.concatenate(blocks) if blocks else np.empty(0, array.dtype)
 
 
