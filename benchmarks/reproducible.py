@@ -3,13 +3,15 @@
     python benchmarks/reproducible.py [--builds 10] [--python PROGRAM]...
 
 Each build makes every layer anew from the same packages, under another umask, time zone, locale,
-hash seed, folder and (run as root) user; each `--python` is a further interpreter of the
-same version. Exit code 1 where two digests differ.
+hash seed, folder and (run as root) user; each `--python` is a further interpreter, with what Cannery
+needs beside it or of the version of this one, whose packages it then takes. Exit code 1 where two
+digests differ.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import itertools
 import os
 import shutil
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -47,6 +50,10 @@ manifest = read_manifest((can / "can.json").read_bytes())
 plan = Plan(lock=read_lock(Path(lock)), can=can, manifest=manifest)
 sys.stdout.write(compose(plan, Store(root=Path(store))).digest)
 """
+QUESTION = """
+import platform, sysconfig, msgspec, zlib_ng
+print(platform.python_version(), sysconfig.get_path("purelib"))
+"""
 UMASKS = ("0022", "0077", "0002", "0000")
 ZONES = ("UTC", "Pacific/Auckland", "America/Caracas")
 LOCALES = ("C", "C.UTF-8", "POSIX")
@@ -63,9 +70,37 @@ def fresh_store(root: Path, lock: Lock, full: Store, user: int) -> None:
             os.chown(path, user, user)
 
 
-def open_to_all(path: Path) -> bool:
-    """Tell whether every user may read a folder."""
-    return all(place.stat().st_mode & 0o005 == 0o005 for place in (path, *path.parents))
+@dataclass(frozen=True, slots=True)
+class Python:
+    """An interpreter and the folder of the packages that it takes."""
+
+    program: str
+    version: str
+    packages: str
+
+    @classmethod
+    def of(cls, program: str) -> Python:
+        """Ask an interpreter; raises CalledProcessError where it has not what Cannery needs."""
+        own = sysconfig.get_path("purelib")
+        for packages in ("", own):
+            environment = {**os.environ, "PYTHONPATH": packages}
+            done = subprocess.run(
+                [program, "-c", QUESTION], env=environment, capture_output=True, text=True
+            )
+            if done.returncode == 0:
+                version, found = done.stdout.split()
+                return cls(program, version, packages or found)
+        raise subprocess.CalledProcessError(done.returncode, program, done.stdout, done.stderr)
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether every user may read it."""
+        folders = (Path(self.program).resolve().parent, Path(self.packages))
+        return all(
+            place.stat().st_mode & 0o005 == 0o005
+            for folder in folders
+            for place in (folder, *folder.parents)
+        )
 
 
 def main() -> int:
@@ -85,11 +120,14 @@ def main() -> int:
         # What is built from must not change meanwhile, as it does where somebody works on it.
         source = Path(cannery.__file__).parent
         shutil.copytree(source, top / "code" / "cannery")
+        about = Path(str(importlib.metadata.distribution("cannery").locate_file("")))
+        for folder in about.glob("cannery-*.dist-info"):
+            shutil.copytree(folder, top / "code" / folder.name)
         write_lock(lock, top / "cannery.lock")
         (top / "cannery.lock").chmod(0o644)
-        packages = sysconfig.get_path("purelib")
-        open_pythons = [p for p in given.python if open_to_all(Path(p).resolve().parent)]
-        others = os.getuid() == 0 and bool(open_pythons) and open_to_all(Path(packages))
+        pythons = [Python.of(program) for program in given.python]
+        open_pythons = [python for python in pythons if python.open_to_all]
+        others = os.getuid() == 0 and bool(open_pythons)
         if not others:
             sys.stdout.write("one user: not run as root, or others may not read its Python\n")
         ways = zip(
@@ -97,33 +135,42 @@ def main() -> int:
             itertools.cycle(UMASKS),
             itertools.cycle(ZONES),
             itertools.cycle(LOCALES),
-            itertools.cycle(given.python),
+            itertools.cycle(pythons),
             strict=False,
         )
         for number, umask, zone, locale, python in ways:
             user = 20000 + number if others and number % 2 else 0
             if user:
-                python = open_pythons[number % len(open_pythons)]
+                python = open_pythons[number // 2 % len(open_pythons)]
             store = top / f"store {number}" / ("x" * (number % 3 + 1))
             fresh_store(store, lock, full, user)
             environment = {
                 **os.environ,
-                "PYTHONPATH": f"{top / 'code'}:{packages}",
+                "PYTHONPATH": f"{top / 'code'}:{python.packages}",
                 "TZ": zone,
                 "LC_ALL": locale,
                 "PYTHONHASHSEED": str(number * 7919),
                 "HOME": str(store),
                 "PYTHONDONTWRITEBYTECODE": "1",
             }
-            words = [python, "-c", PROGRAM, umask, str(user), top / "cannery.lock", top / "can"]
+            words = [
+                python.program,
+                "-c",
+                PROGRAM,
+                umask,
+                str(user),
+                top / "cannery.lock",
+                top / "can",
+            ]
             done = subprocess.run(
                 [*words, store], env=environment, capture_output=True, text=True, check=False
             )
             result = done.stdout if done.returncode == 0 else done.stderr.strip()[-300:]
-            way = f"umask {umask}, {zone}, {locale}, user {user}, {Path(python).name}"
+            way = f"umask {umask}, {zone}, {locale}, user {user}, Python {python.version}"
             found.setdefault(result, []).append(way)
             sys.stdout.write(f"{number + 1:>4} {result[:19]}  {way}\n")
             sys.stdout.flush()
+            shutil.rmtree(top / f"store {number}")
     sys.stdout.write(f"{given.builds} builds, {len(found)} different results\n")
     return 0 if len(found) == 1 and next(iter(found)).startswith("sha256:") else 1
 

@@ -45,7 +45,7 @@ from cannery.cans.open import Can
 from cannery.cans.vouchers import IN_TOTO
 from cannery.errors import RegistryError, SignatureError, UsageError
 from cannery.images.lock import Lock
-from cannery.images.packages import BaseImage, DebianPackage, Platform, Wheel
+from cannery.images.packages import BaseImage, DebianPackage, Installed, Platform, Wheel
 from cannery.oci.descriptors import Descriptor, Image
 from cannery.oci.layout import read_layout, write_layout
 from cannery.oci.references import Reference, parse
@@ -132,7 +132,16 @@ def test_the_bill_of_materials_is_valid_cyclonedx(image: Image, can: Can) -> Non
 
 
 def test_a_foreign_base_is_a_component(image: Image) -> None:
-    """Its name and digest stand in the bill, which is valid without a model too."""
+    """Its name and digest stand in the bill, and what dpkg installed in it; the bill is valid without a model too."""
+    installed = Installed(
+        name="libgcc-s1",
+        version="14.2.0-19+b1",
+        architecture="amd64",
+        source="gcc-14",
+        source_version="14.2.0-19",
+        distribution="debian",
+        suite="trixie",
+    )
     base = BaseImage(
         reference="r/python:1",
         digest="sha256:" + "c" * 64,
@@ -141,6 +150,7 @@ def test_a_foreign_base_is_a_component(image: Image) -> None:
         version="3.13",
         glibc=41,
         libraries=(),
+        installed=(installed,),
     )
     import msgspec
 
@@ -148,6 +158,9 @@ def test_a_foreign_base_is_a_component(image: Image) -> None:
     document = sbom_of(image, lock, None, "1.0")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document)) is None
     assert document["components"][0]["name"] == "r/python:1"
+    purl = "pkg:deb/debian/libgcc-s1@14.2.0-19%2Bb1?arch=amd64&distro=trixie&upstream=gcc-14%4014.2.0-19"
+    assert document["components"][1]["purl"] == purl
+    assert "hashes" not in document["components"][1]
 
 
 def test_provenance_names_all_that_went_in(image: Image, attached: dict[str, Any]) -> None:

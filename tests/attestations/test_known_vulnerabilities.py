@@ -14,7 +14,7 @@ from cannery.attestations.sbom import libraries_of
 from cannery.budgets import check_advisories
 from cannery.errors import BudgetError, SourceError
 from cannery.images.lock import Lock
-from cannery.images.packages import DebianPackage, Platform, Wheel
+from cannery.images.packages import BaseImage, DebianPackage, Installed, Platform, Wheel
 
 
 def debian(name: str, version: str, source: str) -> DebianPackage:
@@ -66,6 +66,48 @@ def report(folder: Path, *records: dict, **accepted: str) -> Report:
     path = folder / "advisories.json"
     path.write_text(json.dumps([*ELSEWHERE, *records]))
     return report_of(LIBRARIES, Advisories(paths=(path,), accepted=accepted))
+
+
+@pytest.mark.parametrize(
+    ("distribution", "suite", "ecosystem"),
+    [
+        ("debian", "bookworm", "Debian:12"),
+        ("ubuntu", "noble", "Ubuntu:24.04:LTS"),
+        ("other", "one", "Other:one"),
+    ],
+)
+def test_what_came_with_a_base_is_held_against_them(
+    tmp_path: Path, distribution: str, suite: str, ecosystem: str
+) -> None:
+    """Packages of a base are known by the version of their source, in the words of their distribution."""
+    package = Installed(
+        name="libgcc-s1",
+        version="14.2.0-19+b1",
+        architecture="amd64",
+        source="gcc-14",
+        source_version="14.2.0-18",
+        distribution=distribution,
+        suite=suite,
+    )
+    base = BaseImage(
+        reference="r/python:1",
+        digest="sha256:" + "c" * 64,
+        created="",
+        python="/usr/bin/python3.13",
+        version="3.13",
+        glibc=41,
+        libraries=(),
+        installed=(package,),
+    )
+    platforms = {"amd64": Platform(image=base, wheels=())}
+    lock = Lock(created="2026-11-21T02:10:46Z", runtime="onnx", platforms=platforms)
+    path = tmp_path / "advisories.json"
+    found = record("CVE-3", ecosystem, "gcc-14", {"introduced": "0"}, {"fixed": "14.2.0-19"})
+    path.write_text(json.dumps([found]))
+    said = report_of(libraries_of(lock, "amd64"), Advisories(paths=(path,)))
+    assert [(f.advisory, f.package, f.fixed) for f in said.findings] == [
+        ("CVE-3", "libgcc-s1", "14.2.0-19")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,9 @@ def test_the_base_is_pinned_by_digest_and_its_python_found(base: str, tmp_path: 
     assert image.python == str(Path(sys.executable).resolve())
     assert (image.version, lock.python) == (PYTHON, PYTHON)
     assert "libc.so.6" in image.libraries
+    assert [(p.name, p.source, p.version) for p in image.installed] == [
+        ("libc6", "glibc", "2.41-12")
+    ]
     tag = f"cp{PYTHON.replace('.', '')}"
     numpy = next(w for w in lock.platforms[host_architecture()].wheels if w.name == "numpy")
     assert tag in numpy.filename

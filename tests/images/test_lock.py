@@ -107,6 +107,18 @@ def test_a_version_without_wheels_is_named(store: Store) -> None:
     assert "httptools" in str(caught.value)
 
 
+@pytest.mark.network
+def test_a_package_without_wheels_for_one_architecture_is_named(store: Store) -> None:
+    """What is made for one processor alone is resolved for it, and told by name for the other."""
+    found = resolve_wheels(
+        ["intel-openmp==2024.0.0"], Target(architecture="amd64"), store, alone=True
+    )
+    assert [wheel.name for wheel in found] == ["intel-openmp"]
+    with pytest.raises(ImageError, match=r"no wheels for Python .* on arm64") as caught:
+        resolve_wheels(["intel-openmp==2024.0.0"], Target(architecture="arm64"), store, alone=True)
+    assert "intel-openmp" in str(caught.value)
+
+
 def test_an_unreachable_index_is_a_clear_error(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

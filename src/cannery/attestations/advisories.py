@@ -25,7 +25,13 @@ LIMIT = 64 << 20
 MALWARE = "MAL-"
 """What begins so is no flaw of a package: the package itself is the attack."""
 
-_RELEASES = {"bookworm": "Debian:12", "trixie": "Debian:13", "forky": "Debian:14"}
+_RELEASES = {
+    "bookworm": "Debian:12",
+    "trixie": "Debian:13",
+    "forky": "Debian:14",
+    "jammy": "Ubuntu:22.04:LTS",
+    "noble": "Ubuntu:24.04:LTS",
+}
 _REBUILT = re.compile(r"\+b\d+$")
 """At the end of a version that Debian built again from the same source."""
 _HINT = (
@@ -169,12 +175,14 @@ def _part(component: Mapping[str, Any]) -> _Part:
     if kind == "pypi":
         return _Part(ecosystem="PyPI", source=name, package=name, version=version)
     terms = parse_qs(rest.partition("?")[2])
-    suite = terms["distro"][0]
+    suite = terms.get("distro", [""])[0]
+    source, _, told = terms.get("upstream", [name])[0].partition("@")
+    distribution = rest.partition("/")[0].capitalize()
     return _Part(
-        ecosystem=_RELEASES.get(suite, f"Debian:{suite}"),
-        source=terms.get("upstream", [name])[0],
+        ecosystem=_RELEASES.get(suite, f"{distribution}:{suite}"),
+        source=source,
         package=name,
-        version=_REBUILT.sub("", version),
+        version=_REBUILT.sub("", told or version),
     )
 
 

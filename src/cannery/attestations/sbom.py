@@ -12,7 +12,7 @@ from urllib.parse import quote
 from cannery.blobs import hex_of
 from cannery.cans.open import Can
 from cannery.images.lock import Lock
-from cannery.images.packages import DebianPackage, Wheel
+from cannery.images.packages import DebianPackage, Installed, Wheel
 from cannery.oci.descriptors import Architecture, Image
 
 CYCLONEDX = "application/vnd.cyclonedx+json"
@@ -55,7 +55,9 @@ def sbom_of(image: Image, lock: Lock, can: Can | None, version: str) -> dict[str
 def libraries_of(lock: Lock, architecture: Architecture) -> list[dict[str, Any]]:
     """Return the packages of an image as components."""
     platform = lock.platforms[architecture]
+    installed = platform.image.installed if platform.image else ()
     return [
+        *(_installed(package) for package in installed),
         *(_debian(package, lock.suite) for package in platform.debian),
         *(_wheel(wheel) for wheel in platform.wheels),
     ]
@@ -106,13 +108,28 @@ def model_component(can: Can) -> dict[str, Any]:
 
 
 def _debian(package: DebianPackage, suite: str) -> dict[str, Any]:
-    purl = (
-        f"pkg:deb/debian/{quote(package.name, safe='')}@{quote(package.version, safe='')}"
-        f"?arch={package.architecture}&distro={suite}"
-    )
-    source = package.source
-    purl += f"&upstream={quote(source, safe='')}" if source != package.name else ""
+    origin = package.source if package.source != package.name else None
+    purl = _deb(package.name, package.version, package.architecture, "debian", suite, origin)
     return _library(package.name, package.version, purl, package.sha256)
+
+
+def _installed(package: Installed) -> dict[str, Any]:
+    """Return a package that came with a base: of its bytes nothing is known."""
+    name, version, suite = package.name, package.version, package.suite
+    origin = None if package.source == name else package.source
+    if package.source_version != version:
+        origin = f"{package.source}@{package.source_version}"
+    purl = _deb(name, version, package.architecture, package.distribution, suite, origin)
+    return _library(name, version, purl)
+
+
+def _deb(
+    name: str, version: str, machine: str, distribution: str, suite: str, origin: str | None
+) -> str:
+    """Return the address of a Debian package; `origin` is its source, where that is called otherwise."""
+    words = [quote(word, safe="") for word in (distribution, name, version, suite, origin or "")]
+    purl = f"pkg:deb/{words[0]}/{words[1]}@{words[2]}?arch={machine}&distro={words[3]}"
+    return purl + (f"&upstream={words[4]}" if origin else "")
 
 
 def _wheel(wheel: Wheel) -> dict[str, Any]:
@@ -120,15 +137,15 @@ def _wheel(wheel: Wheel) -> dict[str, Any]:
     return _library(wheel.name, wheel.version, purl, wheel.sha256)
 
 
-def _library(name: str, version: str, purl: str, sha256: str) -> dict[str, Any]:
-    return {
+def _library(name: str, version: str, purl: str, sha256: str | None = None) -> dict[str, Any]:
+    component = {
         "type": "library",
         "bom-ref": purl,
         "name": name,
         "version": version,
         "purl": purl,
-        "hashes": [_sha256(sha256)],
     }
+    return component if sha256 is None else {**component, "hashes": [_sha256(sha256)]}
 
 
 def _own(version: str) -> dict[str, Any]:

@@ -37,6 +37,21 @@ class Wheel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """64 hex digits."""
 
 
+class Installed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A package of a distribution that came with a base: known by its word alone, without a digest."""
+
+    name: str
+    version: str
+    architecture: str
+    source: str
+    """The source package that it is built from."""
+    source_version: str
+    distribution: str
+    """`debian`, or one made of it, as its `os-release` says."""
+    suite: str
+    """`trixie`, `noble`."""
+
+
 class BaseImage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An image of a registry that others are built on, and the Python in it."""
 
@@ -53,6 +68,8 @@ class BaseImage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Minor version of its C library."""
     libraries: tuple[str, ...]
     """Shared libraries that every program in it finds, by name."""
+    installed: tuple[Installed, ...] = ()
+    """What dpkg installed in it."""
 
 
 class Platform(

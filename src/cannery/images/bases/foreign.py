@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from cannery.errors import ImageError
+from cannery.images.bases.installed import find_installed
 from cannery.images.bases.pythons import find_python
 from cannery.images.packages import BaseImage
 from cannery.images.recipe import TRIPLETS
@@ -43,11 +44,11 @@ def resolve_base(name: str, architecture: Architecture, store: Store, note: Note
         raise ImageError(f"the base '{name}' is for {image.architecture}, not {architecture}")
     note(f"looking for Python in {name}")
     with tempfile.TemporaryDirectory(prefix="cannery-base-") as folder:
-        unpack(image, Path(folder) / "root")
+        root = Path(folder).resolve() / "root"
+        unpack(image, root)
         search = _environment(image.config).get("PATH", "")
-        python = find_python(
-            Path(folder).resolve() / "root", search, architecture, TRIPLETS[architecture], name
-        )
+        python = find_python(root, search, architecture, TRIPLETS[architecture], name)
+        installed = find_installed(root, name)
     return BaseImage(
         reference=name,
         digest=digest,
@@ -56,6 +57,7 @@ def resolve_base(name: str, architecture: Architecture, store: Store, note: Note
         version=python.version,
         glibc=python.glibc,
         libraries=tuple(sorted(python.libraries)),
+        installed=installed,
     )
 
 
