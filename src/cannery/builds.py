@@ -7,16 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
+import msgspec
+
 from cannery.attestations.advisories import Report
 from cannery.budgets import Budgets
 from cannery.cans.manifest import CanManifest
+from cannery.cans.open import Can
 from cannery.deliveries import FORMS
-from cannery.images.lock import DEBIAN, host_architecture
+from cannery.images.lock import DEBIAN, Lock, host_architecture
 from cannery.images.plan import Mode
 from cannery.images.recipe import Extra
 from cannery.oci.descriptors import Architecture, Image, Media
 from cannery.oci.references import Reference
 from cannery.options import option
+from cannery.progress import Progress, station
 from cannery.proofs.nouns import Proof
 
 PlatformName = Literal["linux/amd64", "linux/arm64"]
@@ -92,3 +96,17 @@ def architectures_of(platforms: Sequence[PlatformName]) -> tuple[Architecture, .
 def needed_architectures(wanted: Sequence[Architecture]) -> tuple[Architecture, ...]:
     """Return what a lock must cover: what is wanted, and this machine, whose Python compiles."""
     return tuple(sorted({*wanted, host_architecture()}))
+
+
+def tell_python(can: Can, lock: Lock, progress: Progress) -> None:
+    """Say so where an estimator will run under another Python than the one under which it was compared."""
+    if can.manifest.runtime not in ("skops", "pickle") or "parity.json" not in can.manifest.files:
+        return
+    compared = msgspec.json.decode(can.read("parity.json"))["versions"].get("python", "")
+    minor = ".".join(compared.split(".")[:2])
+    if compared and minor != ".".join(lock.python.split(".")[:2]):
+        with station("python", progress) as work:
+            work.result(
+                f"the estimator was compared under Python {compared} and will run under "
+                f"{lock.python}: the proof decides (a base with Python {minor} would run the same)"
+            )

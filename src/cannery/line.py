@@ -21,7 +21,7 @@ from cannery.attestations.statements import attestations_of
 from cannery.audits.policy import Cleared, Policy, clear
 from cannery.blobs import digest_bytes, pretty_json, refuse_foreign
 from cannery.budgets import check_budgets, looked_up, remember_sizes
-from cannery.builds import BuildOptions, Built, architectures_of, needed_architectures
+from cannery.builds import BuildOptions, Built, architectures_of, needed_architectures, tell_python
 from cannery.cans.manifest import AuditSummary, CanManifest, CanSource, ParitySummary, Runtime
 from cannery.cans.open import MANIFEST, Can, open_can
 from cannery.cans.seal import seal
@@ -294,6 +294,7 @@ def build(
             mirror=options.mirror,
         )
         lock = kept_lock(request, options.lock, store, progress)
+        tell_python(can, lock, progress)
         baked = options.mode == "bake"
         plan = Plan(
             lock=lock,

@@ -151,6 +151,9 @@ def test_what_onnx_can_not_hold_falls_back_to_skops(tmp_path: Path, numbers: np.
     found = convert(cleared_pickle(tmp_path / "m.pkl", model), sample=table_of(numbers))
     assert found.artifact.runtime == "skops"
     assert any(note.startswith("onnx: ") for note in found.notes)
+    assert any(
+        note.startswith("the estimator was compared under Python 3.") for note in found.notes
+    )
     assert any(r.startswith("scikit-learn==") for r in found.artifact.requirements)
     assert found.parity is not None
     assert (found.parity.runtime, found.parity.equal) == ("skops", True)

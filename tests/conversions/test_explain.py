@@ -71,6 +71,7 @@ def test_an_explanation_says_what_pack_would_take(frame: pd.DataFrame) -> None:
     found = explain(pipeline(frame, StandardScaler(), trees), sample=frame)
     assert not found.converts
     assert [(t.runtime, t.outcome) for t in found.trials] == [("onnx", "fails"), ("skops", "equal")]
+    assert ", under Python 3." in found.trials[1].reason
     text = explanation_text(found)
     assert "step     model (lightgbm.sklearn.LGBMClassifier): its parameter" in text
     assert text.endswith("so       pack takes skops")

@@ -139,7 +139,12 @@ def convert_opened(
         parity=parity,
         description=study.description,
         sandbox=original.sandbox,
-        notes=(*_drift(source, study.description), *_invented(table), *notes),
+        notes=(
+            *_drift(source, study.description),
+            *_elsewhere(artifact, study.description),
+            *_invented(table),
+            *notes,
+        ),
     )
 
 
@@ -165,6 +170,15 @@ def _drift(source: Source, description: Description) -> Iterator[str]:
     for name in description.assumed:
         version = description.versions.get(name, "")
         yield f"nothing tells which {name} wrote the model: it was opened with {version}"
+
+
+def _elsewhere(artifact: Artifact, description: Description) -> Iterator[str]:
+    """Tell under which Python an estimator was compared: it runs under that of its image."""
+    if artifact.runtime in ("skops", "pickle"):
+        yield (
+            f"the estimator was compared under Python {description.python}; an image runs the same versions of its libraries "
+            "under a Python of its own"
+        )
 
 
 def _invented(table: pa.Table | None) -> Iterator[str]:

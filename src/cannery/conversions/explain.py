@@ -65,7 +65,9 @@ def explain(cleared: Cleared, *, sample: pa.Table | None, options: ConvertOption
                     obstacles = original.explain(study.signature.features)
                 continue
             if parity.equal:
-                trials.append(Trial(runtime=runtime, outcome="equal", reason=verdict(parity)))
+                ran = f", under Python {parity.versions['python']}" if runtime == "skops" else ""
+                reason = f"{verdict(parity)}{ran}"
+                trials.append(Trial(runtime=runtime, outcome="equal", reason=reason))
                 continue
             where = located(original, study, parity)
             trials.append(
