@@ -10,7 +10,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier
-from onnx_comparison import Converted, as_frame, compare, expected, hugging, load
+from onnx_comparison import Converted, as_frame, compare, expected, hugging, load, tree_thresholds
 from originals import NUMBERS, TEXTS, churn_pipeline
 from sklearn.datasets import make_classification
 from sklearn.ensemble import (
@@ -18,6 +18,7 @@ from sklearn.ensemble import (
     GradientBoostingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
+    RandomForestClassifier,
     RandomForestRegressor,
 )
 from sklearn.impute import SimpleImputer
@@ -72,14 +73,25 @@ def sums(converted: Converted) -> Converted:
     return Converted(session, converted.feeds, data)
 
 
-def assert_same_both_ways(model: Any, converted: Converted, frame: pd.DataFrame) -> None:
+def assert_same_both_ways(
+    model: Any, converted: Converted, frame: pd.DataFrame, tolerance: float = 1e-15
+) -> None:
     """All rows at once are summed as few at a time, to the last bit, and answered as the original does."""
     assert len(frame) > 2 * MANY
     bare = sums(converted)
     (whole,) = bare(frame).values()
     parts = [next(iter(bare(frame[at : at + 7]).values())) for at in range(0, len(frame), 7)]
     np.testing.assert_array_equal(whole, np.concatenate(parts))
-    compare(converted(frame), expected(model, frame), 1e-15)
+    compare(converted(frame), expected(model, frame), tolerance)
+
+
+@pytest.mark.filterwarnings("ignore:X has feature names:UserWarning")
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_shares_of_a_forest_are_added_up_alike_for_few_rows_and_many(classes: int) -> None:
+    """Class by class or tree by tree: the order of the trees decides ties either way."""
+    model = RandomForestClassifier(40, max_depth=5, random_state=0).fit(as_frame(X), Y % classes)
+    rows = np.concatenate([X, hugging(X, tree_thresholds(model))])
+    assert_same_both_ways(model, load(model, as_frame(X)), as_frame(rows), tolerance=0.0)
 
 
 @pytest.mark.filterwarnings("ignore:X has feature names:UserWarning")

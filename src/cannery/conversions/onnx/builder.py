@@ -133,10 +133,12 @@ class Graph:
         rows: int,
         many: Callable[[Graph], str],
         few: Callable[[Graph], str],
+        *,
+        reached: Sequence[str] = (),
     ) -> str:
         """Return what `many` adds where `wire` has so many rows, else what `few` adds (doubles).
 
-        Both are given a graph of their own; from this one they take `wire` alone.
+        Both are given a graph of their own; from this one they take `wire` and what they have `reached`.
         """
         count = self.node("Shape", [wire], start=0, end=1)
         enough = self.node("GreaterOrEqual", [count, self.constant([rows])])
@@ -144,7 +146,7 @@ class Graph:
         for name, add in (("then_branch", many), ("else_branch", few)):
             inner = Graph(0, 0, prefix=f"{enough}{name[0]}")
             branches[name] = inner._as_branch(add(inner))
-        return self.node("If", [enough], reached=[wire], **branches)
+        return self.node("If", [enough], reached=[wire, *reached], **branches)
 
     def _as_branch(self, result: str) -> GraphProto:
         needed = self._needed({result})

@@ -109,10 +109,27 @@ def emit_fractions(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
     numbers = np.split(places.reshape(-1, 1).astype(np.float64), ends)
     numbered = [replace(t, values=v) for t, v in zip(trees, numbers, strict=True)]
     answered = emit_apart(graph, block, numbered, small=len(table) <= _WHOLE)
-    chosen = graph.node("Cast", [answered], to=TensorProto.INT64)
-    shares = graph.node("Gather", [graph.constant(table), chosen])
-    summed = graph.node("CumSum", [shares, graph.constant(np.int64(1))])
-    return graph.node("Gather", [summed, graph.constant(np.int64(count - 1))], axis=1)
+    shares = graph.constant(table)
+
+    def one_by_one(inner: Graph) -> str:
+        chosen = inner.node("Cast", [answered], to=TensorProto.INT64)
+        held = inner.node("Gather", [shares, chosen])
+        summed = inner.node("CumSum", [held, inner.constant(np.int64(1))])
+        return inner.node("Gather", [summed, inner.constant(np.int64(count - 1))], axis=1)
+
+    def class_by_class(inner: Graph) -> str:
+        across = inner.node("Transpose", [answered], perm=[1, 0])
+        flat = inner.node("Reshape", [across, inner.constant([-1])])
+        chosen = inner.node("Cast", [flat], to=TensorProto.INT32)
+        sums = []
+        for k in range(classes):
+            column = inner.node("Gather", [shares, inner.constant(np.int64(k))], axis=1)
+            held = inner.node("GatherElements", [column, chosen])
+            by_tree = inner.node("Reshape", [held, inner.constant([count, -1])])
+            sums.append(inner.node("ReduceSum", [by_tree, inner.constant([0])]))
+        return inner.node("Transpose", [inner.node("Concat", sums, axis=0)], perm=[1, 0])
+
+    return graph.choose(answered, MANY, class_by_class, one_by_one, reached=[shares])
 
 
 def emit_apart(graph: Graph, block: Block, trees: Sequence[Tree], *, small: bool = False) -> str:
