@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import joblib
@@ -14,6 +16,10 @@ import pickles as p
 import pytest
 from audit_sources import AuditBytes
 from gadgets import GADGETS, PROGRAMS, categories, frame, levels
+from scipy.sparse import csr_matrix
+from sklearn.feature_selection import SelectFromModel
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import FunctionTransformer
 
 
 def dumped(value: Any) -> bytes:
@@ -73,3 +79,26 @@ def test_a_class_of_the_user_may_call_its_attributes_what_it_likes(audit_bytes: 
     for key, verdict in (("values", "review"), ("build", "review"), ("predict", "unsafe")):
         program = p.make_pickle(p.built(p.made(own), p.items(**{key: inner})))
         assert audit_bytes(program).verdict == verdict
+
+
+HOLDERS: dict[str, Callable[[], Any]] = {
+    "getter": lambda: SelectFromModel(LogisticRegression(), importance_getter=csr_matrix.toarray),
+    "names": lambda: FunctionTransformer(np.log1p, feature_names_out=csr_matrix.toarray),
+    "partial": lambda: FunctionTransformer(
+        functools.partial(csr_matrix.toarray, LogisticRegression())
+    ),
+    "vectorize": lambda: FunctionTransformer(np.vectorize(csr_matrix.toarray, otypes="O")),
+    "key": lambda: FunctionTransformer(functools.partial(max, [], key=csr_matrix.toarray)),
+    "list": lambda: [csr_matrix.toarray],
+}
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_a_method_of_matrices_is_safe_in_a_transformer_alone(
+    name: str, audit_bytes: AuditBytes
+) -> None:
+    """Others call it on objects of the file, whose arrays compiled code would follow."""
+    for protocol in (2, 4):
+        assert audit_bytes(pickle.dumps(HOLDERS[name](), protocol)).verdict != "safe"
+    honest = FunctionTransformer(csr_matrix.toarray, inverse_func=csr_matrix.tocsc)
+    assert audit_bytes(pickle.dumps(honest, protocol)).findings == ()

@@ -229,7 +229,7 @@ def _partial(c: Call) -> Value:
         return c.refuse("with more than a function")
     function = c.items[0]
     if isinstance(function, Name):
-        c.ledger.use(function, "reference")
+        c.ledger.refer(function)
     elif not isinstance(function, Partial) and not _is_method(function):
         return c.refuse(f"on {describe(function)}")
     return Partial(c.name, function)

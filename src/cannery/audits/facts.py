@@ -28,6 +28,7 @@ from cannery.audits.values import (
     Value,
     describe,
     head_of,
+    is_matrix_method,
 )
 from cannery.blobs import CHUNK
 from cannery.sources.windows import release
@@ -129,6 +130,15 @@ class Facts:
         if "subclass" in items[::2]:  # of joblib's arrays, judged with these
             at = 2 * items[::2].index("subclass")
             self.ledger.refer_all([*items[:at], *items[at + 2 :]])
+        elif (
+            type(target) is Dict and "func" in items[:4:2]
+        ):  # of a transformer, judged with its state
+            judged = [
+                at
+                for at in range(1, min(len(items), 4), 2)
+                if items[at - 1] in states.FUNCTIONS and is_matrix_method(items[at])
+            ]
+            self.ledger.refer_all([item for at, item in enumerate(items) if at not in judged])
         else:
             self.ledger.refer_all(items)
         if not isinstance(target, Dict):

@@ -13,7 +13,7 @@ from cannery.audits.limits import Limits
 from cannery.audits.listing import Entry, Listing
 from cannery.audits.opcodes import BrokenProgramError
 from cannery.audits.rules import OTHER, RULES
-from cannery.audits.values import NAMING, Made, Name, Value
+from cannery.audits.values import NAMING, Made, Name, Value, is_matrix_method
 from cannery.bounds.problems import rule_for
 
 _WORST: tuple[Severity, ...] = ("unsafe", "unreadable", "review")
@@ -192,6 +192,13 @@ class Ledger:
         remedy = remedy_for(dotted)
         self.find("wrong-role", "review", message, offset=offset, name=dotted, remedy=remedy)
 
+    def _unguarded(self, name: Name) -> None:
+        dotted = name.dotted
+        message = f"'{dotted}' is held by what may call it on something else than a sparse matrix"
+        offset = name.offset if name.offset >= 0 else None
+        remedy = remedy_for(dotted)
+        self.find("wrong-role", "review", message, offset=offset, name=dotted, remedy=remedy)
+
     def made(self, made: Made, offset: int) -> None:
         """Remember an object that is to be judged once everything in it is known."""
         if made.listed and rule_for(made.canonical):
@@ -201,7 +208,10 @@ class Ledger:
         """Write down every global in `value` as a plain reference."""
         if type(value) in NAMING:
             for name in (value,) if type(value) is Name else value.names:
-                self.use(name, "reference")
+                if is_matrix_method(name):
+                    self._unguarded(name)
+                else:
+                    self.use(name, "reference")
 
     def refer_all(self, values: Sequence[Value]) -> None:
         """Write down every global in `values` as a plain reference."""

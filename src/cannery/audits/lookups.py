@@ -77,8 +77,8 @@ def attribute(c: Call) -> Value:
     match c.items:
         case (Name(canonical="zoneinfo.ZoneInfo") as zone, "_unpickle"):
             return Name(zone.module, "ZoneInfo._unpickle", c.offset, _ZONE)
-        case (Name() as owner, str() as method) if _is_listed(c, owner, method):
-            return Made(c.name, c.items)
+        case (Name() as owner, str() as method) if entry := _listed(c, owner, method):
+            return Name(owner.module, f"{owner.qualname}.{method}", c.offset, entry)
         case (Made() | Name() as owner, str() as method):
             for prefix, methods in _METHODS.items():
                 same = (
@@ -91,8 +91,8 @@ def attribute(c: Call) -> Value:
     return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
 
 
-def _is_listed(c: Call, owner: Name, method: str) -> bool:
-    """Return whether the tables list the method of a class, as later protocols name it."""
+def _listed(c: Call, owner: Name, method: str) -> Entry | None:
+    """Return the row of a method of a class, as later protocols name it."""
     module, _, cls = owner.canonical.rpartition(".")
     entry = c.ledger.listing.find(module, f"{cls}.{method}")
-    return entry is not None and "reference" in entry.roles
+    return entry if entry and "reference" in entry.roles else None

@@ -21,6 +21,7 @@ from cannery.audits.values import (
     Tuple,
     Value,
     describe,
+    is_matrix_method,
 )
 
 CALLED = frozenset(
@@ -60,6 +61,10 @@ TEMPLATE = "_parse_arg_template"
 """Attribute of scipy's distributions whose text scipy executes."""
 
 _TEXT = "sklearn.feature_extraction.text."
+
+FUNCTIONS = ("func", "inverse_func")
+_TRANSFORMER = "sklearn.preprocessing._function_transformer.FunctionTransformer"
+"""Calls its functions on the rows that it is given, and on nothing of the file."""
 
 _WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
 _VERSION = "_sklearn_version"
@@ -202,6 +207,12 @@ def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Ref
         elif key not in _HARMLESS or not (value is None or isinstance(value, str | Opaque)):
             refuse("dunder-state", f"attribute '{key[:80]}' is set on an object of '{owner}'")
     ledger.refer(items.get("subclass"))  # of joblib's arrays alone it is more than a reference
+    for key in FUNCTIONS:
+        if is_matrix_method(items.get(key)):
+            if owner == _TRANSFORMER:
+                ledger.use(items[key], "reference")
+            else:
+                ledger.refer(items[key])
     version = items.get(_VERSION)
     if isinstance(version, str) and len(version) < 40:
         ledger.versions.setdefault("scikit-learn", version)

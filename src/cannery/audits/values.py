@@ -31,6 +31,19 @@ class Name:
         """The name under which rules know it."""
 
 
+def is_matrix_method(value: Value) -> bool:
+    """Return whether a value is a method of scipy's sparse matrices.
+
+    Compiled code follows the arrays of what it is called on, whatever that is.
+    """
+    return (
+        type(value) is Name
+        and value.entry is not None
+        and "." in value.qualname
+        and value.canonical.startswith("scipy.sparse.")
+    )
+
+
 HEAD = 32
 """Characters or bytes of a long literal that stay known."""
 
