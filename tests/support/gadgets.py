@@ -21,7 +21,7 @@ from pandas._libs.internals import _unpickle_block
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 WORDS = ["one two", "three"]
@@ -92,6 +92,11 @@ GADGETS: dict[str, Callable[[], Any]] = {
     "method of a type": lambda: [Told(getattr, (str, "format"), None)],
     "arrays made of bytes": lambda: FunctionTransformer(
         np.vectorize(np.ndarray, otypes="O"), kw_args={"dtype": "O", "buffer": b"A" * 8}
+    ),
+    "a sum without end": lambda: FunctionTransformer(partial(sum, range(1 << 60))),
+    "a million processes": lambda: make_union(StandardScaler(), n_jobs=1_000_000),
+    "a million processes of numpy": lambda: make_union(
+        StandardScaler(), n_jobs=np.int64(1_000_000)
     ),
     "handlers of every logger": lambda: [Told(logging.getLogger, ("root",), {"handlers": [1]})],
     "state of a method": lambda: [Told(getattr, (np.ndarray, "ravel"), {"a": 1})],

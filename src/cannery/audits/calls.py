@@ -189,6 +189,17 @@ def _numbers(c: Call) -> Value:
     return Made(c.name, c.items)
 
 
+def _range(c: Call) -> Value:
+    """Numbers that can be counted through."""
+    for item in c.items:
+        if isinstance(item, int) and abs(item) > _FAR:
+            return c.refuse("with a number that nobody counts to")
+    return _numbers(c)
+
+
+_FAR = 1 << 31
+
+
 def _slice(c: Call) -> Value:
     """Numbers, or the names of columns at which a slice of a data frame starts and ends."""
     for item in c.items:
@@ -312,7 +323,7 @@ RULES: dict[str, Rule] = {
     "builtins.frozenset": _container,
     "builtins.getattr": lookups.attribute,
     "builtins.list": _container,
-    "builtins.range": _numbers,
+    "builtins.range": _range,
     "builtins.set": _container,
     "builtins.slice": _slice,
     "builtins.tuple": _container,
