@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import struct
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import hostile
@@ -19,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 
 from cannery.audits.audit import audit
 from cannery.audits.findings import Audit
+from cannery.blobs import CHUNK
 from cannery.errors import SourceError
 from cannery.sources.fetch import fetch
 
@@ -121,3 +124,35 @@ def test_a_long_member_goes_through_a_temporary_file(tmp_path: Path) -> None:
     found = judged(tmp_path, data)
     assert found is not None
     assert found.verdict == "safe"
+
+
+def _stored(size: int) -> tuple[bytes, bytes]:
+    """Return zeros, and a deflated stream of so many bytes that holds them uncompressed."""
+    content, packed = b"", b""
+    while len(packed) < size:
+        block = bytes(min(size - len(packed) - 5, 0xFFF0))
+        last = len(packed) + 5 + len(block) == size
+        packed += struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF) + block
+        content += block
+    return content, packed
+
+
+@pytest.mark.parametrize("size", [100, CHUNK], ids=["within a piece", "at the end of a piece"])
+@pytest.mark.parametrize("behind", [0, 1], ids=["nothing", "a byte"])
+def test_bytes_behind_what_was_packed_are_not_passed_over(
+    tmp_path: Path, size: int, behind: int
+) -> None:
+    """A member that is longer than its compressed stream hides bytes, wherever the stream ends."""
+    content, packed = _stored(size)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("notes.txt", packed + bytes(behind))
+        directory = stream.tell()
+    data = bytearray(stream.getvalue())
+    for at in (8, directory + 10):
+        struct.pack_into("<H", data, at, zipfile.ZIP_DEFLATED)
+        struct.pack_into("<I", data, at + 6, zlib.crc32(content))
+        struct.pack_into("<I", data, at + 14, len(content))
+    found = judged(tmp_path, bytes(data))
+    assert found is not None
+    assert ("broken-container" in {f.rule for f in found.findings}) == bool(behind)

@@ -139,6 +139,15 @@ def test_what_was_hashed_is_what_is_audited_and_opened(
     assert blob.digest == digest_bytes(before)
 
 
+def test_a_large_file_that_is_emptied_while_it_is_copied_is_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can't be mapped any more is no traceback."""
+    (tmp_path / "model").write_bytes(bytes(100))
+    monkeypatch.setattr(os, "copy_file_range", lambda *_: 0)
+    assert hold(tmp_path / "model", small=1).read() == b""
+
+
 def test_a_source_holds_its_model(tmp_path: Path) -> None:
     """What is fetched is audited from the bytes that fetching hashed, whatever the file became since."""
     path = tmp_path / "model.pkl"

@@ -173,9 +173,11 @@ def _inflated(packed: Iterable[bytes]) -> Iterator[bytes]:
         while rest and not unpack.eof:
             yield unpack.decompress(rest, CHUNK)
             rest = unpack.unconsumed_tail
+        if rest or unpack.unused_data:
+            raise zlib.error("bytes follow what was packed")
     yield unpack.flush()
-    if not unpack.eof or unpack.unused_data:
-        raise zlib.error("it ends elsewhere than it should")
+    if not unpack.eof:
+        raise zlib.error("it is cut short")
 
 
 _METHODS: dict[int, Callable[[Iterable[bytes]], Iterable[bytes]]] = {

@@ -110,6 +110,7 @@ def gathered(blocks: Iterable[bytes], limits: Limits) -> Iterator[Data]:
 
 def pieces(data: Data, start: int, end: int) -> Iterator[bytes]:
     """Yield a part piece by piece; what was read of a map does not stay in memory."""
+    end = min(end, len(data))
     for at in range(start, end, CHUNK):
         stop = min(at + CHUNK, end)
         yield data[at:stop]

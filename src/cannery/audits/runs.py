@@ -113,6 +113,8 @@ def _begins(m: Machine, data: Data, at: int) -> bool:
     return True
 
 
+_FEWEST = 3 * _STRINGS
+"""Bytes of the shortest run of strings."""
 _WIDEST = 16
 """More bytes than an opcode and what remembers its value."""
 
@@ -120,7 +122,12 @@ _WIDEST = 16
 def _strings(m: Machine, data: Data, at: int) -> int:
     """Read a run of strings, each remembered, and each with at most one plain value behind it."""
     late = m.protocol >= 4
-    if not m.dense or (data[at] == _SHORT) != late or not _begins(m, data, at):
+    if (
+        m.edge - at < _FEWEST
+        or not m.dense
+        or (data[at] == _SHORT) != late
+        or not _begins(m, data, at)
+    ):
         return at
     block = data[at : min(at + _BLOCK, m.edge)]
     units = _Units(block, late=late)

@@ -48,5 +48,6 @@ def _mapped(path: Path, stream: FileIO) -> Blob:
             copy.flush()
         copy.seek(0)
         digest = digest_stream(copy)
-        data = mmap.mmap(copy.fileno(), 0, access=mmap.ACCESS_READ)
+        empty = not os.fstat(copy.fileno()).st_size  # it was cut meanwhile
+        data = b"" if empty else mmap.mmap(copy.fileno(), 0, access=mmap.ACCESS_READ)
     return Blob(path=path, digest=digest, size=len(data), data=data)
