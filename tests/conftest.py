@@ -11,6 +11,7 @@ from functools import cache
 
 import pytest
 from hypothesis import HealthCheck, settings
+from image_runs import EMULATOR
 
 from cannery.engines.choose import ENGINES
 from cannery.errors import CanneryError
@@ -33,6 +34,8 @@ def obstacle(mark: str) -> str | None:
             return ENGINES[mark]().obstacle()
         case "buildah" | "umoci":
             return None if shutil.which(mark) else f"no {mark}"
+        case "emulator":
+            return None if shutil.which(EMULATOR) else f"no {EMULATOR}"
         case "registry":
             missing = [name for name in ("docker-registry", "skopeo") if not shutil.which(name)]
             return f"no {' and no '.join(missing)}" if missing else None
@@ -62,5 +65,5 @@ def pytest_report_collectionfinish() -> list[str]:
     """Say what was left out, and why."""
     if REQUIRED:
         return []
-    marks = ("docker", "podman", "buildah", "umoci", "registry", "bubblewrap")
+    marks = ("docker", "podman", "buildah", "umoci", "registry", "bubblewrap", "emulator")
     return [f"left out: tests of {mark}: {obstacle(mark)}" for mark in marks if obstacle(mark)]

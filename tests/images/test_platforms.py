@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_registries import State, fake_registry
 from image_parts import file, folder, make_image, make_layer
+from image_runs import EMULATOR, run_in
 from layers import tar_of
+from small_cans import make_can
 
 from cannery.cli.verify import _found
 from cannery.engines.sandbox import Sandbox
@@ -60,6 +63,26 @@ def test_bytecode_does_not_depend_on_the_processor(both: dict[str, Image]) -> No
     assert both["amd64"].layers[-1].digest == both["arm64"].layers[-1].digest
     config = json.loads(both["arm64"].config)
     assert (config["architecture"], config["variant"]) == ("arm64", "v8")
+
+
+@pytest.mark.network
+@pytest.mark.bubblewrap
+@pytest.mark.emulator
+def test_an_image_for_the_other_processor_scores(user_store: Store, tmp_path: Path) -> None:
+    """Run by an emulator of arm64, locked up as ever, the image loads its can and answers the canary's record."""
+    can = make_can(tmp_path / "can")
+    lock = resolve(LockRequest(architectures=("amd64", "arm64")), user_store)
+    plan = Plan(lock=lock, can=can.folder, manifest=can.manifest, architecture="arm64")
+    image = compose(plan, user_store)
+    root = tmp_path / "root"
+    unpack(image, root)
+    for name in ("proc", "dev", "tmp"):
+        (root / name).mkdir(exist_ok=True)
+    shutil.copy(str(shutil.which(EMULATOR)), root / "emulator")
+    entrypoint = json.loads(image.config)["config"]["Entrypoint"]
+    done = run_in(root, image, "/emulator", *entrypoint, "smoke")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == pytest.approx(can.canary().outputs[0])
 
 
 def test_code_for_another_machine_is_refused() -> None:

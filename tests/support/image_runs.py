@@ -10,6 +10,9 @@ from pathlib import Path
 from cannery.cans.manifest import CanManifest
 from cannery.oci.descriptors import Image
 
+EMULATOR = "qemu-aarch64-static"
+"""Runs programs of arm64 elsewhere."""
+
 MakeCan = Callable[[str], tuple[Path, CanManifest]]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -21,5 +24,5 @@ def run_in(root: Path, image: Image, *words: str) -> subprocess.CompletedProcess
     for setting in json.loads(image.config)["config"]["Env"]:
         sandbox += ["--setenv", *setting.split("=", 1)]
     return subprocess.run(
-        [*sandbox, *words], capture_output=True, text=True, timeout=60, check=False
+        [*sandbox, *words], capture_output=True, text=True, timeout=300, check=False
     )
