@@ -104,30 +104,34 @@ def rotated(call: Callable[[Any], Any], rows: np.ndarray, size: int) -> tuple[Ca
     return lambda: [call(part) for part in parts], len(parts)
 
 
+def opened(data: bytes, **sizes: int) -> onnxruntime.InferenceSession:
+    """Open a graph for one thread, as the scorer does: once more for a single row."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    for name, size in sizes.items():
+        options.add_free_dimension_override_by_name(name, size)
+    return onnxruntime.InferenceSession(data, options)
+
+
 def questions(
     model: Any, classes: int
 ) -> tuple[Callable[[Any], Any], dict[str, Callable[[Any], Any]]]:
     """Return what the library answers, and how the graphs are asked: ours alone, ours by the scorer, theirs."""
     features = tuple(Feature(name=f"f{i}", type="double") for i in range(COLUMNS))
     data, feeds = convert(model, features, "model")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    ours = onnxruntime.InferenceSession(data, options)
-    name = next(
-        o.name for o in ours.get_outputs() if o.name != "label" or len(ours.get_outputs()) == 1
-    )
-    signature = Signature(
-        features=features, outputs=(Output(name="answer", tensor=name, type="double"),)
-    )
-    scorer = onnx_scorer(data, signature, feeds)
+    ours = opened(data, N=1)
+    names = [output.name for output in ours.get_outputs()]
+    name = next((name for name in names if name != "label"), "label")
+    output = Output(name="answer", tensor=name, type="double")
+    scorer = onnx_scorer(data, Signature(features=features, outputs=(output,)), feeds)
     texts = np.empty((0, 0), dtype=object)
     asked: dict[str, Callable[[Any], Any]] = {
         "graph": lambda x: ours.run([name], {"numbers": x})[0],
         "scorer": lambda x: scorer.score(Batch(numbers=x, strings=texts))[name],
     }
     try:
-        theirs = onnxruntime.InferenceSession(
-            converted({"model": model, "features": [(f.name, "double") for f in features]}), options
+        theirs = opened(
+            converted({"model": model, "features": [(f.name, "double") for f in features]})
         )
         last = [theirs.get_outputs()[-1].name]
         asked["theirs"] = lambda x: theirs.run(last, {"X": x})[0]
@@ -143,8 +147,6 @@ def measure() -> list[Figure]:
     register()
     figures = []
     for kind, (model, classes) in kinds().items():
-        if len(sys.argv) > 2 and sys.argv[1] == "--only" and sys.argv[2] not in kind:
-            continue
         model, rows = fitted(model, classes)
         library, asked = questions(model, classes)
         difference = np.abs(np.squeeze(asked["scorer"](rows)) - library(rows)).max()
