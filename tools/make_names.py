@@ -424,7 +424,10 @@ def numpy_table() -> dict[str, Any]:
 # scipy
 
 SCIPY_CLASSES = (
-    "scipy.sparse._",
+    *(
+        f"scipy.sparse._{kind}"
+        for kind in ("arrays", "bsr", "coo", "csc", "csr", "dia", "dok", "lil")
+    ),
     "scipy.interpolate._bsplines",
     "scipy.interpolate._cubic",
     "scipy.interpolate._interpolate",
@@ -476,8 +479,6 @@ def scipy_table() -> dict[str, Any]:
                     continue
                 plain = is_plain_class(value, key, SCIPY_SETTERS)
                 (classes if plain else refused)[name].add(key)
-                if name.startswith("scipy.sparse."):
-                    add_methods(references, value, SPARSE_METHODS)
                 if key == "interp1d":  # keeps the one that its kind chose
                     chosen = tuple(one for one in vars(value) if one.startswith("_call_"))
                     add_methods(references, value, chosen)
@@ -486,6 +487,10 @@ def scipy_table() -> dict[str, Any]:
                     method = getattr(value, "_entropy", None)
                     if method is not None:
                         references[method.__module__].add(method.__qualname__)
+        if name.startswith("scipy.sparse._"):
+            for _, value in own(module):
+                if isinstance(value, type):
+                    add_methods(references, value, SPARSE_METHODS)
         if name.startswith("scipy.spatial.distance"):
             references[name].update(function_names(module, without=("_", "pdist", "cdist")))
     homes = ("scipy.special", "scipy.special._ufuncs", "scipy.special._special_ufuncs")
@@ -521,6 +526,7 @@ PANDAS_CLASSES = {
     "pandas.core.indexes.numeric": ("Float64Index", "Int64Index", "UInt64Index"),
     "pandas.core.indexes.range": ("RangeIndex",),
     "pandas.core.indexes.category": ("CategoricalIndex",),
+    "pandas.core.indexes.interval": ("IntervalIndex",),
     "pandas.core.indexes.datetimes": ("DatetimeIndex",),
     "pandas.core.indexes.timedeltas": ("TimedeltaIndex",),
     "pandas.core.indexes.period": ("PeriodIndex",),

@@ -14,6 +14,7 @@ import pytest
 import skops.io
 from audit_sources import AuditBytes
 from bent import BENT, FAR, HONEST, LABELS, ROWS, TOLD, Told
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
@@ -133,3 +134,24 @@ def test_a_state_that_holds_itself_ends(audit_bytes: AuditBytes) -> None:
     itself = p.EMPTY_LIST + p.put(0) + p.get(0) + b"a"
     program = p.make_pickle(p.built(p.made(tree), p.items(estimators_=itself)))
     assert rules(audit_bytes(program)) == {"hostile-native"}
+
+
+@pytest.mark.parametrize(
+    ("home", "rule"),
+    [
+        ("_csr\ncsr_matrix", "hostile-native"),
+        ("_arrays\ncsr_array", "hostile-native"),  # where scipy kept it before 1.11
+        ("_csr\n_csr_base", "hostile-native"),
+        ("_compressed\n_cs_matrix", "wrong-role"),
+    ],
+)
+def test_what_matrices_are_made_of_is_no_matrix(
+    home: str, rule: str, audit_bytes: AuditBytes
+) -> None:
+    """It has their methods, which follow its arrays."""
+    model = sparse.csr_matrix.__new__(sparse.csr_matrix)
+    model.__dict__.update(
+        indptr=np.array([0, FAR]), indices=np.array([FAR]), data=np.ones(1), _shape=(1, 1)
+    )
+    written = pickle.dumps(model, 2).replace(b"_csr\ncsr_matrix", home.encode())
+    assert [finding.rule for finding in audit_bytes(written).findings] == [rule]

@@ -51,7 +51,7 @@ def matrix(thing: Thing) -> str | None:
             return None if numbers(data, 2, _ANY).shape[0] == offsets.shape[0] else _LENGTHS
         case "lil":
             return _lists(state, rows, columns)
-    return None
+    return None if kind == "dok" else "is a matrix of no kind"
 
 
 _LENGTHS = "has lists of different lengths"

@@ -29,6 +29,7 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("pandas.core.internals.managers.BlockManager", frames.manager),
     ("pandas.core.internals.managers.SingleBlockManager", frames.series),
     ("scipy.interpolate._bsplines.BSpline", vectors.spline),
+    ("scipy.sparse._arrays.", matrices.matrix),
     ("scipy.sparse._bsr.", matrices.matrix),
     ("scipy.sparse._coo.", matrices.matrix),
     ("scipy.sparse._csc.", matrices.matrix),
