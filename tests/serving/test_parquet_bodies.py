@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 from typing import Any
@@ -12,7 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from churn_cans import RECORDS, Caller, MakeCan, errors_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from cannery.errors import MalformedError
 from cannery.serving import parquets
 from cannery.serving.http import Application
 from cannery.serving.server import application
@@ -82,6 +86,35 @@ TWICE = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["tenure", "t
 WORDS = pa.DictionaryArray.from_arrays(pa.array([0] * 500_000, pa.int32()), ["x" * 100_000])
 MANY = pa.array([1] * (1 << 20))
 ZEROS = pa.table({"tenure": [b"\0" * (80 << 20)]})
+BOMB = parquet_of(ZEROS, compression="zstd")
+DELTAS = parquet_of(
+    pa.table({"contract": ["p" * 10_000 + str(i) for i in range(10)]}),
+    use_dictionary=False,
+    column_encoding={"contract": "DELTA_BYTE_ARRAY"},
+)
+
+
+def varint(number: int, length: int = 0) -> bytes:
+    """Return a number as Thrift writes it, in more bytes than it needs where `length` says so."""
+    parts = [
+        number >> shift & 127 for shift in range(0, max(number.bit_length(), 7 * length, 1), 7)
+    ]
+    return bytes([*(part | 128 for part in parts[:-1]), parts[-1]])
+
+
+def lying(body: bytes) -> bytes:
+    """Return a file whose footer says that its pages unpack to 100 bytes."""
+    group = pa.parquet.ParquetFile(io.BytesIO(body)).metadata.row_group(0)
+    said = varint(group.total_byte_size << 1)
+    start = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
+    footer = body[start:].replace(said, varint(200, len(said)))
+    return body[:start] + footer
+
+
+def cells_of(body: bytes, rows: int) -> bytes:
+    """Return a file whose footer says that its one column of ten rows has other ones."""
+    start = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
+    return body[:start] + body[start:].replace(b"\x16" + varint(20), b"\x16" + varint(2 * rows))
 
 
 @pytest.mark.parametrize(
@@ -95,9 +128,16 @@ ZEROS = pa.table({"tenure": [b"\0" * (80 << 20)]})
         (parquet_of(RECORDED), "'tenure.years' is nested"),
         (parquet_of(TWICE), "'tenure' appears twice"),
         (parquet_of(pa.table({"tenure": MANY, "contract": MANY})), "2097152 cells"),
-        (parquet_of(ZEROS, compression="zstd"), "unpacks to"),
+        (BOMB, "unpacks to"),
+        (lying(BOMB), "unpacks to 83886"),
+        (DELTAS, "a page holds other values"),
+        (cells_of(DELTAS, 7), "is not Parquet"),
+        (b"PAR1" + b"\x15" * 100 + (2 << 20).to_bytes(4, "little") + b"PAR1", "its footer has"),
     ],
-    ids=["empty", "noise", "torn", "characters", "list", "struct", "twice", "cells", "bomb"],
+    ids=[
+        *("empty", "noise", "torn", "characters", "list", "struct", "twice", "cells", "bomb"),
+        *("lying bomb", "deltas", "fewer rows", "footer"),
+    ],
 )
 def test_what_no_request_should_hold_is_refused(call: Caller, body: bytes, said: str) -> None:
     """Before it is read; a kilobyte of Parquet can hold a million rows."""
@@ -126,3 +166,35 @@ def test_without_arrow_it_is_415_with_the_remedy(
     response = ask(Caller(bare), FRAME.to_parquet())
     assert response.status_code == 415
     assert "extras" in response.text
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("encoding", ["PLAIN", "DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT", ""])
+def test_pages_of_every_kind_are_read(encoding: str, version: str) -> None:
+    """Small ones, with nulls, checksums and statistics, in several groups, with and without dictionary."""
+    column = pa.array([None, *range(999)])
+    body = parquet_of(
+        pa.table({"tenure": column, "contract": column.cast(pa.string())}),
+        use_dictionary=not encoding,
+        column_encoding={"tenure": encoding} if encoding else None,
+        row_group_size=300,
+        data_page_size=64,
+        data_page_version=version,
+        write_page_checksum=True,
+        write_page_index=True,
+    )
+    assert parquets.table_of(body)["tenure"] == column.to_pylist()
+
+
+@given(data=st.data())
+@settings(max_examples=150)
+def test_a_page_that_lies_is_refused_or_read(data: st.DataObject) -> None:
+    """Whatever a byte of a header is changed to: a refusal of ours or a table, and no other error."""
+    body = bytearray(PAGES)
+    for _ in range(data.draw(st.integers(1, 3))):
+        body[data.draw(st.integers(4, len(body) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(MalformedError):
+        parquets.table_of(bytes(body))
+
+
+PAGES = FRAME.to_parquet(compression=None)

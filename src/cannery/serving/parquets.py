@@ -8,12 +8,15 @@ from collections import Counter
 from typing import Any
 
 from cannery.errors import MalformedError
+from cannery.serving.parquet_pages import unpacked_size
 
 PARQUET = ("application/vnd.apache.parquet", "application/x-parquet", "application/parquet")
 CELLS = 1 << 20
 """The longest table, in cells: about what fits into a JSON body."""
 UNPACKED = 64 << 20
-"""Bytes of all pages, unpacked, that a file may say it has."""
+"""Bytes of all pages, unpacked."""
+FOOTER = 1 << 20
+"""Bytes of what says where its pages are, for two thousand columns; Arrow takes up to 230 times as many to read it."""
 
 _INDEX = re.compile(r"__index_level_\d+__")
 """The columns in which pandas keeps an index: they are none of the frame's."""
@@ -34,8 +37,10 @@ def table_of(body: bytes) -> dict[str, list[Any]]:
     import pyarrow.parquet
 
     try:
+        _check_footer(body)
         file = pa.parquet.ParquetFile(pa.BufferReader(body), pre_buffer=False)
         names = _names(file)
+        _check_size(unpacked_size(body))
         # Texts stay words of a dictionary: a file of a kilobyte can repeat a long one a million times.
         texts = [c.path for c in _leaves(file) if c.physical_type == "BYTE_ARRAY"]
         file = pa.parquet.ParquetFile(
@@ -59,9 +64,7 @@ def _names(file: Any) -> list[str]:
     cells = sum(group.num_rows for group in groups) * max(1, meta.num_columns)
     if cells > CELLS:
         raise MalformedError(f"the Parquet body has {cells} cells; at most {CELLS} are taken")
-    size = sum(group.total_byte_size for group in groups)
-    if size > UNPACKED:
-        raise MalformedError(f"the Parquet body unpacks to {size} bytes; at most {UNPACKED}")
+    _check_size(sum(group.total_byte_size for group in groups))
     leaves = _leaves(file)
     for leaf in leaves:
         if leaf.max_repetition_level or leaf.path != leaf.name:
@@ -70,6 +73,20 @@ def _names(file: Any) -> list[str]:
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise MalformedError(f"the column '{twice[0][:60]}' appears twice")
     return [name for name in names if not _INDEX.fullmatch(name)]
+
+
+def _check_footer(body: bytes) -> None:
+    """Raise MalformedError for a footer that would take too much memory to read."""
+    size = int.from_bytes(body[-8:-4], "little")
+    if size > FOOTER:
+        raise MalformedError(
+            f"the body is not Parquet: its footer has {size} bytes; at most {FOOTER}"
+        )
+
+
+def _check_size(size: int) -> None:
+    if size > UNPACKED:
+        raise MalformedError(f"the Parquet body unpacks to {size} bytes; at most {UNPACKED}")
 
 
 def _leaves(file: Any) -> list[Any]:
