@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ from cannery.images.compose import Composition
 from cannery.images.lock import Lock, write_lock
 from cannery.images.store import Store
 from cannery.processes import run
+
+SYSTEM = Path(f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}")
+OTHER_PYTHON = str(SYSTEM) if SYSTEM.exists() else sys.executable
+"""The system's own of the same version, where it has one: the same packages can be imported by it."""
 
 PROGRAM = """
 import os, sys
@@ -41,7 +46,10 @@ def test_two_builds_that_share_nothing_but_their_inputs_are_equal(
     make_can: MakeCan,
     tmp_path: Path,
 ) -> None:
-    """Another umask, zone, locale, folder, hash seed and clock; every layer made anew: the same image."""
+    """Another Python, umask, zone, locale, folder, hash seed and clock; every layer made anew: the same image.
+
+    `benchmarks/reproducible.py` does it a hundred times, as several users too.
+    """
     del composition  # composing it brought all packages into the user's store
     folder, _ = make_can("a model that is built three times")
     write_lock(lock, tmp_path / "cannery.lock")
@@ -49,21 +57,21 @@ def test_two_builds_that_share_nothing_but_their_inputs_are_equal(
     snapshot = tmp_path / "snapshot"
     shutil.copytree(code, snapshot / "cannery", ignore=shutil.ignore_patterns("__pycache__"))
     digests = []
-    for umask, zone, locale, seed in (
-        ("0022", "UTC", "C", "0"),
-        ("0077", "Pacific/Auckland", "C.UTF-8", "4242"),
+    for python, umask, zone, locale, seed in (
+        (sys.executable, "0022", "UTC", "C", "0"),
+        (OTHER_PYTHON, "0077", "Pacific/Auckland", "C.UTF-8", "4242"),
     ):
         place = tmp_path / f"build {seed}"
         store = fresh_store(place / "store", lock, user_store)
         package = shutil.copytree(snapshot, place / "package")
         environ = {
             **os.environ,
-            "PYTHONPATH": str(package),
+            "PYTHONPATH": f"{package}:{sysconfig.get_path('purelib')}",
             "TZ": zone,
             "LC_ALL": locale,
             "PYTHONHASHSEED": seed,
         }
-        words = [sys.executable, "-c", PROGRAM, umask, str(tmp_path / "cannery.lock"), str(folder)]
+        words = [python, "-c", PROGRAM, umask, str(tmp_path / "cannery.lock"), str(folder)]
         done = run([*words, str(store.root)], env=environ, cwd=place, timeout=300)
         assert done.ok, done.complaint
         digests.append(done.stdout)
