@@ -32,7 +32,9 @@ def canary_of(batch: Batch, raw: Raw, signature: Signature, *, tolerance: float)
         outputs = render({name: values[rows] for name, values in raw.items()}, signature, len(rows))
     except ProofError as error:
         raise ConversionError(
-            f"the answers of the original can't be served: {error.message}"
+            f"the answers of the original can't be served: {error.message}",
+            hint="an answer is a finite number, and a probability lies in [0, 1]: fit the model with an "
+            "objective that answers these",
         ) from error
     return Canary(
         records=tuple(record_of(batch, signature.features, int(row)) for row in rows),
