@@ -322,3 +322,45 @@ def test_programs_take_the_short_cut_where_pages_may_ask_too(
     page = both(app, request(GOOD, b"Origin: https://shop.example"))
     assert b"access-control-allow-origin: " + origins.encode() in page
     assert app.calls == 4
+
+
+def bare(*lines: bytes, body: bytes = GOOD) -> bytes:
+    """Return a request with these lines about its body, and a second one behind it."""
+    head = (b"POST /predict HTTP/1.1", b"Host: here", b"X-Request-ID: one", *lines)
+    return b"\r\n".join(head) + b"\r\n\r\n" + body + request(GOOD)
+
+
+LENGTH = b"Content-Length: %d" % len(GOOD)
+CHUNKED = b"Transfer-Encoding: chunked"
+CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(GOOD), GOOD)
+
+SMUGGLED: dict[str, bytes] = {
+    "chunks and a length": bare(CHUNKED, LENGTH, body=CHUNKS),
+    "a length and chunks": bare(LENGTH, CHUNKED, body=CHUNKS),
+    "the same length twice": bare(LENGTH, LENGTH),
+    "a list of lengths": bare(LENGTH + b", %d" % len(GOOD)),
+    "a negative length": bare(b"Content-Length: -1"),
+    "a length with a sign": bare(LENGTH.replace(b": ", b": +")),
+    "a length without end": bare(b"Content-Length: " + b"9" * 30),
+    "a folded line": bare(LENGTH, b"X: a\r\n b"),
+    "a blank before the colon": bare(LENGTH.replace(b":", b" :")),
+    "line feeds alone": bare(LENGTH, b"X: a\nY: b"),
+    "a return alone": bare(LENGTH, b"X: a\rY: b"),
+    "a zero": bare(LENGTH, b"X: a\0b"),
+    "chunks of another name": bare(b"Transfer-Encoding: xchunked", body=CHUNKS),
+    "chunks twice": bare(CHUNKED, CHUNKED, body=CHUNKS),
+    "chunks of line feeds": bare(CHUNKED, body=CHUNKS.replace(b"\r\n", b"\n")),
+    "a chunk without end": bare(CHUNKED, body=b"f" * 17 + b"\r\n" + GOOD),
+    "a length among the trailers": bare(CHUNKED, body=CHUNKS[:-2] + b"Content-Length: 3\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", SMUGGLED)
+def test_what_two_readers_could_take_for_other_requests_is_refused(
+    app: Application, name: str
+) -> None:
+    """One 400 and the end of the connection, on both ways: nothing behind it is answered."""
+    answer = both(app, SMUGGLED[name])
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"connection: close" in answer
