@@ -26,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cannery.conversions.onnx.lookups import MANY
+from cannery.conversions.parity import FEW
 from cannery.serving.scorer import onnx_scorer
 from cannery.signatures import Batch, Feature, Output, Signature
 
@@ -147,3 +148,8 @@ def test_trees_that_are_quicker_walked_have_one_form() -> None:
     ):
         converted = load(model.fit(x, y), as_frame(x))
         assert b"then_branch" not in converted.data
+
+
+def test_parity_asks_for_few_rows_where_the_graph_walks() -> None:
+    """The parts in which probe rows are asked again stay below the number from which trees are looked up."""
+    assert 1 < FEW < MANY
