@@ -158,7 +158,7 @@ function facts(version) {
   const rows = {
     name: version.name, version: version.version, task: version.task, runtime: version.runtime,
     source: version.source.resolved, "given as": version.source.given, digest: version.digest,
-    parity: parity && `${parity.rows} rows, ${parity.flips} labels changed, largest difference ${parity.maximum}`,
+    parity: parity && `${parity.rows} rows, ${parity.flips} labels changed, largest difference ${parity.maximum.toExponential(1)}`,
     audit: version.audit.verdict,
   };
   at("facts").replaceChildren();
