@@ -1,13 +1,15 @@
-"""From a model to a registry, and from there to the first answer: Cannery beside Docker's two builders and buildah.
+"""From a model to a registry, from there to an engine, and to the first answer: Cannery beside its peers.
 
-    python benchmarks/images.py [--sizes 10 500] [--json]      # MB; needs docker-registry, Docker, buildah
+    python benchmarks/images.py [--sizes 10 500] [--frameworks 10] [--json]      # MB
 
-All have everything below the model already: the others in their caches (the Dockerfile is
-`FROM foundation` and one `COPY`), Cannery in its store. So a further version is measured at its best,
-push included; so is a build of which nothing changed. Cannery alone: every layer made anew from cached
-packages, and the seconds to its first answer, from `docker run` and from when Docker says that it started.
-Where a builder is missing, its figures are left out. BuildKit needs a `docker` that has it built in, or
-buildx: name that program in DOCKER.
+Needs docker-registry and Docker. Everything below the model is there already: in the peers' caches (for
+Docker and buildah the Dockerfile is `FROM foundation` and two `COPY`; BentoML and MLflow stand on a base that
+`debootstrap` makes once), and in Cannery's store. So a further version is measured at its best, push included;
+so is a build of which nothing changed, and one in which only the serving code did. Then every image is
+pulled by podman into a store of its own that holds nothing (a second daemon of Docker would take the first
+one's network away). Cannery alone: every layer made anew from cached packages, and the seconds to its first
+answer, from `docker run` and from when Docker says that it started. A peer that does not work here is left
+out, and said to be. BuildKit needs a `docker` that has it built in, or buildx: name that program in DOCKER.
 """
 
 from __future__ import annotations
@@ -17,19 +19,20 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 from heavy_graphs import heavy_graph
+from images_base import DOCKER, call
+from images_peers import FAILURES, Peer, Work, by_dockerfile, frameworks, ours
 from measuring import Figure, table
 from registries import running_registry
 from small_cans import make_can as small_can
@@ -43,13 +46,13 @@ from cannery.images.compose import compose
 from cannery.images.lock import Lock, LockRequest, resolve
 from cannery.images.plan import Plan
 from cannery.images.store import Store
+from cannery.oci.documents import Manifest, decode
 from cannery.oci.references import parse
-from cannery.oci.transfer import push_image
+from cannery.oci.transfer import open_registry, push_image
 from cannery.serving.weights import laid_out
 from cannery.signatures import Feature, Output, Signature
 
 NOTHING = "sha256:" + "0" * 64
-DOCKER = os.environ.get("DOCKER", "docker")
 
 
 def make_can(folder: Path, megabytes: int) -> CanManifest:
@@ -83,55 +86,6 @@ def working_can(folder: Path, megabytes: int) -> Can:
     return seal(can.manifest, files, folder)
 
 
-def ours(lock: Lock, store: Store, context: Path, manifest: CanManifest, host: str) -> None:
-    """Compose and push."""
-    image = compose(Plan(lock=lock, can=context / "can", manifest=manifest), store)
-    push_image(image, parse(f"{host}/bench/ours:1"))
-
-
-def call(*words: str | Path, cwd: Path | None = None, buildkit: str = "0") -> str:
-    """Run a program that must succeed, and return what it printed."""
-    environment = {**os.environ, "DOCKER_BUILDKIT": buildkit}
-    done = subprocess.run(words, cwd=cwd, env=environment, check=True, capture_output=True)
-    return done.stdout.decode()
-
-
-def with_docker(context: Path, host: str) -> None:
-    """Build with the legacy builder and push."""
-    call(DOCKER, "build", "-q", "-t", f"{host}/bench/docker:1", ".", cwd=context)
-    call(DOCKER, "push", "-q", f"{host}/bench/docker:1")
-
-
-def with_buildkit(context: Path, host: str) -> None:
-    """Build with BuildKit in Docker's daemon and push."""
-    call(DOCKER, "build", "-q", "-t", f"{host}/bench/kit:1", ".", cwd=context, buildkit="1")
-    call(DOCKER, "push", "-q", f"{host}/bench/kit:1")
-
-
-def with_buildah(context: Path, host: str) -> None:
-    """Build and push with buildah."""
-    name = f"{host}/bench/buildah:1"
-    isolation = ("--isolation", "chroot", "--tls-verify=false", "--layers")
-    call("buildah", "build", "-q", *isolation, "-t", name, ".", cwd=context)
-    call("buildah", "push", "-q", "--tls-verify=false", name)
-
-
-def peers(scratch: Path) -> dict[str, Callable[[Path, str], None]]:
-    """Return the builders that work here."""
-    found: dict[str, Callable[[Path, str], None]] = {}
-    if shutil.which(DOCKER):
-        found["docker build and push"] = with_docker
-        (scratch / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
-        try:
-            call(DOCKER, "build", "-q", ".", cwd=scratch, buildkit="1")
-            found["docker build (BuildKit) and push"] = with_buildkit
-        except subprocess.CalledProcessError:
-            sys.stderr.write(f"'{DOCKER}' has no BuildKit; DOCKER names another\n")
-    if shutil.which("buildah"):
-        found["buildah build and push"] = with_buildah
-    return found
-
-
 def timed(action: Callable[[], object]) -> float:
     """Return the seconds that something took."""
     began = time.perf_counter()
@@ -139,28 +93,77 @@ def timed(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def versions(
-    lock: Lock, store: Store, scratch: Path, host: str, sizes: list[int]
-) -> Iterator[Figure]:
-    """Measure a further version of each size, and the same again without a change."""
-    foundation = compose(Plan(lock=lock, mode="pull"), store)
-    push_image(foundation, parse(f"{host}/bench/foundation:1"))
-    push_image(foundation, parse(f"{host}/bench/ours:0"))
-    (scratch / "try").mkdir()
-    beside = peers(scratch / "try")
-    for size in [1, *sizes]:  # the first warms every cache
-        context = scratch / f"context-{size}"
-        context.mkdir()
-        manifest = make_can(context / "can", size)
-        dockerfile = f"FROM {host}/bench/foundation:1\nCOPY can /opt/cannery/can\n"
-        (context / "Dockerfile").write_text(dockerfile)
-        for what in ("a new version", "no change"):
-            seconds = timed(lambda c=context, m=manifest: ours(lock, store, c, m, host))
-            for name, peer in beside.items():
-                other = timed(lambda p=peer, c=context: p(c, host))
-                if size != 1:
-                    label = f"{what} of {size} MB in the registry"
-                    yield Figure(what=label, unit="s", ours=seconds, peer=other, beside=name)
+def new_work(folder: Path, megabytes: int) -> Work:
+    """Write a model that nobody has seen."""
+    folder.mkdir()
+    return Work(
+        folder=folder, manifest=make_can(folder / "can", megabytes), size=megabytes, code=""
+    )
+
+
+def working(peers: Iterable[Peer], work: Work) -> Iterator[Peer]:
+    """Yield the peers that bring one model to the registry, which fills their caches too."""
+    for peer in peers:
+        try:
+            peer.write(work)
+            peer.deliver(work, peer.image(work))
+        except FAILURES as error:
+            left_out(peer.name, error)
+        else:
+            yield peer
+
+
+def left_out(what: str, error: Exception) -> None:
+    """Say on stderr what is not measured, and why."""
+    said = error.stderr.decode() if isinstance(error, subprocess.CalledProcessError) else ""
+    reason = " / ".join(said.strip().splitlines()[-3:]) or str(error)
+    sys.stderr.write(f"{what} is left out: {reason}\n")
+
+
+def versions(peers: list[Peer], work: Work) -> Iterator[Figure]:
+    """Measure a further version, the same again without a change, and with other serving code."""
+    here = [peer for peer in peers if work.size in peer.sizes]
+    changed = replace(work, code=os.urandom(8).hex())
+    steps = (
+        ("a new version", work, True),
+        ("no change", work, False),
+        ("other serving code", changed, True),
+    )
+    for what, now, told in steps:
+        for peer in here if told else ():
+            peer.write(now)
+        seconds = [timed(lambda p=peer, w=now: p.deliver(w, p.image(w))) for peer in here]
+        for peer, other in zip(here[1:], seconds[1:], strict=True):
+            label = f"{what}, {work.size} MB, in the registry"
+            yield Figure(what=label, unit="s", ours=seconds[0], peer=other, beside=peer.name)
+
+
+def pulls(peers: list[Peer], work: Work, scratch: Path) -> Iterator[Figure]:
+    """Measure what is pulled of each image into a store that holds nothing."""
+    seen = []
+    podman = ("podman", "--root", scratch / "root", "--runroot", scratch / "run")
+    for peer in peers:
+        image = peer.image(work)
+        if work.size in peer.sizes:
+            pull = (*podman, "pull", "-q", "--tls-verify=false", image)
+            seconds = timed(lambda words=pull: call(*words))
+            unpacked = int(call(*podman, "image", "inspect", "-f", "{{.Size}}", image))
+            call(*podman, "rmi", "-f", image)
+            seen.append((peer.name, (seconds, travelling(image) / 1e6, unpacked / 1e6)))
+    units = (("pulled into an empty store", "s"), ("as it travels", "MB"), ("unpacked", "MB"))
+    (_, mine), *others = seen
+    for place, (what, unit) in enumerate(units):
+        for name, theirs in others:
+            label = f"an image with a model of {work.size} MB, {what}"
+            yield Figure(what=label, unit=unit, ours=mine[place], peer=theirs[place], beside=name)
+
+
+def travelling(image: str) -> int:
+    """Return the bytes of an image's layers in its registry."""
+    reference = parse(image)
+    with open_registry(reference) as registry:
+        manifest, _ = registry.manifest(reference.repository, reference.target)
+    return sum(layer.size for layer in decode(manifest, Manifest, image).layers)
 
 
 def alone(lock: Lock, store: Store, scratch: Path, sizes: list[int]) -> Iterator[Figure]:
@@ -212,18 +215,53 @@ def first_answer(subject: str, can: Can) -> tuple[float, float]:
     return ended - began, ended - started
 
 
+def forget(names: str) -> None:
+    """Remove images from Docker."""
+    ids = call(DOCKER, "images", "-q", "--filter", f"reference={names}").split()
+    for one in {*ids}:
+        call(DOCKER, "rmi", "-f", one)
+
+
+def measured(scratch: Path, host: str, sizes: list[int], framed: list[int]) -> Iterator[Figure]:
+    """Measure everything; BentoML and MLflow with models of the sizes `framed`."""
+    store = Store()
+    lock = resolve(LockRequest(), store)
+    foundation = compose(Plan(lock=lock, mode="pull"), store)
+    push_image(foundation, parse(f"{host}/bench/foundation:1"))
+    push_image(foundation, parse(f"{host}/bench/ours:0"))
+    (scratch / "try").mkdir()
+    with contextlib.ExitStack() as stack:
+        peers = [ours(lock, store, f"{host}/bench/ours", sizes)]
+        peers += by_dockerfile(scratch / "try", host, sizes)
+        if framed:
+            try:
+                peers += stack.enter_context(frameworks(scratch / "try", host, framed))
+            except FAILURES as error:
+                left_out("BentoML and MLflow", error)
+        peers = [*working(peers, new_work(scratch / "first", 1))]
+        works = [new_work(scratch / f"of-{size}", size) for size in sizes]
+        for work in works:
+            yield from versions(peers, work)
+        for work in works:
+            try:
+                yield from pulls(peers, work, scratch / f"store-{work.size}")
+            except FAILURES as error:
+                left_out("a pull into an empty store", error)
+    forget(f"{host}/bench/*")
+    yield from alone(lock, store, scratch, sizes)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 500], help="MB")
+    only = "those of them that BentoML and MLflow, which are slow, are tried with (default: all)"
+    parser.add_argument("--frameworks", type=int, nargs="*", help=only)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    store = Store()
-    lock = resolve(LockRequest(), store)
+    framed = given.sizes if given.frameworks is None else given.frameworks
     with tempfile.TemporaryDirectory() as name, running_registry(Path(name) / "registry") as host:
-        scratch = Path(name)
-        figures = [*versions(lock, store, scratch, host, given.sizes)]
-        figures += alone(lock, store, scratch, given.sizes)
+        figures = [*measured(Path(name), host, given.sizes, framed)]
     text = json.dumps([asdict(f) for f in figures], indent=2) if given.json else table(figures)
     sys.stdout.write(text + "\n")
 

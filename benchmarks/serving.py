@@ -72,9 +72,9 @@ def peers(job: Job, can: Path) -> list[Peer]:
             env=env,
         ),
         *(
-            replace(peer, argv=partial(_words, installed, peer.name.lower()), env=env)
+            replace(peer, argv=partial(_words, its_python, peer.name.lower()), env=env)
             for peer in HANDMADE
-            if (installed := _installed(peer.name.lower())) is not None
+            if (its_python := installed(peer.name.lower())) is not None
         ),
     ]
 
@@ -83,7 +83,7 @@ def _words(python: Path, kind: str, port: int) -> list[str]:
     return [str(python), str(HERE / "peers.py"), kind, str(port)]
 
 
-def _installed(kind: str) -> Path | None:
+def installed(kind: str) -> Path | None:
     """Return the Python of an environment with this server and ONNX Runtime; None where it can't be made."""
     folder = cache_folder("peers") / kind
     python, uv = folder / "bin" / "python", str(Path(sys.executable).with_name("uv"))
