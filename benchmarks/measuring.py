@@ -113,6 +113,14 @@ def cpu_of(pid: int) -> float:
     return own + sum(cpu_of(int(child)) for child in children)
 
 
+def memory_of(pid: int) -> int:
+    """Return the bytes that a process and its living descendants hold, shared pages by their share."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    own = next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return own + sum(memory_of(int(child)) for child in children)
+
+
 class Client:
     """One connection that asks one thing at a time."""
 

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from main_job import CHAMPION, Job
-from measuring import Figure, cpu_of, first_answer, free_port, main, run, server
+from measuring import Figure, cpu_of, first_answer, free_port, main, memory_of, run, server
 
 from cannery.caches import cache_folder
 from cannery.indexes import index_environment
@@ -137,15 +138,17 @@ HANDMADE = (
 @contextlib.contextmanager
 def serving(
     peer: Peer, bodies: Sequence[bytes], wanted: Sequence[list[float]]
-) -> Iterator[tuple[int, int]]:
-    """Start a server on the first core, check its answers, and yield its pid and port."""
-    port = free_port()
+) -> Iterator[tuple[int, int, float]]:
+    """Start a server on the first core, check its answers; yield pid, port, and seconds to the first one."""
+    port, cold = free_port(), 0.0
+    began = time.perf_counter()
     with server(["taskset", "-c", "0", *peer.argv(port)], peer.env) as pid:
         for body, probabilities in zip(bodies, wanted, strict=True):
             given = peer.answer(first_answer(port, peer.path, body, timeout=120))
+            cold = cold or time.perf_counter() - began
             assert len(given) == len(probabilities), peer.name
             assert all(map(_same, given, probabilities)), f"{peer.name} answers otherwise"
-        yield pid, port
+        yield pid, port, cold
 
 
 def _same(given: Any, probability: float) -> bool:
@@ -197,6 +200,8 @@ UNITS = {
     "CPU of a request, 1 connection": "µs",
     "median answer, 1 connection": "µs",
     "CPU of a request of 1,000 rows": "ms",
+    "start to the first right answer": "ms",
+    "memory after the load": "MB",
 }
 
 
@@ -212,11 +217,13 @@ def _one(peer: Peer, records: list[dict[str, Any]], wanted: list[float]) -> dict
     single = [json.dumps(peer.body([record])).encode() for record in records[:ROWS]]
     many = [json.dumps(peer.body(records[n : n + 1000])).encode() for n in range(0, 3000, 500)]
     checked = [*single[:5], many[0]]
-    with serving(peer, checked, [*([w] for w in wanted[:5]), wanted[:1000]]) as (pid, port):
+    with serving(peer, checked, [*([w] for w in wanted[:5]), wanted[:1000]]) as (pid, port, cold):
         crowd, _ = cost(single, 64)
         alone, median = cost(single, 1)
         long, _ = cost(many, 1)
-    return dict(zip(UNITS, (crowd * 1e6, alone * 1e6, median * 1e6, long * 1e3), strict=True))
+        held = memory_of(pid)
+    figures = (crowd * 1e6, alone * 1e6, median * 1e6, long * 1e3, cold * 1e3, held / 1e6)
+    return dict(zip(UNITS, figures, strict=True))
 
 
 def _records(sample: Path) -> list[dict[str, Any]]:
