@@ -1,6 +1,6 @@
 """Send requests that are split, pipelined and damaged both ways: `python tools/fuzz_protocol.py [MINUTES] [SEED]`.
 
-The short cut and the ASGI application must answer the same bytes and close alike. Whoever sends on after a
+The short cut and the ASGI application must answer the same bytes. Whoever sends on after a
 server closed may lose the end of its answer to a reset, so what differs is asked again before it counts.
 """
 
