@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from cannery.deployments.pods import container_of, labels_of, pod_of
-from cannery.deployments.workload import Workload
+from cannery.deployments.workload import IN_FLIGHT, Workload
 
 _CONTAINER = "kserve-container"
 """The name under which KServe looks for the predictor."""
-_IN_FLIGHT = 4
-"""Requests in flight, in the mean of all pods, from which on another pod is started."""
 
 
 def kserve_documents(workload: Workload) -> Iterator[dict[str, Any]]:
@@ -23,7 +21,7 @@ def kserve_documents(workload: Workload) -> Iterator[dict[str, Any]]:
     scaling = (
         {}
         if workload.max_replicas is None
-        else {"scaleMetric": "concurrency", "scaleTarget": _IN_FLIGHT}
+        else {"scaleMetric": "concurrency", "scaleTarget": IN_FLIGHT}
     )
     yield {
         "apiVersion": "serving.kserve.io/v1beta1",

@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cannery.deployments.pods import container_of, labels_of, pod_of, selector_of
-from cannery.deployments.workload import Workload
-
-_IN_FLIGHT = "4"
-"""Requests in flight, in the mean of all pods, from which on another pod is started."""
+from cannery.deployments.workload import IN_FLIGHT, Workload
 
 
 def kubernetes_documents(workload: Workload) -> Iterator[dict[str, Any]]:
@@ -105,7 +102,7 @@ def _scaler(workload: Workload, most: int) -> dict[str, Any]:
     """Scale by a metric of the pods, which an adapter takes from Prometheus to the cluster."""
     metric = {
         "metric": {"name": "http_requests_in_flight"},
-        "target": {"type": "AverageValue", "averageValue": _IN_FLIGHT},
+        "target": {"type": "AverageValue", "averageValue": str(IN_FLIGHT)},
     }
     return _document(
         "autoscaling/v2",

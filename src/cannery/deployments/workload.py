@@ -12,6 +12,9 @@ from cannery.oci.references import parse
 from cannery.options import option
 from cannery.subjects import Subject
 
+IN_FLIGHT = 4
+"""Requests in flight, in the mean of all pods, from which on another pod is started."""
+
 _QUANTITY = re.compile(r"[1-9][0-9]*(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _MIB = 1 << 20
