@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from fake_registries import State, fake_registry
+from foreign_bases import foreign_base
 from image_parts import file, make_image, make_layer
 from registries import running_registry
 from small_cans import make_can
@@ -45,7 +46,7 @@ from cannery.cans.open import Can
 from cannery.cans.vouchers import IN_TOTO
 from cannery.errors import RegistryError, SignatureError, UsageError
 from cannery.images.lock import Lock
-from cannery.images.packages import BaseImage, DebianPackage, Installed, Platform, Wheel
+from cannery.images.packages import DebianPackage, Platform, Wheel
 from cannery.oci.descriptors import Descriptor, Image
 from cannery.oci.layout import read_layout, write_layout
 from cannery.oci.references import Reference, parse
@@ -133,25 +134,7 @@ def test_the_bill_of_materials_is_valid_cyclonedx(image: Image, can: Can) -> Non
 
 def test_a_foreign_base_is_a_component(image: Image) -> None:
     """Its name and digest stand in the bill, and what dpkg installed in it; the bill is valid without a model too."""
-    installed = Installed(
-        name="libgcc-s1",
-        version="14.2.0-19+b1",
-        architecture="amd64",
-        source="gcc-14",
-        source_version="14.2.0-19",
-        distribution="debian",
-        suite="trixie",
-    )
-    base = BaseImage(
-        reference="r/python:1",
-        digest="sha256:" + "c" * 64,
-        created="",
-        python="/usr/bin/python3.13",
-        version="3.13",
-        glibc=41,
-        libraries=(),
-        installed=(installed,),
-    )
+    base = foreign_base("14.2.0-19")
     import msgspec
 
     lock = msgspec.structs.replace(LOCK, platforms={"amd64": Platform(image=base, wheels=())})

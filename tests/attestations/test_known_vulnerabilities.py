@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from foreign_bases import foreign_base
 
 from cannery.attestations.advisories import Advisories, Report, report_of
 from cannery.attestations.sbom import libraries_of
 from cannery.budgets import check_advisories
 from cannery.errors import BudgetError, SourceError
 from cannery.images.lock import Lock
-from cannery.images.packages import BaseImage, DebianPackage, Installed, Platform, Wheel
+from cannery.images.packages import DebianPackage, Platform, Wheel
 
 
 def debian(name: str, version: str, source: str) -> DebianPackage:
@@ -80,25 +81,7 @@ def test_what_came_with_a_base_is_held_against_them(
     tmp_path: Path, distribution: str, suite: str, ecosystem: str
 ) -> None:
     """Packages of a base are known by the version of their source, in the words of their distribution."""
-    package = Installed(
-        name="libgcc-s1",
-        version="14.2.0-19+b1",
-        architecture="amd64",
-        source="gcc-14",
-        source_version="14.2.0-18",
-        distribution=distribution,
-        suite=suite,
-    )
-    base = BaseImage(
-        reference="r/python:1",
-        digest="sha256:" + "c" * 64,
-        created="",
-        python="/usr/bin/python3.13",
-        version="3.13",
-        glibc=41,
-        libraries=(),
-        installed=(package,),
-    )
+    base = foreign_base("14.2.0-18", distribution=distribution, suite=suite)
     platforms = {"amd64": Platform(image=base, wheels=())}
     lock = Lock(created="2026-11-21T02:10:46Z", runtime="onnx", platforms=platforms)
     path = tmp_path / "advisories.json"
