@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "engines",
         "proofs scoring",
         "budgets deliveries inputs subjects",
-        "builds comparisons deployments explanations line sweeps",
+        "builds comparisons deployments explanations line packs sweeps",
         "reports",
         "demo",
         "cli",

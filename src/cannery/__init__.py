@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from cannery.client import AsyncClient as AsyncClient
     from cannery.client import Client as Client
     from cannery.errors import CanneryError as CanneryError
-    from cannery.line import PackOptions as PackOptions
     from cannery.line import build as build
     from cannery.line import pack as pack
+    from cannery.packs import PackOptions as PackOptions
 
 _HOMES = {
     "AsyncClient": "cannery.client",
     "BuildOptions": "cannery.builds",
     "CanneryError": "cannery.errors",
     "Client": "cannery.client",
-    "PackOptions": "cannery.line",
+    "PackOptions": "cannery.packs",
     "build": "cannery.line",
     "pack": "cannery.line",
 }

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from cannery.errors import UsageError
 from cannery.inputs import received
-from cannery.line import PackOptions, clear_source, convert_options
+from cannery.line import clear_source
+from cannery.packs import PackOptions, convert_options
 from cannery.progress import Progress, quiet, station
 
 if TYPE_CHECKING:

@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from cannery.attestations.statements import attestations_of
-from cannery.audits.policy import Cleared, Policy, clear
+from cannery.audits.policy import Cleared, clear
 from cannery.blobs import digest_bytes, pretty_json, refuse_foreign
 from cannery.budgets import check_budgets, looked_up, remember_sizes
 from cannery.builds import BuildOptions, Built, architectures_of, needed_architectures, tell_python
-from cannery.cans.manifest import AuditSummary, CanManifest, CanSource, ParitySummary, Runtime
 from cannery.cans.open import MANIFEST, Can, open_can
 from cannery.cans.seal import seal
-from cannery.deliveries import Goods, deliver, destinations_of
+from cannery.deliveries import Destination, Goods, deliver, destinations_of
 from cannery.engines.choose import detect
 from cannery.engines.engine import Engine, Mount
 from cannery.errors import UsageError
@@ -37,60 +36,26 @@ from cannery.images.recipe import CAN
 from cannery.images.store import Store
 from cannery.images.zstd import in_zstd
 from cannery.inputs import received
-from cannery.oci.artifacts import Artifact
 from cannery.oci.descriptors import Image
 from cannery.oci.references import Reference, parse
-from cannery.options import option
+from cannery.packs import (
+    CERTIFICATE,
+    PARITY,
+    PackOptions,
+    convert_options,
+    manifest_of,
+    parity_text,
+)
 from cannery.progress import Progress, Station, quiet, station
 from cannery.proofs.foundations import foundation_of
 from cannery.proofs.nouns import Proof, require
 from cannery.proofs.prove import ProofOptions, prove
-from cannery.settings import EnvironmentSettings
-from cannery.signatures import Feature
 from cannery.sources.source import Source
 
 if TYPE_CHECKING:
-    from cannery.conversions.nouns import Conversion, Parity
-    from cannery.conversions.options import ConvertOptions
+    from cannery.conversions.nouns import Conversion
 
 # What opens models and tables (pyarrow, onnx) is imported where it is used: a can needs none of it.
-
-
-PARITY = "parity.json"
-"""The parity certificate in a can."""
-CERTIFICATE = "parity.html"
-"""The same as a page for people."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackOptions:
-    """How a model is packed."""
-
-    runtime: Runtime | None = field(
-        default=None, metadata=option("Take this runtime or fail; by default the best that passes.")
-    )
-    name: str | None = field(
-        default=None, metadata=option("Name of the model; by default its registered or file name.")
-    )
-    version: str | None = field(
-        default=None, metadata=option("Version of the model; by default the registry's, else 0.")
-    )
-    tracking_uri: str | None = field(
-        default=None, metadata=option("MLflow tracking server or store.", metavar="URI")
-    )
-    tolerance: float = field(default=1e-6, metadata=option("How far a converted score may be off."))
-    allow_weak_sandbox: bool = field(
-        default=False,
-        metadata=option("Open the model even where only resource limits can hold it."),
-    )
-    force: bool = field(default=False, metadata=option("Replace an output that exists."))
-    policy: Policy = field(default_factory=Policy)
-    features: tuple[Feature, ...] = ()
-    """The `[features]` table: what is said of columns, above what was recorded."""
-    environment: EnvironmentSettings = field(default_factory=EnvironmentSettings)
-    """The `[environment]` table: Python and versions of the training, above what was recorded."""
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-    """The `[outputs]` table: name of an answered field → what it shows."""
 
 
 def clear_source(source: Source, options: PackOptions, progress: Progress) -> Cleared:
@@ -105,51 +70,6 @@ def clear_source(source: Source, options: PackOptions, progress: Progress) -> Cl
         unknown = f"{trusted} trusted by the policy" if trusted else "none unknown"
         work.result(f"{facts.verdict}: {source.format}, {len(facts.names)} names, {unknown}")
     return cleared
-
-
-def manifest_of(cleared: Cleared, conversion: Conversion, options: PackOptions) -> CanManifest:
-    """Return `can.json` without its list of files, which sealing adds."""
-    origin, artifact, parity = cleared.source.origin, conversion.artifact, conversion.parity
-    return CanManifest(
-        name=options.name or origin.name or "model",
-        version=options.version or origin.version or "0",
-        source=CanSource(
-            given=origin.given,
-            resolved=origin.resolved,
-            digest=cleared.source.blob.digest,
-            format=cleared.source.format,
-            version=origin.version,
-            stage=origin.stage,
-            aliases=origin.aliases,
-            run_id=origin.run_id,
-            model_id=origin.model_id,
-            metrics=origin.metrics,
-        ),
-        runtime=artifact.runtime,
-        model=artifact.name,
-        task=conversion.task,
-        signature=conversion.signature,
-        feeds=artifact.feeds,
-        files={},
-        parity=None
-        if parity is None
-        else ParitySummary(
-            rows=parity.rows,
-            maximum=parity.maximum,
-            flips=parity.flips,
-            tolerance=parity.tolerance,
-        ),
-        audit=AuditSummary(
-            verdict=cleared.audit.verdict,
-            names=len(cleared.names),
-            policy=cleared.policy.digest,
-            sandbox=conversion.sandbox,
-        ),
-        requirements=artifact.requirements,
-        trusted=artifact.trusted,
-        named=artifact.named,
-        notes=conversion.notes,
-    )
 
 
 def _seal(cleared: Cleared, conversion: Conversion, folder: Path, options: PackOptions) -> Can:
@@ -213,32 +133,11 @@ def pack(
     return can
 
 
-def convert_options(options: PackOptions, note: Callable[[str], None]) -> ConvertOptions:
-    """Return what of these options a conversion asks for; `note` is told what it does now."""
-    from cannery.conversions.options import ConvertOptions
-
-    return ConvertOptions(
-        runtime=options.runtime,
-        tolerance=options.tolerance,
-        features=options.features,
-        outputs=options.outputs,
-        environment=options.environment,
-        allow_weak_sandbox=options.allow_weak_sandbox,
-        progress=note,
-    )
-
-
 def _converted(conversion: Conversion) -> str:
     runtime, parity = conversion.artifact.runtime, conversion.parity
     if parity is None:
         return f"{runtime}, as given"
     return f"{runtime}; parity over {parity_text(parity, conversion.task)}"
-
-
-def parity_text(parity: Parity | ParitySummary, task: str) -> str:
-    """Return on one line how far a converted model is from its original; labels, where it gives any."""
-    labels = "" if task in ("regressor", "transformer") else f"{parity.flips} labels changed, "
-    return f"{parity.rows} rows: {labels}largest difference {parity.maximum:.1e}"
 
 
 def _can_of(
@@ -255,9 +154,15 @@ def _can_of(
     return pack(model, output=folder, sample=sample, options=options, progress=progress)
 
 
-def _proved(proof: Proof) -> str:
-    start = f", healthy after {proof.cold_start:.2f} s" if proof.cold_start else ""
-    return f"{len(proof.checks)} checks in {proof.engine}{start}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What every station of one build is told."""
+
+    reference: Reference
+    options: BuildOptions
+    engine: Engine
+    store: Store
+    progress: Progress
 
 
 def build(
@@ -276,120 +181,150 @@ def build(
     """
     options = options or BuildOptions()
     pack_options = pack_options or PackOptions()
-    reference = parse(tag)
-    engine = detect(options.engine)
-    destinations = destinations_of(options.to, reference, engine, force=pack_options.force)
-    store = Store()
+    reference, engine, force = parse(tag), detect(options.engine), pack_options.force
+    destinations = destinations_of(options.to, reference, engine, force=force)
+    order = _Order(
+        reference=reference, options=options, engine=engine, store=Store(), progress=progress
+    )
     with contextlib.ExitStack() as after:
         scratch = after.enter_context(tempfile.TemporaryDirectory(prefix="cannery-"))
         folder = options.can or Path(scratch) / "can"
         can = _can_of(model, folder, sample, pack_options, progress)
-        wanted = architectures_of(options.platform)
-        request = LockRequest(
-            base=options.base,
-            runtime=can.manifest.runtime,
-            requirements=can.manifest.requirements,
-            extras=options.extra,
-            architectures=needed_architectures(wanted),
-            mirror=options.mirror,
-        )
-        lock = kept_lock(request, options.lock, store, progress)
-        tell_python(can, lock, progress)
-        baked = options.mode == "bake"
-        plan = Plan(
-            lock=lock,
-            can=can.folder if baked else None,
-            manifest=can.manifest if baked else None,
-            mode=options.mode,
-            media=options.media,
-            labels=labels_of(can.manifest, can.digest, created=lock.created) if baked else {},
-            mirror=options.mirror,
-        )
-        images = [compose(replace(plan, architecture=a), store, progress) for a in wanted]
+        plan = _plan(can, order)
+        images = _composed(plan, order)
         image = next((i for i in images if i.architecture == host_architecture()), images[0])
-        if options.compression == "zstd":
-            with station("compress", progress) as work:
-                images = [in_zstd(each, store) for each in images]
-                work.result(f"{sum(each.size for each in images) / 1e6:.1f} MB in zstd")
         for each in images:
-            check_budgets(options.budgets, each, None, reference, store)
-        reports = looked_up(images, lock, options.budgets, reference, progress)
+            check_budgets(options.budgets, each, None, reference, order.store)
+        reports = looked_up(images, plan.lock, options.budgets, reference, progress)
         loaded, proof = None, None
         if image.architecture == host_architecture():
             with station("prove", progress) as work:
                 work.note(f"in {engine.name}")
                 loaded = engine.load(image)
                 after.callback(engine.release, loaded)
-                proof = _prove(image, loaded, can, plan, engine, store, work)
+                proof = _prove(image, loaded, can, plan, order, work)
         for each in images:
-            told = proof if each.architecture == image.architecture else None
-            check_budgets(options.budgets, each, told, reference, store)
-            remember_sizes(each, reference, store)
-        attached = {each.digest: _said_of(each, plan, can, reference, proof) for each in images}
-        base = "" if lock.base == DEBIAN else lock.base
-        goods = Goods(image=image, platforms=tuple(images), attached=attached, base=base)
-        with station("deliver", progress) as work:
-            delivered = tuple(
-                deliver(
-                    goods,
-                    reference,
-                    destination,
-                    engine,
-                    store,
-                    loaded=loaded,
-                    force=pack_options.force,
-                    work=work,
-                )
-                for destination in destinations
-            )
-            work.result(", ".join(delivered))
-        return Built(
-            manifest=can.manifest,
-            can_digest=can.digest,
-            image=image,
-            reference=reference,
-            proof=proof,
-            advisories=reports,
-            delivered=delivered,
-        )
-
-
-def _said_of(
-    image: Image, plan: Plan, can: Can, reference: Reference, proof: Proof | None
-) -> tuple[Artifact, ...]:
-    """Return what is attached to an image; the proof, if this is the platform that was tried."""
-    parity = msgspec.json.decode(can.read(PARITY)) if PARITY in can.manifest.files else None
-    tried = proof is not None and image.architecture == host_architecture()
-    return attestations_of(
-        image,
-        plan.lock,
-        can if plan.mode == "bake" else None,
-        name=reference.name,
-        parity=parity if plan.mode == "bake" else None,
-        proof=msgspec.to_builtins(proof) if tried else None,
+            told = proof if each is image else None
+            check_budgets(options.budgets, each, told, reference, order.store)
+            remember_sizes(each, reference, order.store)
+        goods = _goods(image, images, can, plan, proof, reference)
+        delivered = _delivered(goods, destinations, order, loaded=loaded, force=force)
+    return Built(
+        manifest=can.manifest,
+        can_digest=can.digest,
+        image=image,
+        reference=reference,
+        proof=proof,
+        advisories=reports,
+        delivered=delivered,
     )
 
 
-def _prove(
-    image: Image, loaded: str, can: Can, plan: Plan, engine: Engine, store: Store, work: Station
-) -> Proof:
+def _plan(can: Can, order: _Order) -> Plan:
+    """Return what the image of a can is made of, locked."""
+    options, baked = order.options, order.options.mode == "bake"
+    request = LockRequest(
+        base=options.base,
+        runtime=can.manifest.runtime,
+        requirements=can.manifest.requirements,
+        extras=options.extra,
+        architectures=needed_architectures(architectures_of(options.platform)),
+        mirror=options.mirror,
+    )
+    lock = kept_lock(request, options.lock, order.store, order.progress)
+    tell_python(can, lock, order.progress)
+    return Plan(
+        lock=lock,
+        can=can.folder if baked else None,
+        manifest=can.manifest if baked else None,
+        mode=options.mode,
+        media=options.media,
+        labels=labels_of(can.manifest, can.digest, created=lock.created) if baked else {},
+        mirror=options.mirror,
+    )
+
+
+def _composed(plan: Plan, order: _Order) -> list[Image]:
+    """Return the image for each platform that is asked for."""
+    wanted = architectures_of(order.options.platform)
+    images = [compose(replace(plan, architecture=a), order.store, order.progress) for a in wanted]
+    if order.options.compression == "zstd":
+        with station("compress", order.progress) as work:
+            images = [in_zstd(each, order.store) for each in images]
+            work.result(f"{sum(each.size for each in images) / 1e6:.1f} MB in zstd")
+    return images
+
+
+def _prove(image: Image, loaded: str, can: Can, plan: Plan, order: _Order, work: Station) -> Proof:
     """Start the finished image and try it; raises ProofError when it fails."""
-    foundation = foundation_of(image, engine)
-    baked = plan.mode == "bake"
+    foundation = foundation_of(image, order.engine)
     proof = prove(
-        engine,
+        order.engine,
         loaded,
         can.canary(),
         can.manifest,
         ProofOptions(
-            mounts=() if baked else (Mount(source=can.folder, target=f"/{CAN}"),),
-            whole=store.recall(foundation, str) is None,
+            mounts=() if plan.can else (Mount(source=can.folder, target=f"/{CAN}"),),
+            whole=order.store.recall(foundation, str) is None,
             shell=plan.lock.base != DEBIAN,
         ),
         digest=can.digest,
         note=work.note,
     )
     require(proof)
-    store.remember(foundation, loaded)
-    work.result(_proved(proof))
+    order.store.remember(foundation, loaded)
+    start = f", healthy after {proof.cold_start:.2f} s" if proof.cold_start else ""
+    work.result(f"{len(proof.checks)} checks in {proof.engine}{start}")
     return proof
+
+
+def _goods(
+    image: Image,
+    images: Sequence[Image],
+    can: Can,
+    plan: Plan,
+    proof: Proof | None,
+    reference: Reference,
+) -> Goods:
+    """Return images with what is attached to each; the proof, to the platform that was tried."""
+    parity = msgspec.json.decode(can.read(PARITY)) if PARITY in can.manifest.files else None
+    attached = {
+        each.digest: attestations_of(
+            each,
+            plan.lock,
+            can if plan.can else None,
+            name=reference.name,
+            parity=parity if plan.can else None,
+            proof=msgspec.to_builtins(proof) if proof and each is image else None,
+        )
+        for each in images
+    }
+    base = "" if plan.lock.base == DEBIAN else plan.lock.base
+    return Goods(image=image, platforms=tuple(images), attached=attached, base=base)
+
+
+def _delivered(
+    goods: Goods,
+    destinations: Sequence[Destination],
+    order: _Order,
+    *,
+    loaded: str | None,
+    force: bool,
+) -> tuple[str, ...]:
+    """Give what was made its name everywhere it goes; return where it is, for people."""
+    with station("deliver", order.progress) as work:
+        delivered = tuple(
+            deliver(
+                goods,
+                order.reference,
+                destination,
+                order.engine,
+                order.store,
+                loaded=loaded,
+                force=force,
+                work=work,
+            )
+            for destination in destinations
+        )
+        work.result(", ".join(delivered))
+    return delivered

@@ -20,7 +20,8 @@ from cannery.conversions.options import ConvertOptions
 from cannery.conversions.parity import remedy
 from cannery.errors import ParityError, UsageError
 from cannery.explanations import explain
-from cannery.line import PackOptions, pack
+from cannery.line import pack
+from cannery.packs import PackOptions
 from cannery.reports.explanations import explanation_text
 from cannery.signatures import Feature
 

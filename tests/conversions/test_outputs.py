@@ -17,7 +17,8 @@ from cannery.conversions.nouns import Description
 from cannery.conversions.outputs import outputs_of
 from cannery.conversions.parity import flips
 from cannery.errors import ProofError, UsageError
-from cannery.line import PackOptions, pack
+from cannery.line import pack
+from cannery.packs import PackOptions
 from cannery.serving.schema import columns
 from cannery.serving.server import application
 from cannery.serving.service import open_service

@@ -18,7 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from cannery.cans.manifest import Runtime
 from cannery.cans.open import Can
 from cannery.errors import ConversionError, SchemaError
-from cannery.line import PackOptions, pack
+from cannery.line import pack
+from cannery.packs import PackOptions
 from cannery.serving.schema import render
 from cannery.serving.scorer import open_scorer
 from cannery.signatures import Batch, Feature

@@ -12,7 +12,8 @@ from sklearn.linear_model import LinearRegression
 from cannery.audits.policy import Policy
 from cannery.blobs import digest_bytes
 from cannery.errors import CanError, ConversionError
-from cannery.line import PackOptions, pack
+from cannery.line import pack
+from cannery.packs import PackOptions
 from cannery.serving.pickles import VARIABLE, open_pickle
 from cannery.serving.service import open_service
 

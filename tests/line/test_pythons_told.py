@@ -13,7 +13,8 @@ from sklearn.linear_model import LinearRegression
 from cannery.builds import tell_python
 from cannery.cans.manifest import Runtime
 from cannery.images.lock import Lock
-from cannery.line import PackOptions, pack
+from cannery.line import pack
+from cannery.packs import PackOptions
 from cannery.progress import Event
 
 

@@ -17,7 +17,8 @@ from cannery.cli.options import options_of, picked
 from cannery.cli.pack import model_and_sample, pack_options, sample_option
 from cannery.cli.projects import open_project, policy_option
 from cannery.errors import UsageError
-from cannery.line import PackOptions, build
+from cannery.line import build
+from cannery.packs import PackOptions
 from cannery.reports.images import built_document, built_text
 from cannery.reports.text import ticker
 from cannery.settings import ImageSettings

@@ -17,7 +17,7 @@ from cannery.errors import CanneryError
 from cannery.images.bases.apt import find_mirrors
 from cannery.indexes import index_environment
 from cannery.isolation.sandbox import LEVELS, probe
-from cannery.line import PackOptions
+from cannery.packs import PackOptions
 
 Fact = tuple[str, str, str]
 """What, its value, and where that comes from."""

@@ -13,7 +13,7 @@ from cannery.cli.options import options_of
 from cannery.cli.pack import model_and_sample, pack_options, sample_option
 from cannery.cli.projects import open_project, policy_option
 from cannery.explanations import explain
-from cannery.line import PackOptions
+from cannery.packs import PackOptions
 from cannery.reports.explanations import explanation_text
 from cannery.reports.text import ticker
 

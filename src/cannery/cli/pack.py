@@ -13,7 +13,8 @@ from cannery.cli.main import print_json, talks
 from cannery.cli.options import options_of, picked
 from cannery.cli.projects import Project, open_project, policy_option
 from cannery.errors import UsageError
-from cannery.line import PackOptions, pack
+from cannery.line import pack
+from cannery.packs import PackOptions
 from cannery.reports.cans import can_text
 from cannery.reports.text import ticker
 from cannery.settings import features_of

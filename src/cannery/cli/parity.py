@@ -11,7 +11,7 @@ from cannery.blobs import refuse_existing, write_file
 from cannery.cans.open import open_can
 from cannery.cli.main import print_json
 from cannery.errors import CanError
-from cannery.line import PARITY
+from cannery.packs import PARITY
 
 
 @click.command("parity")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cannery.cans.open import Can
-from cannery.line import parity_text
+from cannery.packs import parity_text
 from cannery.reports.text import human_bytes
 
 _SHOWN = 12

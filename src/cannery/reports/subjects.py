@@ -10,7 +10,7 @@ import msgspec
 from cannery.cans.manifest import CanManifest
 from cannery.comparisons import Answered, Changes, Comparison
 from cannery.images.describe import ImageFacts, LayerFacts
-from cannery.line import parity_text
+from cannery.packs import parity_text
 from cannery.reports.text import counted, human_bytes
 from cannery.signatures import Feature
 from cannery.subjects import Subject
