@@ -17,6 +17,11 @@ import skops.io
 from audit_sources import AuditBytes
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from cannery.audits.ledger import Ledger
+from cannery.audits.limits import Limits
+from cannery.audits.listing import listing
+from cannery.audits.skops_texts import read_schema
+
 Schema = dict[str, Any]
 
 
@@ -298,3 +303,33 @@ def test_functions_and_distributions_in_a_file_of_skops_are_safe(audit_bytes: Au
     """What honest files hold: a ufunc in a transformer, a frozen distribution."""
     for value in (FunctionTransformer(np.log1p), {"C": scipy.stats.uniform(0, 1)}):
         assert audit_bytes(skops.io.dumps(value), "skops").findings == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1, "a": 2}',
+        '{"a": {"b": "c", "\\u0062": "c"}}',
+        '{"a": [{"": 0, "": 0}], "b": "\\""}',
+    ],
+    ids=range(3),
+)
+def test_a_key_that_is_given_twice_is_found_anywhere(text: str) -> None:
+    """Readers differ on which of the two counts, so the schema is refused in whatever way it is read."""
+    ledger = Ledger(listing(), Limits())
+    read_schema(text.encode(), ledger)
+    assert [f.rule for f in ledger.findings()] == ["duplicate-key"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"a": 1, "b": [True, None, "ü\x00/\\\u2028"]}, {"a": -0.0}, {"a": 1 << 80}, {"a": 1e300}, {"a": "\ud800"}],
+    ids=range(5),
+)  # fmt: skip
+@pytest.mark.parametrize("form", [{}, {"indent": 2}, {"ensure_ascii": False}], ids=str)
+def test_a_schema_is_read_as_python_reads_it(value: Any, form: dict[str, Any]) -> None:
+    """The quick reader is taken only where it sees the same document, and nothing is found in it."""
+    text = json.dumps(value, **form).encode("utf-8", "replace")
+    ledger = Ledger(listing(), Limits())
+    assert repr(read_schema(text, ledger)) == repr(json.loads(text))
+    assert not ledger.findings()

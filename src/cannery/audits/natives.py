@@ -5,7 +5,6 @@ They are judged when the whole program is known: until its end, it can go on fil
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -196,18 +195,8 @@ def span_of(content: Value) -> Span | None:
     return None
 
 
-def stored(data: bytes) -> Numbers:
-    """Return the numbers in an array file that was found to be one."""
-    stream = io.BytesIO(data)
-    version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-    else:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-        return Numbers(array.dtype, array.shape, lambda: iter([array.ravel("K")]))
-    span = Span(data, stream.tell(), len(data))
+def numbers(span: Span, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Numbers:
+    """Return the numbers of an array whose items stand in a file."""
     return Numbers(dtype, shape, lambda: _blocks(span, dtype))
 
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from cannery.audits import natives
 from cannery.audits.arrays import TYPE
 from cannery.audits.facts import Facts
 from cannery.audits.ledger import Ledger
 from cannery.audits.machine import Machine
 from cannery.audits.pickles import follow
+from cannery.audits.values import Span
+from cannery.bounds.things import Numbers
 from cannery.sources.windows import Data
 
 _LONGEST = 10_000
 """Characters of a header, as in numpy."""
 _DEPTH = 8
 _LARGEST = 1 << 62
+_ODD_SIZE = "does not have the size that its header says"
 _KEYS = {"descr", "fortran_order", "shape"}
+_WRITTEN = re.compile(
+    r"\{'descr': (.+), 'fortran_order': (?:False|True), 'shape': (\([\d, ]*\)), \} *\n?", re.ASCII
+)
+"""A header as numpy itself writes it."""
 _TOKEN = re.compile(r" *(?:'([^'\\\n]*)'|(\d{1,18})(?!\w)|(True|False)(?!\w)|([{}()\[\],:]))")
 
 
@@ -27,16 +38,30 @@ class BadArrayError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Items:
+    """What the items of an array are."""
+
+    width: int
+    """Bytes of one."""
+    objects: bool
+    """Whether a pickle follows in their place."""
+    dtype: np.dtype[Any] | None
+    """None of objects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """What the beginning of a `.npy` file says."""
 
     start: int
     """Where the items begin."""
-    count: int
-    width: int
-    """Bytes of one item."""
-    objects: bool
-    """Whether a pickle follows in place of the items."""
+    shape: tuple[int, ...]
+    items: Items
+
+    @property
+    def end(self) -> int:
+        """Return where the items end."""
+        return self.start + math.prod(self.shape) * self.items.width
 
 
 def read_header(data: Data) -> Header:
@@ -48,33 +73,56 @@ def read_header(data: Data) -> Header:
     if length > _LONGEST or start + length > len(data):
         raise BadArrayError("has a header that is too long")
     try:
-        header = _Literal(data[start : start + length].decode("utf-8")).whole()
+        text = data[start : start + length].decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadArrayError("has a header that is no literal") from error
+    items, shape = _told(text)
+    if math.prod(shape) * max(items.width, 1) > _LARGEST:
+        raise BadArrayError("has an impossible shape")
+    return Header(start=start + length, shape=shape, items=items)
+
+
+def _told(text: str) -> tuple[Items, tuple[int, ...]]:
+    """Return what the items are, and the shape."""
+    if written := _WRITTEN.fullmatch(text):
+        return _items_of(written[1]), _shape(_Literal(written[2]).whole())
+    header = _Literal(text).whole()
     if (
         not isinstance(header, dict)
         or set(header) != _KEYS
         or header["fortran_order"] not in (0, 1)
     ):
         raise BadArrayError("has a header that numpy does not write")
-    width, objects = _width(header["descr"])
-    count = _count(header["shape"])
-    if count * max(width, 1) > _LARGEST:
-        raise BadArrayError("has an impossible shape")
-    return Header(start=start + length, count=count, width=width, objects=objects)
+    return _known(header["descr"]), _shape(header["shape"])
 
 
-def array_problem(data: Data) -> str | None:
-    """Return what is wrong with a `.npy` file, None when it holds numbers or text and nothing else."""
+@functools.lru_cache(maxsize=256)
+def _items_of(descr: str) -> Items:
+    """Return what items of a type are, of which an archive has many arrays."""
+    return _known(_Literal(descr).whole())
+
+
+def _known(descr: Any) -> Items:
+    width, objects = _width(descr)
+    if objects:
+        return Items(width=width, objects=True, dtype=None)
     try:
-        header = read_header(data)
-    except BadArrayError as error:
-        return str(error)
-    if header.objects:
-        return "holds objects, which are a pickle"
-    if header.start + header.count * header.width != len(data):
-        return "does not have the size that its header says"
-    return None
+        dtype = np.lib.format.descr_to_dtype(descr)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise BadArrayError("has a type that numpy does not write") from error
+    if dtype.itemsize != width or dtype.hasobject:
+        raise BadArrayError("has a type that numpy does not write")
+    return Items(width=width, objects=False, dtype=dtype)
+
+
+def read_numbers(data: Data) -> Numbers:
+    """Return the numbers or texts of a `.npy` file, which must hold nothing else; raises BadArrayError."""
+    header = read_header(data)
+    if header.items.dtype is None:
+        raise BadArrayError("holds objects, which are a pickle")
+    if header.end != len(data):
+        raise BadArrayError(_ODD_SIZE)
+    return natives.numbers(Span(data, header.start, header.end), header.items.dtype, header.shape)
 
 
 def audit_npy(data: Data, ledger: Ledger) -> None:
@@ -84,9 +132,9 @@ def audit_npy(data: Data, ledger: Ledger) -> None:
     except BadArrayError as error:
         ledger.find("broken-array", "unreadable", f"the file {error}")
         return
-    if not header.objects:
-        if problem := array_problem(data):
-            ledger.find("hostile-array", "unsafe", f"the array file {problem}")
+    if not header.items.objects:
+        if header.end != len(data):
+            ledger.find("hostile-array", "unsafe", f"the array file {_ODD_SIZE}")
         return
     end = follow(Machine(data, header.start, Facts(ledger)), ledger)
     if end is not None and end != len(data):
@@ -165,10 +213,10 @@ class _Literal:
             raise BadArrayError("has a header that is no literal")
 
 
-def _count(shape: Any) -> int:
+def _shape(shape: Any) -> tuple[int, ...]:
     if not isinstance(shape, tuple) or len(shape) > 64 or any(type(n) is not int for n in shape):
         raise BadArrayError("has an impossible shape")
-    return math.prod(shape)
+    return shape
 
 
 def _width(descr: Any, depth: int = 0) -> tuple[int, bool]:
@@ -184,7 +232,7 @@ def _width(descr: Any, depth: int = 0) -> tuple[int, bool]:
         return sum(width for width, _ in fields), any(objects for _, objects in fields)
     elif isinstance(descr, tuple) and len(descr) == 2 and depth < _DEPTH:
         width, objects = _width(descr[0], depth + 1)
-        return width * _count(descr[1]), objects
+        return width * math.prod(_shape(descr[1])), objects
     raise BadArrayError("has a type that numpy does not write")
 
 
@@ -196,4 +244,4 @@ def _field(field: Any, depth: int) -> tuple[int, bool]:
     if not titled and not isinstance(name, str):
         raise BadArrayError("has a type that numpy does not write")
     width, objects = _width(field[1], depth)
-    return width * _count(field[2] if len(field) == 3 else ()), objects
+    return width * math.prod(_shape(field[2] if len(field) == 3 else ())), objects

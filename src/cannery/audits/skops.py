@@ -12,7 +12,8 @@ from cannery.audits.findings import Role
 from cannery.audits.ledger import Ledger, remedy_for
 from cannery.audits.natives import judged
 from cannery.audits.opcodes import BrokenProgramError, Data
-from cannery.audits.skops_arrays import OddNodeError, flat, is_key, is_scalar, matrix, stored
+from cannery.audits.skops_arrays import flat, is_key, is_scalar, matrix, stored
+from cannery.audits.skops_texts import OddNodeError, read_schema, scalar
 from cannery.audits.values import (
     Array,
     Dict,
@@ -40,7 +41,7 @@ def audit_skops(data: Data, ledger: Ledger) -> None:
     ledger.member = f"{outer}/schema.json" if outer else "schema.json"
     try:
         archive = Archive(data, ledger)
-        schema = _decode(archive.read("schema.json", ledger.limits.text).decode("utf-8"), ledger)
+        schema = read_schema(archive.read("schema.json", ledger.limits.text), ledger)
         walk = _Walk(archive, ledger, schema.get("protocol"))
         with judged(ledger):
             walk.node(schema)
@@ -55,29 +56,21 @@ def audit_skops(data: Data, ledger: Ledger) -> None:
         ledger.member = outer
 
 
-def _decode(text: str, ledger: Ledger) -> dict[str, Any]:
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(items)
-        if len(found) != len(items):
-            ledger.find("duplicate-key", "unsafe", "an object of the schema has one key twice")
-        return found
-
-    schema = json.loads(text, object_pairs_hook=pairs)
-    if not isinstance(schema, dict):
-        raise OddNodeError("the schema is no object")
-    return schema
-
-
 def _member(mapping: Any, key: str) -> Any:
-    if not isinstance(mapping, Mapping) or key not in mapping:
-        raise OddNodeError(f"a node has no '{key}'")
-    return mapping[key]
+    try:
+        return mapping[key]
+    except (KeyError, TypeError):
+        raise OddNodeError(f"a node has no '{key}'") from None
 
 
 def _sequence(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise OddNodeError("a node's content is no list")
     return value
+
+
+_UNHASHED = frozenset({dict, list})
+"""What JSON brings that can be no key."""
 
 
 class _Walk:
@@ -92,6 +85,9 @@ class _Walk:
         self.ids: dict[Any, tuple[Any, ...]] = {}
         self.memo: dict[Any, Value] = {}
         """What stands for the object of an id, once it is known."""
+        self.reached: dict[tuple[str, str, Role], Name] = {}
+        self.scalars: dict[str, Value] = {}
+        """What was reached, and read, before: a model says the same a thousand times."""
         if isinstance(protocol, bool) or protocol not in _PROTOCOLS:
             raise OddNodeError(f"the protocol is {str(protocol)[:40]!r}")
 
@@ -122,18 +118,19 @@ class _Walk:
 
     def _cached(self, identity: Any) -> Value:
         """Return what stands for the object that was made first under an id."""
-        if isinstance(identity, list | dict) or identity not in self.ids:
+        if type(identity) in _UNHASHED or identity not in self.ids:
             raise OddNodeError("a node refers to an object that is not there")
         # An object within itself is not known yet.
-        return self.memo.get(identity, Made())
+        return self.memo[identity] if identity in self.memo else Made()
 
     def _check_identity(self, node: Node, identity: Any) -> bool:
         """Return whether the id of a node is known: then skops takes the first object in its place."""
         if not identity:
             return False
         same = (node["__loader__"], node.get("__module__"), node.get("__class__"))
-        known = not isinstance(identity, list | dict) and identity in self.ids
-        if isinstance(identity, list | dict) or self.ids.setdefault(identity, same) != same:
+        hashed = type(identity) not in _UNHASHED
+        known = hashed and identity in self.ids
+        if not hashed or self.ids.setdefault(identity, same) != same:
             self.refuse(
                 "id-reuse", "two different nodes have one id: one would stand for the other"
             )
@@ -147,10 +144,12 @@ class _Walk:
         return self.reach(module, qualname, role)
 
     def reach(self, module: str, qualname: str, role: Role) -> Name:
-        entry = self.ledger.listing.find(module, qualname)
-        name = self.ledger.reach(module, qualname, None, entry)
-        self.ledger.use(name, role)
-        return name
+        key = (module, qualname, role)
+        if key not in self.reached:
+            entry = self.ledger.listing.find(module, qualname)
+            self.reached[key] = self.ledger.reach(module, qualname, None, entry)
+            self.ledger.use(self.reached[key], role)
+        return self.reached[key]
 
     def only(self, node: Node, *allowed: str) -> None:
         """Judge a node whose class is called by its loader: it must be one of these."""
@@ -181,13 +180,9 @@ class _Walk:
         content = _member(node, "content")
         if not isinstance(content, str):
             raise OddNodeError("a JsonNode's content is no text")
-        try:
-            value = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise OddNodeError("a JsonNode's content is no JSON") from error
-        if isinstance(value, list | dict):
-            raise OddNodeError("a JsonNode holds a list or an object")
-        return value
+        if content not in self.scalars:
+            self.scalars[content] = scalar(content)
+        return self.scalars[content]
 
     def dict(self, node: Node) -> Value:
         self.only(node, "builtins.dict", *calls.MAPPINGS)

@@ -7,7 +7,8 @@ import numpy as np
 from cannery.audits import natives
 from cannery.audits.archives import Archive
 from cannery.audits.ledger import Ledger
-from cannery.audits.npy import array_problem
+from cannery.audits.npy import BadArrayError, read_numbers
+from cannery.audits.skops_texts import OddNodeError
 from cannery.audits.values import Array, Dict, List, Made, Name, Tuple, Value
 
 _MATRICES = frozenset({"bsr", "coo", "csc", "csr", "dia"})
@@ -15,10 +16,6 @@ _MATRICES = frozenset({"bsr", "coo", "csc", "csr", "dia"})
 
 
 _KEYS = frozenset(f"builtins.{kind}" for kind in ("bool", "bytes", "float", "int", "str"))
-
-
-class OddNodeError(Exception):
-    """A node that skops does not write."""
 
 
 def is_scalar(name: str) -> bool:
@@ -34,11 +31,11 @@ def is_key(name: str) -> bool:
 
 def stored(archive: Archive, member: str, ledger: Ledger) -> Value:
     """Return the numbers in an array file; None where it is refused."""
-    data = archive.read(member, ledger.limits.decompressed)
-    if problem := array_problem(data):
-        ledger.find("hostile-array", "unsafe", f"member '{member[:80]}' {problem}")
+    try:
+        return read_numbers(archive.read(member, ledger.limits.decompressed))
+    except BadArrayError as error:
+        ledger.find("hostile-array", "unsafe", f"member '{member[:80]}' {error}")
         return None
-    return natives.stored(data)
 
 
 def flat(items: tuple[Value, ...], sizes: tuple[Value, ...], ledger: Ledger) -> tuple[Value, ...]:
