@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import marshal
+import sys
 import sysconfig
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cannery.images import inside
+from cannery.images.bytecode import Compiler, Interpreter
 from cannery.images.inside import Sharing, compiled
+from cannery.images.store import Store
+from cannery.images.trees import Entry, Tree
 
 VALUES = st.recursive(
     st.one_of(
@@ -78,3 +84,50 @@ def test_what_is_no_python_gives_nothing() -> None:
     """A template that only looks like Python is left without bytecode."""
     assert compiled(b"print 'two'\n", "/x.py") == b""
     assert compiled(b"x = 1\0\n", "/x.py") == b""
+
+
+PICKY = """
+import marshal, struct, sys
+((name, source),) = marshal.load(sys.stdin.buffer)
+sys.stdout.buffer.write(struct.pack("<Q", len(source)) + source)
+"""
+"""Takes exactly one source, and gives it back as if it were bytecode."""
+TREE: Tree = {"a.py": Entry(data=b"a = 1\n"), "b.py": Entry(data=b"b = 2\n")}
+
+
+def made_by(store: Store, tree: Tree, *program: str) -> Tree:
+    """Return a tree with what a program of this very Python makes of it, file by file."""
+    interpreter = Interpreter(
+        version="1",
+        minor="3.99",
+        write=lambda _: None,
+        words=lambda _: [sys.executable, *program],
+    )
+    with ExitStack() as stack:
+        compiler = Compiler(interpreter=interpreter, stack=stack, store=store)
+        return compiler.with_bytecode(tree, remembered=True)
+
+
+def test_only_what_changed_is_compiled_again(store: Store) -> None:
+    """Nothing is started for a tree that was compiled before, and a changed file is compiled alone."""
+    first = made_by(store, TREE, inside.__file__)
+    assert first["__pycache__/a.cpython-399.pyc"].data == compiled(b"a = 1\n", "/a.py")
+    assert made_by(store, TREE, "no such program") == first
+    changed = {**TREE, "b.py": Entry(data=b"b = 3\n")}
+    second = made_by(store, changed, "-c", PICKY)
+    assert second == {**first, **changed, "__pycache__/b.cpython-399.pyc": changed["b.py"]}
+
+
+def test_damaged_bytecode_is_compiled_again(store: Store) -> None:
+    """What is remembered is checked by digest when it is read."""
+    first = made_by(store, TREE, inside.__file__)
+    for blob in (store.root / "blobs" / "sha256").iterdir():
+        blob.write_bytes(b"damaged")
+    assert made_by(store, TREE, inside.__file__) == first
+
+
+def test_what_does_not_compile_is_remembered_too(store: Store) -> None:
+    """A file that is no Python gets no bytecode, the first time and later."""
+    tree = {"x.py": Entry(data=b"print 'two'\n")}
+    assert made_by(store, tree, inside.__file__) == tree
+    assert made_by(store, tree, "no such program") == tree

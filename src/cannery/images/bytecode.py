@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import marshal
 import shutil
 import struct
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -12,16 +13,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from threading import Lock as Mutex
 
+from cannery.blobs import digest_bytes
 from cannery.errors import CanneryError, ImageError
-from cannery.images.bases.debian import base_tree, python_tree
+from cannery.images.bases.debian import python_tree
 from cannery.images.bases.foreign import unpack_base
+from cannery.images.layers import pieces_of
 from cannery.images.packages import BaseImage, DebianPackage
 from cannery.images.recipe import (
-    BASE_PACKAGES,
+    COMPILING_PACKAGES,
     LOADERS,
     PYTHON,
     PYTHON_PACKAGES,
     TRIPLETS,
+    recipe_digest,
 )
 from cannery.images.store import Store
 from cannery.images.trees import Entry, LeftOut, Tree
@@ -56,9 +60,11 @@ def debian_interpreter(
     by_name = {package.name: package for package in packages}
 
     def write(root: Path) -> None:
-        base = base_tree([by_name[n] for n in BASE_PACKAGES], store)
-        python = python_tree([by_name[n] for n in PYTHON_PACKAGES], store)
-        write_tree({**base.tree, **python.tree}, root)
+        packed = _packed([by_name[name] for name in COMPILING_PACKAGES], store)
+        with tarfile.open(packed, "r:") as tar:
+            # What was packed here is taken as it is; Pythons before 3.11.4 know no other way.
+            tar.extraction_filter = lambda member, _: member
+            tar.extractall(root)
 
     def words(root: Path) -> list[str | Path]:
         return [
@@ -69,6 +75,20 @@ def debian_interpreter(
 
     version = by_name[PYTHON_PACKAGES[-1]].version
     return Interpreter(version=version, minor=PYTHON, write=write, words=words, home="usr")
+
+
+def _packed(packages: list[DebianPackage], store: Store) -> Path:
+    """Return the tar of what these packages hold, kept from the last time: they are slow to unpack."""
+    key = {"packed": [package.sha256 for package in packages], "made by": recipe_digest()}
+    kept = store.recall(key, str)
+    found = None if kept is None else store.find(kept)
+    if found is not None:
+        return found
+    with store.writing() as sink:
+        for piece in pieces_of(python_tree(packages, store).tree):
+            sink.write(piece)
+    store.remember(key, sink.digest)
+    return store.path(sink.digest)
 
 
 def base_interpreter(base: BaseImage, store: Store) -> Interpreter:
@@ -103,6 +123,8 @@ class Compiler:
     interpreter: Interpreter
     stack: ExitStack
     """Takes the unpacked files away."""
+    store: Store
+    """Remembers bytecode."""
     _root: Path | None = None
     _mutex: Mutex = field(default_factory=Mutex)
 
@@ -111,9 +133,13 @@ class Compiler:
         """By which its bytecode is known from that of others."""
         return self.interpreter.version
 
-    def with_bytecode(self, tree: Tree) -> Tree:
-        """Return the tree with a `.pyc` beside each `.py` that compiles."""
-        compiled = self._compile(_sources(tree))
+    def with_bytecode(self, tree: Tree, *, remembered: bool = False) -> Tree:
+        """Return the tree with a `.pyc` beside each `.py` that compiles.
+
+        `remembered`: file by file, for a tree of which few files change at a time.
+        """
+        compile_ = self._remembered if remembered else self._compile
+        compiled = compile_(_sources(tree))
         tag = "cpython-" + self.interpreter.minor.replace(".", "")
         return {**tree, **{_cached(p, tag): Entry(data=data) for p, data in compiled.items()}}
 
@@ -136,10 +162,27 @@ class Compiler:
         reason = "sources of the standard library: its bytecode is inside"
         return made, LeftOut(pattern="*.py", reason=reason, files=len(compiled), bytes=size)
 
+    def _remembered(self, sources: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return the same as `_compile`, which is asked only for what it was not asked before."""
+        keys = {
+            path: {
+                "bytecode of": [path, digest_bytes(source)],
+                "compiled by": self.version,
+                "made by": recipe_digest(),
+            }
+            for path, source in sources.items()
+        }
+        kept = {path: self.store.recall(key, str) for path, key in keys.items()}
+        known = {path: digest and self.store.read(digest) for path, digest in kept.items()}
+        lacking = {path: sources[path] for path, data in known.items() if data is None}
+        fresh = self._compile(lacking) if lacking else {}
+        for path in lacking:
+            self.store.remember(keys[path], self.store.add(fresh.get(path, b"")))
+        return {path: data for path, data in {**known, **fresh}.items() if data}
+
     def _compile(self, sources: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return path of the source → content of its `.pyc`; what is not valid Python is missing."""
-        names = json.dumps([["/" + path, len(data)] for path, data in sources.items()]).encode()
-        given = b"".join([struct.pack("<Q", len(names)), names, *sources.values()])
+        given = marshal.dumps([(f"/{path}", data) for path, data in sources.items()], 2)
         root = self._unpacked()
         words = self.interpreter.words(root)
         environment = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
@@ -189,19 +232,3 @@ def _cached(path: str, tag: str) -> str:
     """Return where Python looks for the bytecode of the source at `path`."""
     source = PurePosixPath(path)
     return str(source.parent / "__pycache__" / f"{source.stem}.{tag}.pyc")
-
-
-def write_tree(tree: Tree, root: Path) -> None:
-    """Write files, folders and links below the empty folder `root`; links stay inside it."""
-    folders = sorted(path for path, entry in tree.items() if entry.folder)
-    for path in folders:
-        (root / path).mkdir(parents=True, exist_ok=True)
-    for path, entry in tree.items():
-        place = root / path
-        if entry.target is not None:
-            target = entry.target
-            place.symlink_to(root / target[1:] if target.startswith("/") else target)
-        elif entry.data is not None:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(entry.data)
-            place.chmod(entry.mode | 0o600)

@@ -149,7 +149,7 @@ def _made(
 
 def _recipes(plan: Plan, platform: Platform, store: Store, stack: ExitStack) -> list[Recipe]:
     """Return how each layer is made, from what changes least to what changes most."""
-    compiler = Compiler(interpreter=_interpreter(plan, store), stack=stack)
+    compiler = Compiler(interpreter=_interpreter(plan, store), stack=stack, store=store)
     below = [] if platform.image else _debian_recipes(plan.runtime, platform, store, compiler)
     return [
         *below,
@@ -242,7 +242,8 @@ def _serving_recipe(compiler: Compiler) -> Recipe:
         inputs=[compiler.version, {p: digest_bytes(e.data or b"") for p, e in tree.items()}],
         packages=(Included(name="cannery", version=version, reason="serves the can"),),
         build=lambda: Parts(
-            tree=compiler.with_bytecode(tree), owners=dict.fromkeys(tree, "cannery")
+            tree=compiler.with_bytecode(tree, remembered=True),
+            owners=dict.fromkeys(tree, "cannery"),
         ),
     )
 

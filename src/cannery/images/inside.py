@@ -1,6 +1,6 @@
 """A program for the image's own Python: sources in, bytecode out, the same bytes every time.
 
-stdin: eight bytes (little-endian length), JSON of [[path, size], …], the sources one after another.
+stdin: marshal's version 2 of [(path, source), …].
 stdout: for each source eight bytes (length) and the content of its `.pyc`; length 0 where it does not compile.
 
 marshal's versions from 3 on flag an object by how often it happens to be referred to, which varies from
@@ -11,7 +11,6 @@ by content: as small and as quick to load as what the interpreter writes itself.
 from __future__ import annotations
 
 import importlib.util
-import json
 import marshal
 import struct
 import sys
@@ -115,8 +114,7 @@ def compiled(source: bytes, name: str) -> bytes:
 def main() -> None:
     """Compile what stands on stdin."""
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
-    for name, size in json.loads(stdin.read(struct.unpack("<Q", stdin.read(8))[0])):
-        source = stdin.read(size)
+    for name, source in marshal.load(stdin):
         content = compiled(source, name)
         stdout.write(struct.pack("<Q", len(content)) + content)
 

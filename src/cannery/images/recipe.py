@@ -53,6 +53,14 @@ PYTHON_REASONS = {
     "python3.13-minimal": "the interpreter",
 }
 PYTHON_PACKAGES = tuple(PYTHON_REASONS)
+COMPILING_PACKAGES = (
+    "libc6",
+    "libexpat1",
+    "libpython3.13-minimal",
+    "python3.13-minimal",
+    "zlib1g",
+)
+"""What Python needs to start and to compile: `python3.13-minimal` and all that it depends on."""
 Extra = Literal["grpc", "parquet"]
 EXTRAS: dict[Extra, tuple[str, ...]] = {
     "grpc": ("grpcio>=1.66,<2", "protobuf>=5.28,<8", "typing-extensions>=4.12,<5"),
