@@ -156,7 +156,8 @@ TALKS: dict[str, Talk] = {
     "a field nested deep": (request(GOOD.replace(b"89.1", b"[" * 2000)),),
     "a key twice": (request(GOOD[:-1] + b', "tenure": 3}'),),
     "too large a number": (request(GOOD.replace(b"89.1", b"1e999")),),
-    "a long body": (request(b"[" + b",".join([GOOD] * 500) + b"]"),),
+    "a long body": (request(b"[" + b",".join([GOOD] * 900) + b"]"),),
+    "a long wrong body": (request(b"[" + b",".join([GOOD] * 900) + b",7]"),),
     "pipelined": (request(GOOD) + request(LIST) + request(b"{") + request(GOOD),),
     "pipelined with others": (
         request(GOOD)

@@ -14,10 +14,12 @@ from churn_cans import RECORD, RECORDS, MakeCan, expected
 
 from cannery.errors import ProofError
 from cannery.serving.http import Application
+from cannery.serving.messages import Request
 from cannery.serving.metrics import Metrics
+from cannery.serving.operations import Operation
 from cannery.serving.patience import Patience
 from cannery.serving.routes import Desk, routes_of
-from cannery.serving.scoring import ROUND, Scoring, is_quick
+from cannery.serving.scoring import ROUND, TURNS, Scoring, turn_of
 from cannery.serving.service import Service, open_service
 
 
@@ -48,7 +50,7 @@ def slow_app(make_can: MakeCan, slow: float = 0.05, **limits: Any) -> tuple[Appl
     service = Service(healthy.manifest, healthy.digest, healthy.canary, scorer)
     metrics = Metrics({}, 0.0)
     desk = Desk(service, metrics)
-    scoring = Scoring(service, metrics, Patience(), quick=False, **limits)
+    scoring = Scoring(service, metrics, Patience(), turn=0, **limits)
     return Application(desk, routes_of(desk, {}), scoring, max_body=1 << 20), scorer
 
 
@@ -72,9 +74,74 @@ def ask_together(
 
 def test_a_model_is_slow_when_its_canary_says_so(make_can: MakeCan) -> None:
     """A graph of a few operators is quick, the same with a pause is not."""
-    assert is_quick(open_service(make_can().folder))
+    assert turn_of(open_service(make_can().folder)) == TURNS[-1]
     app, _ = slow_app(make_can, 0.002)
-    assert not is_quick(app.desk.service)
+    assert turn_of(app.desk.service) == 0
+
+
+def test_a_model_scores_as_many_rows_within_the_loop_as_it_has_time_for(make_can: MakeCan) -> None:
+    """By a clock that takes its time: 100 µs of a row leave room for sixteen, 2 ms for none."""
+    service = open_service(make_can().folder)
+
+    class Timed:
+        now = 0.0
+
+        def __init__(self, row: float) -> None:
+            self.row = row
+
+        def score(self, batch: Any) -> Any:
+            self.now += self.row * len(batch)
+            return service._scorer.score(batch)
+
+    for row, turn in ((1e-6, 1024), (1e-5, 256), (1e-4, 16), (9e-4, 1), (2e-3, 0)):
+        timed = Timed(row)
+        slower = Service(service.manifest, service.digest, service.canary, timed)
+        assert turn_of(slower, lambda timed=timed: timed.now) == turn
+
+
+def long_requests(make_can: MakeCan, count: int, **limits: Any) -> list[tuple[int, int]]:
+    """Ask a quick model long requests at once; return in which turn of the loop each had which status."""
+    service = open_service(make_can().folder)
+    scorer = Slow(service, 0)
+    quick = Service(service.manifest, service.digest, service.canary, scorer)
+    metrics = Metrics({}, 0.0)
+    scoring = Scoring(quick, metrics, Patience(), turn=1024, **limits)
+    operation = routes_of(Desk(quick, metrics), {})["/predict"]["POST"]
+    assert isinstance(operation, Operation)
+    body = json.dumps([RECORD] * 1000).encode()
+    asked = Request(content_type="", charset="", body=body)
+
+    ended: list[tuple[int, int]] = []
+    turns = iter(range(10_000))
+
+    async def ask() -> None:
+        response = await scoring.respond(operation, asked)
+        ended.append((turn, response.status))
+
+    async def all_of_them() -> None:
+        nonlocal turn
+        asking = [asyncio.create_task(ask()) for _ in range(count)]
+        while not all(task.done() for task in asking):
+            turn = next(turns)
+            await asyncio.sleep(0)
+
+    turn = 0
+    asyncio.run(all_of_them())
+    assert scorer.threads == {"MainThread"}
+    return ended
+
+
+def test_of_long_requests_a_quick_model_answers_one_in_a_turn(make_can: MakeCan) -> None:
+    """No thread is asked, and whoever else came is heard between two."""
+    ended = long_requests(make_can, 5)
+    assert [status for _, status in ended] == [200] * 5
+    assert len({turn for turn, _ in ended}) == 5
+
+
+def test_long_requests_too_wait_within_limits(make_can: MakeCan) -> None:
+    """Three in line, and two too many."""
+    statuses = [status for _, status in long_requests(make_can, 5, waiting=3)]
+    assert sorted(statuses) == [200, 200, 200, 503, 503]
 
 
 def test_what_waits_is_scored_together(make_can: MakeCan) -> None:

@@ -7,6 +7,7 @@ the same bytes.
 
 from __future__ import annotations
 
+from itertools import chain
 from time import perf_counter
 from typing import Any
 
@@ -261,14 +262,9 @@ class Turn:
 
     def _together(self, plain: list[Asked]) -> bool:
         """Answer these requests by one call of the model; return False where one of them fails."""
-        numbers: list[Any] = []
-        strings: list[Any] = []
-        for one in plain:
-            more_numbers, more_strings, _ = one.typed  # type: ignore[misc]
-            numbers += more_numbers
-            strings += more_strings
+        rows = list(chain.from_iterable([one.typed[0] for one in plain]))  # type: ignore[index]
         try:
-            batch = self._schema.packed(numbers, strings)
+            batch = self._schema.packed(rows)
             if batch is None:
                 return False
             answer = self._scoring.score(batch)
@@ -302,7 +298,7 @@ class Turn:
         told = self._app.tells
         start = 0
         for one in plain:
-            rows, _, single = one.typed  # type: ignore[misc]
+            rows, single = one.typed  # type: ignore[misc]
             if single:
                 body = encode(records[start])
                 start += 1

@@ -49,25 +49,20 @@ def explain(records: Sequence[Any], signature: Signature, *, single: bool = Fals
     ]
     found.complain()
     numbers, strings = signature.numbers, signature.strings
-    return pack(
-        [[row[f.name] for f in numbers] for row in rows],
-        [[row[f.name] for f in strings] for row in rows],
-        (len(numbers), len(strings)),
+    names = [f.name for f in (*numbers, *strings)]
+    return pack([[row[name] for name in names] for row in rows], (len(numbers), len(strings)))
+
+
+def pack(rows: Sequence[Sequence[Any]], widths: tuple[int, int]) -> Batch:
+    """Return the batch of valid rows, each its numbers and then its texts; `widths` is how many of both."""
+    numbers, texts = widths
+    width = numbers + texts
+    cells = np.fromiter(chain.from_iterable(rows), object, len(rows) * width)
+    cells = cells.reshape(len(rows), width)
+    return Batch(
+        numbers=cells[:, :numbers].astype(np.float64),  # None becomes NaN
+        strings=cells[:, numbers:].copy(),
     )
-
-
-def pack(numbers: Sequence[Any], strings: Sequence[Any], widths: tuple[int, int]) -> Batch:
-    """Return the batch of valid rows, given as one sequence of values per row and block.
-
-    `widths` is how many numbers and how many texts a row has.
-    """
-    rows, (wide, texts) = len(numbers), widths
-    try:
-        block = np.fromiter(chain.from_iterable(numbers), np.float64, rows * wide)
-    except TypeError:  # a null among them
-        block = np.array(numbers, dtype=np.float64)
-    words = np.fromiter(chain.from_iterable(strings), object, rows * texts)
-    return Batch(numbers=block.reshape(rows, wide), strings=words.reshape(rows, texts))
 
 
 def show(value: Any) -> str:

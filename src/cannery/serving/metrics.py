@@ -178,7 +178,8 @@ class Metrics:
                 histogram.add(Histogram(counts, float(values.sum())))
             elif output.classes is not None and len(output.classes) <= LABELS:
                 labels = self.tally.labels.setdefault(output.name, {})
-                _sum(labels, Counter(map(str, values.tolist())))
+                for label, count in Counter(values.tolist()).items():
+                    _sum(labels, {str(label): count})
 
     def _lines(self, tally: Tally) -> Iterator[str]:
         yield from _head("cannery_model_info", "gauge", "The model that is served.")

@@ -36,6 +36,8 @@ class Operation:
 
     read: Callable[[Request], Question]
     """Raises MalformedError or SchemaError."""
+    glance: Callable[[Request], Question | None] | None = None
+    """Reads fast what is plain; None for what only `read` can judge."""
     takes: tuple[str, ...]
     """Content types; none named means the first."""
     unfit: int = 400

@@ -13,17 +13,24 @@ from cannery.serving.messages import JSON, Request, Response, json_response
 from cannery.serving.operations import Operation, Question
 from cannery.serving.schema import rows_of
 from cannery.serving.service import Service
+from cannery.signatures import Batch
 
 
 def predict_operation(service: Service) -> Operation:
     """Return what `POST /predict` does; `?outputs=` and `?threshold=` choose."""
 
     def read(request: Request) -> Question:
-        batch, single = service.decode(request.body)
+        return question(request, *service.decode(request.body))
+
+    def glance(request: Request) -> Question | None:
+        plain = service.schema.plain(request.body)
+        return None if plain is None else question(request, *plain)
+
+    def question(request: Request, batch: Batch, single: bool) -> Question:
         choice = _choice(request.query, service) if request.query else ALL
         return Question(batch=batch, choice=choice, write=partial(_write, single))
 
-    return Operation(read=read, takes=(JSON,), unfit=422)
+    return Operation(read=read, glance=glance, takes=(JSON,), unfit=422)
 
 
 def _write(single: bool, answer: Answer) -> Response:

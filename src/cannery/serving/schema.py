@@ -6,12 +6,11 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
-from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 import numpy as np
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from cannery.errors import Issue, MalformedError, ProofError, SchemaError
@@ -30,9 +29,9 @@ SHORT = 16
 _LONG = 4 << 10
 """Bytes from which on a body is counted through by numpy."""
 
-Typed = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], bool]
-"""Rows in their types, not yet packed: numbers and texts of each, in the signature's order, and whether
-the body was a record, not an array of records. (A tuple: a named one takes longer than to decode a record.)"""
+Typed = tuple[list[tuple[Any, ...]], bool]
+"""Rows in their types, not yet packed: of each its numbers, then its texts, in the signature's order; and
+whether the body was a record, not an array of records. (A tuple: a named one takes longer than to decode a record.)"""
 
 
 class Schema:
@@ -42,10 +41,8 @@ class Schema:
         "_closed",
         "_many",
         "_marks",
-        "_numbers",
         "_one",
         "_row",
-        "_strings",
         "_voids",
         "_widths",
         "signature",
@@ -56,9 +53,6 @@ class Schema:
         self._row = _struct(signature)
         self._one = msgspec.json.Decoder(self._row).decode
         self._many = msgspec.json.Decoder(list[self._row]).decode  # type: ignore[name-defined]
-        places = {f.name: f"f{index}" for index, f in enumerate(signature.features)}
-        self._numbers = _getter([places[f.name] for f in signature.numbers])
-        self._strings = _getter([places[f.name] for f in signature.strings])
         self._closed = _closed(signature)
         self._voids = any(f.nullable for f in signature.strings)
         self._widths = (len(signature.numbers), len(signature.strings))
@@ -70,9 +64,8 @@ class Schema:
         Raises MalformedError for what is no JSON (or names a key twice), SchemaError with every
         issue for what is JSON but doesn't fit.
         """
-        typed = self.typed(body)
-        if typed is not None and (batch := self.packed(*typed[:2])) is not None:
-            return batch, typed[2]
+        if (found := self.plain(body)) is not None:
+            return found
         value = parse(body)
         if not isinstance(value, dict | list):
             expected = "an object, or an array of objects"
@@ -86,42 +79,46 @@ class Schema:
     def encode(self, records: Sequence[Mapping[str, Any]]) -> Batch:
         """Return the batch of records; raises SchemaError with every issue."""
         try:
-            rows = msgspec.convert(records, list[self._row])  # type: ignore[name-defined]
+            found = msgspec.convert(records, list[self._row])  # type: ignore[name-defined]
         except (msgspec.ValidationError, TypeError):
             return explain(records, self.signature)
-        strings = list(map(self._strings, rows))
-        batch = self.packed(list(map(self._numbers, rows)), strings) if _taken(strings) else None
+        rows = list(map(astuple, found))
+        batch = self.packed(rows) if _taken(rows, self._widths[0]) else None
         return explain(records, self.signature) if batch is None else batch
+
+    def plain(self, body: bytes) -> tuple[Batch, bool] | None:
+        """Return what `decode` does, or None where only `explain` can judge the body."""
+        typed = self.typed(body)
+        if typed is None or (batch := self.packed(typed[0])) is None:
+            return None
+        return batch, typed[1]
 
     def typed(self, body: bytes) -> Typed | None:
         """Return the rows of a JSON body, or None where only `explain` can judge them."""
         single = body[:1] == b"{" or body.lstrip()[:1] != b"["
         try:
-            rows = [self._one(body)] if single else self._many(body)
+            rows = [astuple(self._one(body))] if single else list(map(astuple, self._many(body)))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        strings = list(map(self._strings, rows))
         # The decoder takes the last of two equal keys. Where nothing is escaped, each key and each
         # text has two quotation marks, so that their number tells.
         marks = self._marks * len(rows)
         if self._voids:
-            marks -= 2 * sum([row.count(None) for row in strings])
+            marks -= 2 * sum([row[self._widths[0] :].count(None) for row in rows])
         if _quotes(body) != marks or b"\\" in body:
             return None
-        return list(map(self._numbers, rows)), strings, single
+        return rows, single
 
-    def packed(
-        self, numbers: list[tuple[Any, ...]], strings: list[tuple[Any, ...]]
-    ) -> Batch | None:
+    def packed(self, rows: list[tuple[Any, ...]]) -> Batch | None:
         """Return the batch of typed rows, or None where only `explain` can judge them.
 
         No text of theirs is `NULL_STRING`: in JSON without escapes none can be.
         """
-        if self._voids and None in chain.from_iterable(strings):
-            strings = [tuple(NULL_STRING if v is None else v for v in row) for row in strings]
-        batch = pack(numbers, strings, self._widths)
+        batch = pack(rows, self._widths)
+        if self._voids:
+            batch.strings[np.equal(batch.strings, cast(Any, None))] = NULL_STRING
         bad = np.count_nonzero(~np.isfinite(batch.numbers))
-        if bad and bad != sum(row.count(None) for row in numbers):
+        if bad and bad != sum(row[: self._widths[0]].count(None) for row in rows):
             return None
         return batch if self._seen(batch) else None
 
@@ -276,17 +273,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _getter(places: list[str]) -> Any:
-    """Return the function that takes these attributes of a row as a tuple."""
-    match places:
-        case []:
-            return lambda row: ()
-        case [place]:
-            return lambda row: (getattr(row, place),)
-        case _:
-            return attrgetter(*places)
-
-
 def _closed(signature: Signature) -> tuple[tuple[str, int, frozenset[Any]], ...]:
     """Return block, column and allowed values of each feature that takes no unseen category."""
     found = []
@@ -305,22 +291,23 @@ def _quotes(body: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord('"')))
 
 
-def _taken(rows: list[tuple[Any, ...]]) -> bool:
+def _taken(rows: list[tuple[Any, ...]], wide: int) -> bool:
     """Whether every text is valid Unicode, and none stands for null: a caller's may hold half a surrogate pair."""
-    if NULL_STRING in chain.from_iterable(rows):
-        return False
     try:
         for row in rows:
-            "".join(filter(None, row)).encode()
+            if NULL_STRING in (texts := row[wide:]):
+                return False
+            "".join(filter(None, texts)).encode()
     except UnicodeEncodeError:
         return False
     return True
 
 
 def _struct(signature: Signature) -> type[msgspec.Struct]:
-    """Return the type of one record: every field required, no other allowed."""
-    fields = [(f"f{index}", _type(f)) for index, f in enumerate(signature.features)]
-    names = {f"f{index}": f.name for index, f in enumerate(signature.features)}
+    """Return the type of one record, numbers first: every field required, no other allowed."""
+    features = (*signature.numbers, *signature.strings)
+    fields = [(f"f{index}", _type(f)) for index, f in enumerate(features)]
+    names = {f"f{index}": f.name for index, f in enumerate(features)}
     return msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
 
 

@@ -23,8 +23,12 @@ from cannery.signatures import Batch, concatenate
 
 ASIDE = 32 << 10
 """Bytes; a longer body is read in a thread, so that health answers meanwhile."""
-TURN = 256
-"""Rows that a quick model scores within one turn of the loop."""
+PLAIN = 256 << 10
+"""Bytes; up to here a plain body for a quick model is not: it is decoded in a millisecond or two."""
+TURNS = (1, 16, 256, 1024)
+"""Rows that may be scored within one turn of the loop: the most that take no longer than `PAUSE`."""
+PAUSE = 0.004
+"""Seconds for which the loop may be held; Python lets any thread hold it for five milliseconds."""
 ROUND = 4096
 """Rows that are scored in one call in the thread; longer requests take turns with what waits."""
 QUICK = 0.001
@@ -83,18 +87,20 @@ class Scoring:
         metrics: Metrics,
         patience: Patience,
         *,
-        quick: bool,
+        turn: int,
         waiting: int = 512,
         deadline: float = 30.0,
     ) -> None:
-        """Take whether the model is `quick`, how many requests may wait, and for how many seconds."""
+        """Take how many rows are scored within the loop, how many requests may wait, and for how many seconds."""
         self.service = service
-        self.quick = quick
+        self.quick = turn > 0
+        self._turn = turn
         self._metrics = metrics
         self._patience = patience
         self._waiting = waiting
         self._deadline = deadline
         self._jobs: deque[_Job] = deque()
+        self._line: deque[asyncio.Future[None]] = deque()
         self._rounds: asyncio.Task[None] | None = None
         self._reading = ThreadPoolExecutor(max_workers=2, thread_name_prefix="read")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="score")
@@ -108,9 +114,7 @@ class Scoring:
         """Answer one request, or refuse it in its protocol's form."""
         try:
             if len(request.body) > ASIDE:
-                question = await self.aside(operation.read, request)
-                answer = await self._asked(question.batch)
-                return await self.aside(self._written, question, answer)
+                return await self._long(operation, request)
             question = operation.read(request)
             return self._written(question, await self._asked(question.batch))
         except (SchemaError, ProofError) as error:
@@ -154,9 +158,44 @@ class Scoring:
         """Return the response to a question."""
         return question.write(question.choice.apply(answer, self.service.manifest.signature))
 
+    async def _long(self, operation: Operation, request: Request) -> Response:
+        """Answer a long request: within the loop where it is plain and the model quick, else by threads."""
+        question = None
+        if self.quick and operation.glance is not None and len(request.body) <= PLAIN:
+            await self._lined()
+            question = operation.glance(request)
+            if question is not None and len(question.batch) <= self._turn:
+                return self._written(question, self.score(question.batch))
+        if question is None:
+            question = await self.aside(operation.read, request)
+        answer = await self._asked(question.batch)
+        return await self.aside(self._written, question, answer)
+
+    async def _lined(self) -> None:
+        """Wait in line: of long requests each turn of the loop answers one, so that others are heard between."""
+        if len(self._line) >= self._waiting:
+            raise _Full
+        loop = asyncio.get_running_loop()
+        called = loop.create_future()
+        self._line.append(called)
+        if len(self._line) == 1:
+            loop.call_soon(self._call)
+        async with self._patience.within(self._deadline):
+            await called
+
+    def _call(self) -> None:
+        """Call who is next in line; who went away is not."""
+        while self._line:
+            called = self._line.popleft()
+            if not called.done():
+                called.set_result(None)
+                break
+        if self._line:
+            asyncio.get_running_loop().call_soon(self._call)
+
     async def _asked(self, batch: Batch) -> Answer:
         """Return the model's answer, now or when its turn has come."""
-        if self.quick and len(batch) <= TURN:
+        if len(batch) <= self._turn:
             return self.score(batch)
         return await self._queued(batch)
 
@@ -230,13 +269,24 @@ class Scoring:
                 job.fail(error)
 
 
-def is_quick(service: Service, clock: Callable[[], float] = time.perf_counter) -> bool:
-    """Whether the model answers its first canary record in under `QUICK` seconds, warm."""
-    batch = service.encode(service.canary.records[:1])
+def turn_of(service: Service, clock: Callable[[], float] = time.perf_counter) -> int:
+    """Return how many rows the model scores within a turn of the loop, warm; 0 where one is too slow already."""
+    found = 0
+    for rows in TURNS:
+        records = service.canary.records
+        batch = service.encode([records[n % len(records)] for n in range(rows)])
+        if _fastest(service, batch, clock) > (PAUSE if found else QUICK):
+            break
+        found = rows
+    return found
+
+
+def _fastest(service: Service, batch: Batch, clock: Callable[[], float]) -> float:
+    """Return the seconds of the fastest of three calls."""
     times = []
     for _ in range(3):
         started = clock()
         with contextlib.suppress(ProofError):  # health will say so
             service.answer(batch)
         times.append(clock() - started)
-    return min(times) < QUICK
+    return min(times)

@@ -23,7 +23,7 @@ from cannery.serving.http import Application
 from cannery.serving.metrics import Metrics
 from cannery.serving.origins import Origin
 from cannery.serving.routes import Desk, routes_of
-from cannery.serving.scoring import Scoring, is_quick
+from cannery.serving.scoring import Scoring, turn_of
 from cannery.serving.service import Service
 from cannery.serving.settings import Settings
 from cannery.serving.watches import Watch
@@ -162,7 +162,7 @@ def _scoring(service: Service, desk: Desk, settings: Settings) -> Scoring:
         service,
         desk.metrics,
         desk.patience,
-        quick=is_quick(service),
+        turn=turn_of(service),
         waiting=settings.queue,
         deadline=settings.deadline,
     )
