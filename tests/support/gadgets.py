@@ -21,6 +21,7 @@ from pandas._libs.internals import _unpickle_block
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import pairwise_distances
 from sklearn.pipeline import Pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -97,6 +98,14 @@ GADGETS: dict[str, Callable[[], Any]] = {
     "a million processes": lambda: make_union(StandardScaler(), n_jobs=1_000_000),
     "a million processes of numpy": lambda: make_union(
         StandardScaler(), n_jobs=np.int64(1_000_000)
+    ),
+    "counts without end": lambda: FunctionTransformer(np.bincount, kw_args={"minlength": 1 << 40}),
+    "a shape without end": lambda: FunctionTransformer(
+        np.ones_like, kw_args={"shape": (np.int64(1 << 20), 1 << 20)}
+    ),
+    "frequencies without end": lambda: FunctionTransformer(partial(np.fft.fft, n=1 << 40)),
+    "distances by a million processes": lambda: FunctionTransformer(
+        pairwise_distances, inv_kw_args={"n_jobs": 1_000_000}
     ),
     "handlers of every logger": lambda: [Told(logging.getLogger, ("root",), {"handlers": [1]})],
     "state of a method": lambda: [Told(getattr, (np.ndarray, "ravel"), {"a": 1})],

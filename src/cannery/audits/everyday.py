@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from cannery.audits import lookups
 from cannery.audits.arguments import Call
+from cannery.audits.patterns import doubt
 from cannery.audits.values import Dict, List, Made, Name, Tuple, Value, describe, size_of
 
 
@@ -28,7 +29,9 @@ def _fraction(c: Call) -> Value:
 
 def _regex(c: Call) -> Value:
     match c.items:
-        case (str() | bytes(), int() | Made()):
+        case (str() | bytes() as pattern, int() | Made() as flags):
+            told = flags if isinstance(flags, int) else 0
+            doubt(c.ledger, c.name.dotted, pattern, told, c.offset)
             return c.accept()
     return c.refuse("with something else than a pattern and flags")
 

@@ -100,6 +100,12 @@ FAMILIES = (
         rules=("unchecked-native",),
     ),
     Family(
+        title="A regular expression that may take for ever",
+        why="A text that it almost matches is tried in ever more ways: one row could hang the model.",
+        remedy="Train with a pattern whose repetitions can't take the same characters.",
+        rules=("slow-pattern",),
+    ),
+    Family(
         title="A graph with more than listed operators",
         why="It reads other files, nests graphs, or has operators whose effect is not known here.",
         remedy="Export the model again as one plain graph of standard operators.",

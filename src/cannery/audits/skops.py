@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cannery.audits import calls, states
+from cannery.audits import calls, keywords, states
 from cannery.audits.archives import Archive, BadArchiveError
 from cannery.audits.findings import Role
 from cannery.audits.ledger import Ledger, remedy_for
@@ -272,8 +272,9 @@ class _Walk:
             self.refuse("argument-rule", "a partial's function is no listed function")
         for part in ("args", "kwds", "namespace"):
             value = self.node(_member(content, part))
-            if part == "namespace" and isinstance(value, Dict):
-                states.attributes(self.ledger, "functools.partial", value.items, self.refuse)
+            if part != "args" and isinstance(value, Dict):
+                judge = keywords.judge if part == "kwds" else states.attributes
+                judge(self.ledger, "functools.partial", value.items, self.refuse)
         return Partial(None, function)
 
     def operator(self, node: Node) -> Value:

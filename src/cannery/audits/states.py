@@ -6,7 +6,7 @@ import ast
 import functools
 from collections.abc import Callable
 
-from cannery.audits import arrays
+from cannery.audits import arrays, keywords, patterns
 from cannery.audits.boosters import buffer_problem
 from cannery.audits.domains import Raw
 from cannery.audits.ledger import Ledger
@@ -61,10 +61,6 @@ TEMPLATE = "_parse_arg_template"
 """Attribute of scipy's distributions whose text scipy executes."""
 
 _TEXT = "sklearn.feature_extraction.text."
-
-_WORKERS = ("n_jobs", "nthread", "thread_count")
-_MOST_WORKERS = 1 << 12
-"""Threads or processes that an estimator may start for a row."""
 
 FUNCTIONS = ("func", "inverse_func")
 _TRANSFORMER = "sklearn.preprocessing._function_transformer.FunctionTransformer"
@@ -217,9 +213,13 @@ def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Ref
                 ledger.use(items[key], "reference")
             else:
                 ledger.refer(items[key])
-    for key in _WORKERS:
-        if _many(items.get(key)):
-            refuse("hostile-state", f"'{owner}' would start more than {_MOST_WORKERS} workers")
+    for key in keywords.HOLDERS:
+        if isinstance(handed := items.get(key), Dict):
+            handed.sealed = True
+            keywords.judge(ledger, owner, handed.items, refuse)
+    if owner == "functools.partial":
+        keywords.judge(ledger, owner, items, refuse)
+    keywords.workers(owner, items, refuse)
     version = items.get(_VERSION)
     if isinstance(version, str) and len(version) < 40:
         ledger.versions.setdefault("scikit-learn", version)
@@ -231,13 +231,8 @@ def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Ref
     told = items.get("input", "content")
     if owner.startswith(_TEXT) and not (isinstance(told, str) and told == "content"):
         refuse("hostile-state", f"'{owner}' would open files that its rows name")
-
-
-def _many(value: Value) -> bool:
-    """Return whether a number, of Python or of numpy, is one of too many workers."""
-    if type(value) is Array and type(value.content) is bytes and not value.shape:
-        value = int.from_bytes(value.content, "little", signed=True)
-    return type(value) is int and value > _MOST_WORKERS
+    if owner.startswith(_TEXT) and isinstance(pattern := items.get("token_pattern"), str | Opaque):
+        patterns.doubt(ledger, owner, pattern)
 
 
 @functools.lru_cache(maxsize=1 << 10)

@@ -1,0 +1,70 @@
+"""Keyword arguments with which a model calls a listed function on its rows: sizes, workers, patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import prod
+
+from cannery.audits.ledger import Ledger
+from cannery.audits.patterns import doubt
+from cannery.audits.values import Array, Dict, List, Tuple, Value
+
+HOLDERS = ("inv_kw_args", "kw_args")
+"""Attributes that hold keyword arguments."""
+WORKERS = ("n_jobs", "n_threads", "nthread", "thread_count")
+MOST_WORKERS = 1 << 12
+"""Threads or processes that may be started for a row."""
+
+_SIZES = frozenset(
+    {
+        "M", "N", "bins", "deg", "m", "max_iter", "minlength", "n", "n_clusters", "n_components", "n_init",
+        "n_iter", "n_oversamples", "n_quantiles", "n_trials", "ndim", "num", "padding", "s", "shape", "size",
+        "width",
+    }
+)  # fmt: skip
+"""Say how much the listed functions make, or how often they do it."""
+_LARGEST = 1 << 26
+_PATTERNS = frozenset({"regex", "to_replace"})
+"""Texts that pandas compiles."""
+
+Refuse = Callable[[str, str], None]
+
+
+def judge(ledger: Ledger, owner: str, keywords: dict[str, Value], refuse: Refuse) -> None:
+    """Judge what an object of class `owner` hands to its function."""
+    for key in _SIZES.intersection(keywords):
+        value = keywords[key]
+        sizes = value.items if isinstance(value, Tuple | List) else (value,)
+        if prod(max(abs(_number(size)), 1) for size in sizes) > _LARGEST:
+            message = f"'{owner}' would make more than {_LARGEST} numbers of a row ('{key}')"
+            refuse("hostile-state", message)
+    for key in _PATTERNS.intersection(keywords):
+        for text in _texts(keywords[key], 3):
+            doubt(ledger, owner, text)
+    workers(owner, keywords, refuse)
+
+
+def workers(owner: str, items: dict[str, Value], refuse: Refuse) -> None:
+    """Judge how many threads or processes would be started."""
+    for key in WORKERS:
+        if key in items and _number(items[key]) > MOST_WORKERS:
+            refuse("hostile-state", f"'{owner}' would start more than {MOST_WORKERS} workers")
+
+
+def _number(value: Value) -> int:
+    """Return an integer of Python or numpy, 0 for anything else."""
+    if type(value) is Array and type(value.content) is bytes and not value.shape:
+        return int.from_bytes(value.content, "little", signed=True)
+    return value if type(value) is int else 0
+
+
+def _texts(value: Value, depth: int) -> Iterator[str]:
+    """Yield the texts in a value, in nested containers too."""
+    if isinstance(value, str):
+        yield value
+    elif depth and isinstance(value, Dict):
+        for part in (*value.items, *value.items.values(), *value.rest):
+            yield from _texts(part, depth - 1)
+    elif depth and isinstance(value, List | Tuple):
+        for part in value.items:
+            yield from _texts(part, depth - 1)
