@@ -15,6 +15,7 @@ from cannery.audits.machine import Machine
 from cannery.audits.opcodes import BrokenProgramError, Data
 from cannery.audits.values import (
     HEAD,
+    NAMING,
     Array,
     Dict,
     FrozenSet,
@@ -45,6 +46,7 @@ def _characters(data: Data, at: int, end: int) -> Iterator[bytes]:
         at = stop
 
 
+_TEXTS = {str}
 _LONG = frozenset({Tuple, List, Dict})
 _SHORT = 64
 """Items that may be looked at without a charge."""
@@ -127,6 +129,32 @@ class Facts:
 
     def assign(self, target: Value, items: list[Value], offset: int) -> None:
         """Judge what gets items by SETITEM(S)."""
+        if not NAMING.isdisjoint(map(type, items)):
+            self._refer_assigned(target, items)
+        if type(target) is not Dict:
+            self._check_target(target, calls.MAPPINGS, "SETITEM", offset)
+            return
+        if target.sealed:
+            message = "the state of an object is changed after it was set"
+            self.refuse("late-state", message, offset)
+        keys, values = items[::2], items[1::2]
+        target.count += len(keys)
+        known = target.items
+        if set(map(type, keys)) == _TEXTS:
+            before = len(known)
+            known.update(zip(keys, values, strict=True))
+            if len(known) < before + len(keys):
+                self._refuse_twice(keys, set(islice(known, before)), offset)
+            return
+        for key, value in zip(keys, values, strict=True):
+            if type(key) is not str:
+                target.rest.append(value)
+                continue
+            if key in known:
+                self._refuse_twice([key], {key}, offset)
+            known[key] = value
+
+    def _refer_assigned(self, target: Value, items: list[Value]) -> None:
         if "subclass" in items[::2]:  # of joblib's arrays, judged with these
             at = 2 * items[::2].index("subclass")
             self.ledger.refer_all([*items[:at], *items[at + 2 :]])
@@ -141,28 +169,6 @@ class Facts:
             self.ledger.refer_all([item for at, item in enumerate(items) if at not in judged])
         else:
             self.ledger.refer_all(items)
-        if not isinstance(target, Dict):
-            self._check_target(target, calls.MAPPINGS, "SETITEM", offset)
-            return
-        if target.sealed:
-            message = "the state of an object is changed after it was set"
-            self.refuse("late-state", message, offset)
-        keys, values = items[::2], items[1::2]
-        target.count += len(keys)
-        known = target.items
-        if set(map(type, keys)) == {str}:
-            before = len(known)
-            known.update(zip(keys, values, strict=True))
-            if len(known) < before + len(keys):
-                self._refuse_twice(keys, set(islice(known, before)), offset)
-            return
-        for key, value in zip(keys, values, strict=True):
-            if type(key) is not str:
-                target.rest.append(value)
-                continue
-            if key in known:
-                self._refuse_twice([key], {key}, offset)
-            known[key] = value
 
     def _refuse_twice(self, keys: list[str], known: set[str], offset: int) -> None:
         for key in keys:

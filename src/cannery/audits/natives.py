@@ -183,16 +183,13 @@ def _blocks(content: Value, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
 
 def span_of(content: Value) -> Span | None:
     """Return where the bytes of a literal stand, None for what has none."""
-    match content:
-        case Span():
-            return content
-        case Opaque(span=span):
-            return span
-        case str():
-            return span_of(content.encode("latin-1", "replace"))
-        case bytes() | bytearray():
-            return Span(bytes(content), 0, len(content))
-    return None
+    if type(content) is Opaque:
+        return content.span
+    if type(content) is str:
+        content = content.encode("latin-1", "replace")
+    if type(content) is bytes:
+        return Span(content, 0, len(content))
+    return content if type(content) is Span else None
 
 
 def numbers(span: Span, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Numbers:

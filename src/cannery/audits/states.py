@@ -199,13 +199,25 @@ def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Ref
     """Judge the attributes that an object of class `owner` is given."""
     listed = ledger.listing.find(*owner.rpartition(".")[::2])
     methods = ledger.listing.methods if listed else CALLED
-    for key in _striking(tuple(items), methods):
+    striking, watched = _sorted_out(tuple(items), methods)
+    for key in striking:
         value = items[key]
         if key in methods:
             if not is_data(value) and not _is_own(value, key):
                 refuse("method-override", f"method '{key}' of an object of '{owner}' is replaced")
         elif key not in _HARMLESS or not (value is None or isinstance(value, str | Opaque)):
             refuse("dunder-state", f"attribute '{key[:80]}' is set on an object of '{owner}'")
+    version = items.get(_VERSION)
+    if isinstance(version, str) and len(version) < 40:
+        ledger.versions.setdefault("scikit-learn", version)
+    if problem := buffer_problem(owner, items, ledger):
+        refuse("hostile-state", problem)
+    if watched or owner == "functools.partial":
+        _watch(ledger, owner, items, refuse)
+
+
+def _watch(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Refuse) -> None:
+    """Judge the attributes that have a rule of their own."""
     ledger.refer(items.get("subclass"))  # of joblib's arrays alone it is more than a reference
     for key in FUNCTIONS:
         if is_matrix_method(items.get(key)):
@@ -220,11 +232,6 @@ def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Ref
     if owner == "functools.partial":
         keywords.judge(ledger, owner, items, refuse)
     keywords.workers(owner, items, refuse)
-    version = items.get(_VERSION)
-    if isinstance(version, str) and len(version) < 40:
-        ledger.versions.setdefault("scikit-learn", version)
-    if problem := buffer_problem(owner, items, ledger):
-        refuse("hostile-state", problem)
     if TEMPLATE in items and not is_template(items[TEMPLATE]):
         refuse("hostile-state", f"'{owner}' would execute code that is no argument parser of scipy")
     # Anything that equals "filename" would do, so nothing but the literal passes.
@@ -236,9 +243,23 @@ def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Ref
 
 
 @functools.lru_cache(maxsize=1 << 10)
-def _striking(keys: tuple[str, ...], methods: frozenset[str]) -> tuple[str, ...]:
-    """Return those of the names of attributes that mean something to Python or to callers."""
-    return tuple(k for k in keys if k in methods or (k.startswith("__") and k.endswith("__")))
+def _sorted_out(keys: tuple[str, ...], methods: frozenset[str]) -> tuple[tuple[str, ...], bool]:
+    """Return the attributes whose names mean something to Python or to callers, and whether any is watched."""
+    striking = tuple(k for k in keys if k in methods or (k.startswith("__") and k.endswith("__")))
+    return striking, not _WATCHED.isdisjoint(keys)
+
+
+_WATCHED = frozenset(
+    {
+        *FUNCTIONS,
+        *keywords.HOLDERS,
+        *keywords.WORKERS,
+        TEMPLATE,
+        "input",
+        "subclass",
+        "token_pattern",
+    }
+)
 
 
 def _is_own(value: Value, key: str) -> bool:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from cannery.bounds.things import Items, Numbers, Thing, whole
+from cannery.bounds.things import WHOLE, Items, Numbers, Parts, Thing, whole
 
 _MOST = {
     "_max_degree": 1 << 10,
@@ -20,7 +18,7 @@ _MOST = {
 def counts(thing: Thing) -> str | None:
     """Judge the numbers of classes, targets and columns, which are a list where each target has its own."""
     state = thing.state
-    if not isinstance(state, Mapping):
+    if type(state) is not Parts and not isinstance(state, Mapping):
         return None
     for name, most in _MOST.items():
         told = state.get(name)
@@ -31,6 +29,6 @@ def counts(thing: Thing) -> str | None:
         elif not isinstance(told, Items):
             told = (told,)
         for number in told:
-            if isinstance(number, int | np.integer) and number > most:
+            if isinstance(number, WHOLE) and number > most:
                 return f"says that it has more than {most} of '{name}'"
     return None

@@ -16,6 +16,8 @@ BLOCK = 1 << 22
 """Bytes of an array that are looked at together."""
 
 
+WHOLE = (int, np.integer)
+
 Convert = Callable[[Any], Any]
 """How one who looks at a model makes its parts into what stands here."""
 
@@ -137,10 +139,12 @@ class UnknownThingError(Exception):
 
 def attributes(thing: Thing) -> Mapping[str, Any]:
     """Return the attributes of a thing, none of one that never got any; raises BrokenThingError for others."""
-    state = {} if thing.state is None else thing.state
-    if not isinstance(state, Mapping):
+    state = thing.state
+    if type(state) is Parts:
+        return state
+    if state is not None and not isinstance(state, Mapping):
         raise BrokenThingError("has no attributes")
-    return state
+    return state or {}
 
 
 def numbers(value: Any, dimensions: int, kinds: str = "iu") -> Numbers:
@@ -154,9 +158,11 @@ def numbers(value: Any, dimensions: int, kinds: str = "iu") -> Numbers:
 
 def integer(value: Any) -> int:
     """Return a whole number that is no bool; raises BrokenThingError."""
+    if type(value) is int:
+        return value
     if isinstance(value, Numbers) and not value.shape:
         value = next(value.blocks())[0]
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+    if isinstance(value, WHOLE) and not isinstance(value, bool):
         return int(value)
     raise BrokenThingError("has something else where it should have a whole number")
 
@@ -180,7 +186,7 @@ def within(array: Numbers, low: int, high: int) -> bool:
 def width(thing: Any) -> int | None:
     """Return how many columns an estimator says it takes, None when it doesn't say."""
     state = thing.state if isinstance(thing, Thing) else None
-    if not isinstance(state, Mapping):
+    if type(state) is not Parts and not isinstance(state, Mapping):
         return None
     value = state.get("n_features_in_", state.get("n_features_"))
-    return int(value) if isinstance(value, int | np.integer) else None
+    return int(value) if isinstance(value, WHOLE) else None

@@ -86,8 +86,8 @@ def _grown(thing: Thing) -> Grown:
     classes = numbers(arguments[1], 1)
     if not 0 < outputs < _LARGEST or classes.shape != (outputs,):
         raise BrokenThingError("has another number of outputs than it says")
-    counts = whole(classes)
-    if int(counts.min()) < 1 or int(counts.max()) >= _LARGEST:
+    counts = whole(classes).tolist()
+    if min(counts) < 1 or max(counts) >= _LARGEST:
         raise BrokenThingError("has another number of outputs than it says")
     nodes, values = numbers(state["nodes"], 1, "V"), numbers(state["values"], 3, "f")
     if not _written(nodes.dtype):
@@ -95,7 +95,7 @@ def _grown(thing: Thing) -> Grown:
     count = nodes.shape[0]
     if count != integer(state["node_count"]) or not count:
         raise BrokenThingError("has another number of nodes than it says")
-    if values.shape != (count, outputs, int(counts.max())):
+    if values.shape != (count, outputs, max(counts)):
         raise BrokenThingError("has values of another shape than its outputs")
     return Grown(nodes, columns, integer(state["max_depth"]))
 
@@ -138,8 +138,8 @@ _ASTRAY = "has a node whose child does not exist, or is no child"
 def _columns(trees: Sequence[Numbers], *fields: str) -> tuple[NDArray[Any], ...]:
     blocks: Iterable[NDArray[Any]] = (block for nodes in trees for block in nodes.blocks())
     if len(trees) > 1:  # a group, which is as long as a block at most
-        kind = trees[0].dtype
-        blocks = [np.concatenate([block.view(f"V{kind.itemsize}") for block in blocks]).view(kind)]
+        whole = b"".join([block.tobytes() for block in blocks])
+        blocks = [np.frombuffer(whole, trees[0].dtype)]
     parts = [[block[field].astype(np.int64) for field in fields] for block in blocks]
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
