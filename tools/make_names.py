@@ -436,9 +436,17 @@ SCIPY_CLASSES = (
     "scipy.stats._discrete_distns",
     "scipy.stats._distn_infrastructure",
     "scipy.optimize._optimize",
+    "scipy.spatial._ckdtree",
+    "scipy.spatial._kdtree",
+    "scipy.stats._covariance",
+    "scipy.stats._kde",
+    "scipy.stats._multivariate",
 )
-SCIPY_NOT_CLASSES = ("BPoly", "NdPPoly", "_DeprecationWrapper", "interp2d")
-"""Native code follows the arrays of other interpolations and of trees, and no rule judges these."""
+SCIPY_NOT_CLASSES = (
+    "BPoly", "NdPPoly", "Rectangle", "_DeprecationWrapper", "cKDTreeNode", "coo_entries", "interp2d",
+    "ordered_pairs", "random_table_frozen", "random_table_gen",
+)  # fmt: skip
+"""Native code follows the arrays of other interpolations and of tables, and no rule judges these."""
 SCIPY_SETTERS = (
     "scipy.stats._distn_infrastructure.rv_generic",
     "scipy.stats._distn_infrastructure.rv_continuous",
@@ -458,6 +466,7 @@ SCIPY_ALIASES = {
     for package, names in {
         "sparse": ("bsr", "coo", "csc", "csr", "dia", "dok", "lil"),
         "interpolate": ("interpolate",),
+        "spatial": ("ckdtree",),
     }.items()
     for name in (f"{package}.{one}" for one in names)
 }
@@ -515,7 +524,7 @@ PANDAS_CLASSES = {
     "pandas": (
         "ArrowDtype", "BooleanDtype", "Categorical", "CategoricalDtype", "CategoricalIndex", "DataFrame",
         "DateOffset", "DatetimeIndex", "DatetimeTZDtype", "Index", "IntervalDtype",
-        "IntervalIndex", "MultiIndex", "PeriodIndex", "RangeIndex", "Series", "TimedeltaIndex",
+        "IntervalIndex", "MultiIndex", "PeriodIndex", "RangeIndex", "Series", "SparseDtype", "TimedeltaIndex",
         *PANDAS_INTEGERS, *PANDAS_FLOATS,
     ),
     "pandas.core.frame": ("DataFrame",),
@@ -540,6 +549,7 @@ PANDAS_CLASSES = {
     "pandas.core.arrays.integer": (*PANDAS_INTEGERS, "IntegerArray"),
     "pandas.core.arrays.floating": (*PANDAS_FLOATS, "FloatingArray"),
     "pandas.core.arrays.sparse.array": ("SparseArray",),
+    "pandas.core.arrays.sparse.dtype": ("SparseDtype",),
     "pandas.arrays": (
         "ArrowStringArray", "BooleanArray", "Categorical", "DatetimeArray", "FloatingArray",
         "ArrowExtensionArray", "IntervalArray", "PeriodArray", "IntegerArray", "NumpyExtensionArray", "SparseArray", "StringArray", "TimedeltaArray",
@@ -547,7 +557,9 @@ PANDAS_CLASSES = {
     "pandas.core.arrays.arrow.array": ("ArrowExtensionArray",),
     "pandas.core.arrays.arrow.dtype": ("ArrowDtype",),
     "pandas.core.arrays.string_arrow": ("ArrowStringArray", "ArrowStringArrayNumpySemantics"),
-    "pandas.core.dtypes.dtypes": ("ArrowDtype", "CategoricalDtype", "DatetimeTZDtype", "IntervalDtype"),
+    "pandas.core.dtypes.dtypes": (
+        "ArrowDtype", "CategoricalDtype", "DatetimeTZDtype", "IntervalDtype", "SparseDtype",
+    ),
     "pandas.core.arrays.period": ("PeriodArray",),
     "pandas.core.arrays.interval": ("IntervalArray",),
     "pandas._libs.tslibs.offsets": ("DateOffset",),
@@ -555,6 +567,7 @@ PANDAS_CLASSES = {
 }  # fmt: skip
 PANDAS_FUNCTIONS = {
     "pandas._libs.internals": ("_unpickle_block",),
+    "pandas._libs.sparse": ("BlockIndex", "IntIndex"),
     "pandas._libs.interval": ("Interval", "__pyx_unpickle_IntervalMixin"),
     "pandas._libs.tslibs.offsets": (
         "BDay", "BusinessDay", "Day", "Hour", "Micro", "Milli", "Minute", "MonthBegin", "MonthEnd", "Nano",

@@ -25,6 +25,7 @@ _METHODS = {
     "builtins.str": _TEXT_METHODS,
     "numpy.ndarray": _ARRAY_METHODS,
     "re._compile": _PATTERN_METHODS,
+    "scipy.stats._kde.gaussian_kde": frozenset({"scotts_factor", "silverman_factor"}),
     "scipy.stats._discrete_distns.": frozenset({"_entropy"}),
     "scipy.stats._distn_infrastructure.rv_sample": frozenset({"_entropy"}),
 }

@@ -38,6 +38,7 @@ NATIVE = (
     "numpy.random.",
     "pandas.",
     "random.Random",
+    "scipy.spatial.",
     "sklearn._loss._loss.",
     "sklearn.cluster._hdbscan._tree.",
     "sklearn.cluster._hierarchical_fast.",

@@ -15,6 +15,7 @@ from cannery.bounds.things import (
     Objects,
     Thing,
     UnknownThingError,
+    attributes,
     integer,
     numbers,
     whole,
@@ -140,6 +141,40 @@ def _categories(kind: Thing) -> int:
     return 0 if known is None else length(known)
 
 
+def sparse_index(thing: Thing) -> str | None:
+    """Judge the places of the values that a sparse column has."""
+    _filled(thing)
+    return None
+
+
+def _filled(thing: Thing) -> int:
+    """Return how many values a sparse column has; raises BrokenThingError where a place is not there."""
+    kind, parts = thing.name.rpartition(".")[2], thing.arguments
+    if len(parts) != {"IntIndex": 2, "BlockIndex": 3}.get(kind):
+        raise BrokenThingError("has no places of its values")
+    size = integer(parts[0])
+    first = whole(numbers(parts[1], 1)).astype(np.int64)
+    last = first + (whole(numbers(parts[2], 1)).astype(np.int64) if len(parts) > 2 else 1)
+    ends = np.append(first[1:], size)
+    if not 0 <= size <= _LONGEST or first.shape != last.shape or (first[:1] < 0).any():
+        raise BrokenThingError(_ASTRAY)
+    if (last <= first).any() or (last > ends).any():
+        raise BrokenThingError("has a value in a place that it has not")
+    return int((last - first).sum())
+
+
+_LONGEST = 1 << 31
+
+
+def sparse(thing: Thing) -> str | None:
+    """Judge a sparse column: a value for every place."""
+    state = attributes(thing)
+    places, values = state["_sparse_index"], state["_sparse_values"]
+    if not isinstance(places, Thing) or not isinstance(values, Numbers | Objects):
+        return "has no values, or no places of them"
+    return None if values.shape == (_filled(places),) else "has other values than places"
+
+
 def length(value: Any) -> int:
     """Return the number of items of an array or an index; raises BrokenThingError where it is not known."""
     match value:
@@ -155,6 +190,8 @@ def length(value: Any) -> int:
 def _length_of(thing: Thing) -> int:
     if thing.name == "pyarrow.lib._restore_array":
         return integer(thing.arguments[0])
+    if thing.name.startswith("pandas._libs.sparse."):
+        return integer(thing.arguments[0])
     if thing.name == "pyarrow.lib.chunked_array":
         return sum(length(chunk) for chunk in thing.arguments)
     if thing.name == "builtins.range":
@@ -165,7 +202,17 @@ def _length_of(thing: Thing) -> int:
             return length(parts[key][0])
     if "start" in parts:
         return len(range(*(integer(parts[key]) for key in ("start", "stop", "step"))))
-    for key in ("data", "left", "_range", "_data", "_ndarray", "_codes", "_left", "_pa_array"):
+    for key in (
+        "data",
+        "left",
+        "_range",
+        "_data",
+        "_ndarray",
+        "_codes",
+        "_left",
+        "_pa_array",
+        "_sparse_index",
+    ):
         if key in parts:
             return length(parts[key])
     state = thing.state if isinstance(thing.state, Items) else ()

@@ -55,6 +55,67 @@ def _nodes(nodes: Any, rows: int, count: int) -> str | None:
     return None
 
 
+_NODE = np.dtype(
+    [
+        (name, "<i8")
+        for name in ("column", "size", "split", "first", "last", "at", "by", "less", "more")
+    ]
+)
+"""A node of scipy's tree in memory; `at` and `by` are addresses, which it makes anew."""
+_DEEPEST = 2_000
+"""Levels of a tree; compiled code calls itself for each."""
+
+
+def points(thing: Thing) -> str | None:
+    """Judge scipy's k-d tree, which comes as it lies in memory."""
+    state = thing.state
+    if not isinstance(state, Items) or len(state) != 10:
+        raise BrokenThingError("has another state than such trees have")
+    buffer, data, places = numbers(state[0], 1, "S"), numbers(state[1], 2, "f"), state[7]
+    rows, columns = data.shape
+    if (integer(state[2]), integer(state[3])) != data.shape:
+        return "has other rows than it says"
+    sides = [(state[5], columns), (state[6], columns)]
+    sides += [] if state[9] is None else [(state[9], 2 * columns)]
+    if any(numbers(side, 1, "f").shape != (size,) for side, size in sides):
+        return "has bounds of other columns"
+    if any(one.dtype.str != "<f8" for one in (data, *(side for side, _ in sides))):
+        return "has numbers of another kind than such trees have"
+    if numbers(places, 1, "i").dtype.str != "<i8" or places.shape != (rows,):
+        return "names other rows than it has"
+    if not within(places, 0, rows):
+        return "names rows that it has not"
+    if buffer.dtype.itemsize != 1 or not buffer.shape[0] or buffer.shape[0] % _NODE.itemsize:
+        return "has nodes that scipy does not write"
+    nodes = np.frombuffer(whole(buffer).tobytes(), _NODE)
+    return _branches(nodes, rows, columns)
+
+
+def _branches(nodes: Any, rows: int, columns: int) -> str | None:
+    """Judge nodes, each of which is under one other, that stands in front of it."""
+    astray = "has a node that leads out of it"
+    leaf = nodes["column"] == -1
+    if np.any(~leaf & ((nodes["column"] < 0) | (nodes["column"] >= columns))):
+        return astray
+    if np.any((nodes["first"] < 0) | (nodes["first"] > nodes["last"]) | (nodes["last"] > rows)):
+        return astray
+    inner = np.flatnonzero(~leaf)
+    below = np.concatenate([nodes["less"][inner], nodes["more"][inner]])
+    if np.any((below <= np.tile(inner, 2)) | (below >= len(nodes))):
+        return astray
+    if len(np.unique(below)) != len(below):
+        return "has a node under two others"
+    if int((nodes["last"] - nodes["first"])[leaf].sum()) > rows:
+        return "has a row in several places"
+    level = np.zeros(1, dtype=np.int64)
+    for _ in range(_DEEPEST):
+        level = level[~leaf[level]]
+        if not len(level):
+            return None
+        level = np.concatenate([nodes["less"][level], nodes["more"][level]])
+    return "is deeper than such trees are"
+
+
 def _metric(metric: Any, columns: int) -> str | None:
     """Judge the metric of a tree, which reads as many numbers as a row has."""
     if not isinstance(metric, Thing) or not metric.name.startswith(

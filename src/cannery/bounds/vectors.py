@@ -125,6 +125,19 @@ def spline(thing: Thing) -> str | None:
     return None if factors.shape[0] >= knots.shape[0] - degree - 1 else "has too few coefficients"
 
 
+def density(thing: Thing) -> str | None:
+    """Judge an estimate of a density: a weight for every row, and a matrix of its columns."""
+    state = attributes(thing)
+    columns, rows = numbers(state["dataset"], 2, "f").shape
+    weights = state.get("_weights")
+    if weights is not None and numbers(weights, 1, "f").shape != (rows,):
+        return "has weights for other rows"
+    for key in ("cho_cov", "covariance", "inv_cov"):
+        if key in state and numbers(state[key], 2, "f").shape != (columns, columns):
+            return "has a matrix of other columns"
+    return None
+
+
 def hashed(thing: Thing) -> str | None:
     """Judge the columns over which words are spread: compiled code divides by their number."""
     columns = attributes(thing).get("n_features", 1)
