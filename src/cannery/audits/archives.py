@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -12,10 +11,11 @@ from cannery.audits.contents import gathered, pieces
 from cannery.audits.ledger import Ledger
 from cannery.audits.opcodes import BrokenProgramError
 from cannery.blobs import CHUNK
-from cannery.sources.windows import Data, stream_of
+from cannery.sources.windows import Data
+from cannery.sources.zips import END, BadZipError, Entry, read_directory
 
+_STORED, _DEFLATED = 0, 8
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
-_END = struct.Struct("<4sHHHHIIH")
 _DESCRIPTOR = 0x8
 _ENCRYPTED = 0x1
 _FAR_SIZES = 0x0001
@@ -23,11 +23,6 @@ _OTHER_NAME = 0x7075
 """Extra fields: sizes past 4 GB, and a name that some readers prefer."""
 _FAR_END = 56 + 20
 """Bytes of the end of an archive past 4 GB, and of what locates it."""
-_BROKEN = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, OverflowError, RuntimeError,
-    ValueError,
-)  # fmt: skip
-"""What zipfile raises on damaged archives (RuntimeError: encrypted, or a method that it lacks)."""
 
 
 class BadArchiveError(Exception):
@@ -41,97 +36,100 @@ class Archive:
         self._ledger = ledger
         self._data = data
         try:
-            directory = zipfile.ZipFile(stream_of(data))
-            infos = directory.infolist()
-        except _BROKEN as error:
+            entries, start = read_directory(data)
+        except BadZipError as error:
             raise BadArchiveError(f"not a zip archive: {error}") from error
-        if len(infos) > ledger.limits.members:
-            raise BadArchiveError(f"{len(infos)} members; at most {ledger.limits.members} are read")
-        if len({info.filename for info in infos}) != len(infos):
+        if len(entries) > ledger.limits.members:
+            raise BadArchiveError(
+                f"{len(entries)} members; at most {ledger.limits.members} are read"
+            )
+        if len({entry.name for entry in entries}) != len(entries):
             self._refuse("duplicate-member", "two members have one name: readers would differ")
         # A folder has no bytes to read.
-        self.members = {i.filename: i for i in infos if i.file_size or not i.is_dir()}
+        self.members = {e.name: e for e in entries if e.size or not e.name.endswith("/")}
         try:
-            ledger.unpack(sum(info.file_size for info in infos))
+            ledger.unpack(sum(entry.size for entry in entries))
         except BrokenProgramError as error:
             self._refuse(error.rule, error.message)
             raise BadArchiveError("too large once decompressed") from error
-        self._check_layout(data, infos, directory.start_dir)
+        self._check_layout(data, entries, start)
 
     def read(self, name: str, limit: int) -> bytes:
         """Return the bytes of a member; raises BadArchiveError when broken, absent or over `limit`."""
-        info = self._info(name)
-        if info.file_size > limit:
-            raise BadArchiveError(f"member '{name[:80]}' has {info.file_size} bytes")
-        return b"".join(self._blocks(info))
+        entry = self._entry(name)
+        if entry.size > limit:
+            raise BadArchiveError(f"member '{name[:80]}' has {entry.size} bytes")
+        return b"".join(self._blocks(entry))
 
     def open(self, name: str) -> AbstractContextManager[Data]:
         """Yield the bytes of a member of any size; raises BadArchiveError when broken or absent."""
-        info, limits = self._info(name), self._ledger.limits
-        if info.file_size <= limits.memory:
-            return nullcontext(b"".join(self._blocks(info)))
-        return gathered(self._blocks(info), limits)
+        entry, limits = self._entry(name), self._ledger.limits
+        if entry.size <= limits.memory:
+            return nullcontext(b"".join(self._blocks(entry)))
+        return gathered(self._blocks(entry), limits)
 
     def check(self, name: str) -> None:
         """Read a member through; raises BadArchiveError where its checksum does not hold."""
-        for _ in self._blocks(self._info(name)):
+        for _ in self._blocks(self._entry(name)):
             pass
 
-    def _info(self, name: str) -> zipfile.ZipInfo:
-        info = self.members.get(name)
-        if info is None:
+    def _entry(self, name: str) -> Entry:
+        entry = self.members.get(name)
+        if entry is None:
             raise BadArchiveError(f"member '{name[:80]}' is missing")
-        return info
+        return entry
 
-    def _blocks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    def _blocks(self, entry: Entry) -> Iterator[bytes]:
         """Yield what a member holds, which has the size and the checksum that the directory tells."""
-        unpack = _METHODS.get(info.compress_type)
-        if unpack is None or info.flag_bits & _ENCRYPTED:
-            raise BadArchiveError(f"member '{info.filename[:80]}' can't be unpacked")
+        unpack = _METHODS.get(entry.method)
+        if unpack is None or entry.flags & _ENCRYPTED:
+            raise BadArchiveError(f"member '{entry.name[:80]}' can't be unpacked")
         size = checksum = 0
         try:
-            for block in unpack(self._packed(info)):
+            for block in unpack(self._packed(entry)):
                 size += len(block)
                 checksum = zlib.crc32(block, checksum)
-                if size > info.file_size:
+                if size > entry.size:
                     break
                 yield block
         except (zlib.error, struct.error) as error:
-            raise BadArchiveError(f"member '{info.filename[:80]}' is broken: {error}") from error
-        if size != info.file_size or checksum != info.CRC:
-            raise BadArchiveError(f"member '{info.filename[:80]}' is broken: not what was packed")
+            raise BadArchiveError(f"member '{entry.name[:80]}' is broken: {error}") from error
+        if size != entry.size or checksum != entry.crc:
+            raise BadArchiveError(f"member '{entry.name[:80]}' is broken: not what was packed")
 
-    def _packed(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
-        data, at = self._data, info.header_offset
+    def _packed(self, entry: Entry) -> Iterable[bytes]:
+        data, at = self._data, entry.place
         *_, length, beyond = _LOCAL.unpack(data[at : at + _LOCAL.size])
         at += _LOCAL.size + length + beyond
-        yield from pieces(data, at, at + info.compress_size)
+        if entry.packed <= CHUNK:
+            return (data[at : at + entry.packed],)
+        return pieces(data, at, at + entry.packed)
 
     def _refuse(self, rule: str, message: str) -> None:
         self._ledger.find(rule, "unsafe", message)
 
-    def _check_layout(self, data: Data, infos: list[zipfile.ZipInfo], stop: int) -> None:
+    def _check_layout(self, data: Data, entries: list[Entry], stop: int) -> None:
         """Members stand one behind the other, from the first byte to the directory, and agree with it."""
         at = 0
-        for info in sorted(infos, key=lambda i: i.header_offset):
-            if info.header_offset != at:
+        for entry in sorted(entries, key=lambda e: e.place):
+            if entry.place != at:
                 self._refuse("hidden-bytes", "the archive has bytes that belong to no member")
                 return
-            at = self._check_member(data, info)
-        end = len(data) - _END.size
+            at = self._check_member(data, entry)
+        end = len(data) - END.size
         if at != stop or end < 0 or data[end : end + 4] != b"PK\x05\x06":
             self._refuse("hidden-bytes", "the archive has bytes before or behind its directory")
             return
-        _, disk, first, here, count, size, offset, _ = _END.unpack(data[end:])
+        _, disk, first, here, count, size, offset, _ = END.unpack(data[end:])
         directory = end - at - (_FAR_END if data[end - 20 : end - 16] == b"PK\x06\x07" else 0)
         says = (disk, first, here, count, size, offset)
-        found = (0, 0, len(infos), len(infos), directory, at)
+        found = (0, 0, len(entries), len(entries), directory, at)
         if any(s != f and s not in (0xFFFF, 0xFFFFFFFF) for s, f in zip(says, found, strict=True)):
             self._refuse("disagreeing-member", "the archive's end names another directory")
 
-    def _check_member(self, data: Data, info: zipfile.ZipInfo) -> int:
+    def _check_member(self, data: Data, entry: Entry) -> int:
         """Compare a member's own header with the directory; return where the member ends."""
-        at: int = info.header_offset
+        at: int = entry.place
         try:
             local = _LOCAL.unpack(data[at : at + _LOCAL.size])
         except struct.error as error:
@@ -139,15 +137,15 @@ class Archive:
         magic, _, flags, method, _, _, crc, packed, size, length, beyond = local
         at += _LOCAL.size + length
         name, extra = data[at - length : at], _extra(data[at : at + beyond])
-        at += beyond + info.compress_size
+        at += beyond + entry.packed
         encoding = "utf-8" if flags & 0x800 else "cp437"
-        label = info.filename[:80]
-        if magic != b"PK\x03\x04" or name.decode(encoding, "replace") != info.orig_filename:
+        label = entry.name[:80]
+        if magic != b"PK\x03\x04" or name.decode(encoding, "replace") != entry.written:
             self._refuse("disagreeing-member", f"member '{label}' has two names")
-        for field in (extra.get(_OTHER_NAME), _extra(info.extra).get(_OTHER_NAME)):
+        for field in (extra.get(_OTHER_NAME), _extra(entry.extra).get(_OTHER_NAME)):
             if field is not None and field[5:] != name:
                 self._refuse("disagreeing-member", f"member '{label}' has two names")
-        if flags != info.flag_bits or method != info.compress_type:
+        if flags != entry.flags or method != entry.method:
             self._refuse("disagreeing-member", f"member '{label}' has two ways to be read")
         far = extra.get(_FAR_SIZES, b"")
         if 0xFFFFFFFF in (packed, size) and len(far) >= 16:
@@ -158,11 +156,11 @@ class Archive:
             block = data[at : at + struct.calcsize(layout)].ljust(struct.calcsize(layout), b"\0")
             crc, packed, size = struct.unpack(layout, block)
             at += len(block)
-        if (crc, packed, size) != (info.CRC, info.compress_size, info.file_size):
+        if (crc, packed, size) != (entry.crc, entry.packed, entry.size):
             self._refuse("disagreeing-member", f"member '{label}' has two sizes")
-        if flags & _ENCRYPTED or info.compress_type not in _METHODS:
+        if flags & _ENCRYPTED or entry.method not in _METHODS:
             self._refuse("odd-member", f"member '{label}' is encrypted or oddly compressed")
-        if problem := name_problem(info.orig_filename):
+        if problem := name_problem(entry.written):
             self._refuse("escaping-member", f"member {label!r} {problem}")
         return at
 
@@ -181,8 +179,8 @@ def _inflated(packed: Iterable[bytes]) -> Iterator[bytes]:
 
 
 _METHODS: dict[int, Callable[[Iterable[bytes]], Iterable[bytes]]] = {
-    zipfile.ZIP_STORED: lambda packed: packed,
-    zipfile.ZIP_DEFLATED: _inflated,
+    _STORED: lambda packed: packed,
+    _DEFLATED: _inflated,
 }
 
 

@@ -85,7 +85,7 @@ def read_header(data: Data) -> Header:
 def _told(text: str) -> tuple[Items, tuple[int, ...]]:
     """Return what the items are, and the shape."""
     if written := _WRITTEN.fullmatch(text):
-        return _items_of(written[1]), _shape(_Literal(written[2]).whole())
+        return _items_of(written[1]), _shape_of(written[2])
     header = _Literal(text).whole()
     if (
         not isinstance(header, dict)
@@ -100,6 +100,11 @@ def _told(text: str) -> tuple[Items, tuple[int, ...]]:
 def _items_of(descr: str) -> Items:
     """Return what items of a type are, of which an archive has many arrays."""
     return _known(_Literal(descr).whole())
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _shape_of(text: str) -> tuple[int, ...]:
+    return _shape(_Literal(text).whole())
 
 
 def _known(descr: Any) -> Items:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
-
 from cannery.audits.facts import Facts
 from cannery.audits.ledger import Ledger
 from cannery.audits.limits import Limits
@@ -13,7 +10,8 @@ from cannery.audits.opcodes import FORBIDDEN, OPCODES
 from cannery.audits.pickles import follow
 from cannery.sources.sniff import is_tar
 from cannery.sources.source import Format
-from cannery.sources.windows import Data, stream_of
+from cannery.sources.windows import Data
+from cannery.sources.zips import BadZipError, read_directory
 
 _PICKLES = ("pickle", "joblib", "torch")
 _TAIL = (1 << 16) + 22
@@ -53,7 +51,6 @@ def _ends_as_zip(data: Data) -> bool:
     if b"PK\x05\x06" not in data[max(0, len(data) - _TAIL) :]:
         return False
     try:
-        with zipfile.ZipFile(stream_of(data)) as archive:
-            return bool(archive.namelist())
-    except (zipfile.BadZipFile, struct.error, OverflowError, RuntimeError, ValueError):
+        return bool(read_directory(data).entries)
+    except BadZipError:
         return False

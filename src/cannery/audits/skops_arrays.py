@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from cannery.audits import natives
@@ -18,6 +20,7 @@ _MATRICES = frozenset({"bsr", "coo", "csc", "csr", "dia"})
 _KEYS = frozenset(f"builtins.{kind}" for kind in ("bool", "bytes", "float", "int", "str"))
 
 
+@functools.lru_cache(maxsize=256)
 def is_scalar(name: str) -> bool:
     """Return whether a name is that of a scalar type of numpy."""
     kind = getattr(np, name.removeprefix("numpy."), None) if name.startswith("numpy.") else None

@@ -125,7 +125,7 @@ def _audit_members(
         what = "is asked for, and is not there" if key in storages else "belongs to no tensor"
         ledger.find("stray-member", "unsafe", f"storage '{key[:40]}' {what}")
     for key in raw.keys() & storages.keys():
-        size = archive.members[raw[key]].file_size
+        size = archive.members[raw[key]].size
         if size != storages[key].size:
             message = f"storage '{key[:40]}' of {storages[key].size} bytes has {size}"
             ledger.find("hostile-array", "unsafe", message)

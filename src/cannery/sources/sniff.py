@@ -6,8 +6,6 @@ import bz2
 import gzip
 import lzma
 import re
-import struct
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,8 @@ from cannery.blobs import Blob
 from cannery.errors import CutShortError, SourceError
 from cannery.sources.protobuf import onnx_shape
 from cannery.sources.source import Format
-from cannery.sources.windows import Data, Reading, holds, reading, stream_of
+from cannery.sources.windows import Data, Reading, holds, reading
+from cannery.sources.zips import BadZipError, read_directory
 
 _HEAD = 4096
 """Bytes from the beginning by which a file is told."""
@@ -148,9 +147,8 @@ def _is_text(head: bytes) -> bool:
 
 def _zip(data: Data | Reading, label: str) -> Format:
     try:
-        with zipfile.ZipFile(stream_of(data)) as archive:
-            names = set(archive.namelist())
-    except (zipfile.BadZipFile, struct.error, OverflowError, RuntimeError, ValueError) as error:
+        names = {entry.name for entry in read_directory(data).entries}
+    except BadZipError as error:
         raise _truncated(label, "a zip archive (skops?)") from error
     if "schema.json" in names:
         return "skops"
