@@ -192,6 +192,12 @@ def test_equal_cans_are_the_same(can: Can, tmp_path: Path) -> None:
     assert [a.changed for a in found.answers] == [0, 0]
 
 
+def test_an_image_and_the_can_in_it_are_the_same(can: Can, image: Image, tmp_path: Path) -> None:
+    """What a can has no like of, packages and layers, is no difference."""
+    write_layout(image, tmp_path / "1.oci")
+    assert compare(f"oci:{tmp_path}/1.oci", str(can.folder)).same
+
+
 def test_two_versions_differ_in_model_layer_and_answers(
     can: Can, image: Image, tmp_path: Path
 ) -> None:

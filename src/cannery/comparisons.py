@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_NONE: Mapping[str, Any] = MappingProxyType({})
 Changes = dict[str, tuple[Any, Any]]
 """What differs → how it is in the first and in the second; None where one has no such thing."""
 
@@ -47,7 +49,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     features: Changes
     outputs: Changes
     packages: Changes
-    """Name → versions."""
+    """Name → versions; of two images alone: a can has no packages."""
     image: Changes
     """What else the images say of themselves: platform, user, size."""
     layers: Changes
@@ -74,6 +76,7 @@ def compare(
     cans = [subject.can for subject in subjects]
     # An image is larger as an engine keeps it than as it travels: such sizes are not compared.
     sized = len({bool(s.image.digest) for s in subjects if s.image}) == 1
+    images = subjects if all(subject.image for subject in subjects) else ()
     answers: tuple[Answered, ...] = ()
     unanswered = None
     if None in cans:
@@ -89,15 +92,15 @@ def compare(
         model=_changes(*(_model(subject) for subject in subjects)),
         features=_changes(*(_features(can) for can in cans)),
         outputs=_changes(*(_outputs(can) for can in cans)),
-        packages=_changes(*(_packages(subject) for subject in subjects)),
-        image=_changes(*(_image(subject, sized=sized) for subject in subjects)),
-        layers=_changes(*(_layers(subject, sized=sized) for subject in subjects)),
+        packages=_changes(*(_packages(subject) for subject in images)),
+        image=_changes(*(_image(subject, sized=sized) for subject in images)),
+        layers=_changes(*(_layers(subject, sized=sized) for subject in images)),
         answers=answers,
         unanswered=unanswered,
     )
 
 
-def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> Changes:
+def _changes(first: Mapping[str, Any] = _NONE, second: Mapping[str, Any] = _NONE) -> Changes:
     return {
         key: (first.get(key), second.get(key))
         for key in dict.fromkeys([*first, *second])

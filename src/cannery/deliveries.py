@@ -17,7 +17,7 @@ from cannery.oci.artifacts import Attached
 from cannery.oci.descriptors import Image
 from cannery.oci.layout import MARK, write_layout
 from cannery.oci.references import Reference, parse
-from cannery.progress import Station
+from cannery.progress import Progress, Station, station
 
 Kind = Literal["docker", "podman", "oci", "archive", "registry"]
 FORMS = "docker, podman, registry, oci:FOLDER or archive:FILE"
@@ -50,12 +50,12 @@ def parse_destination(text: str) -> Destination:
 
 
 def destinations_of(
-    wanted: Sequence[str], reference: Reference, engine: Engine, *, force: bool
+    wanted: Sequence[str], reference: Reference, engine: Engine, progress: Progress, *, force: bool
 ) -> tuple[Destination, ...]:
-    """Return where the image goes, before any work is done for it.
+    """Return where the image goes, before any work is done for it: each takes it.
 
     With nothing wanted: the engine that runs here, else an archive and a layout in the current folder.
-    Raises UsageError, OutputError for a file that exists.
+    Raises UsageError, OutputError for a file that exists, RegistryError, UnreachableError.
     """
     if wanted:
         found = tuple(parse_destination(text) for text in wanted)
@@ -72,13 +72,25 @@ def destinations_of(
             refuse_foreign(destination.path, MARK, "an OCI layout", force=force)
         elif destination.path is not None:
             refuse_existing(destination.path, force=force)
-        if destination.kind == "registry" and reference.registry is None:
-            raise UsageError(
-                f"'{reference}' names no registry", hint="tag it registry.example/name:tag"
-            )
+        if destination.kind == "registry":
+            _check_registry(reference, progress)
         if destination.kind in ("docker", "podman") and destination.kind != engine.name:
             detect(destination.kind)
     return found
+
+
+def _check_registry(reference: Reference, progress: Progress) -> None:
+    """Raise where the registry is not there, or does not let us push."""
+    if reference.registry is None:
+        raise UsageError(
+            f"'{reference}' names no registry", hint="tag it registry.example/name:tag"
+        )
+    from cannery.oci.transfer import open_registry  # an HTTP client
+
+    with station("registry", progress) as work, open_registry(reference) as registry:
+        work.note(f"may we push to {reference.name}?")
+        registry.check_push(reference.repository)
+        work.result(f"{reference.name} may be pushed to")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -182,7 +182,7 @@ def build(
     options = options or BuildOptions()
     pack_options = pack_options or PackOptions()
     reference, engine, force = parse(tag), detect(options.engine), pack_options.force
-    destinations = destinations_of(options.to, reference, engine, force=force)
+    destinations = destinations_of(options.to, reference, engine, progress, force=force)
     order = _Order(
         reference=reference, options=options, engine=engine, store=Store(), progress=progress
     )

@@ -89,6 +89,14 @@ def test_a_full_cache_is_a_clear_error(lock, can, work, tmp_path, monkeypatch) -
 
 
 @pytest.mark.bubblewrap
+def test_a_read_only_cache_that_has_all_will_do(lock, can, work) -> None:
+    """Nothing can be kept in it, and nothing need be."""
+    done = build_in(["--ro-bind", cache_folder(), cache_folder()], work, can, "oci:out")
+    assert done.ok, done.complaint
+    assert json.loads((work / "out/index.json").read_text())["manifests"][0]["digest"] == lock[1]
+
+
+@pytest.mark.bubblewrap
 def test_a_read_only_cache_is_a_clear_error(lock, can, work, cache, monkeypatch) -> None:
     """Nothing can be kept in it: the hint says how to move it."""
     monkeypatch.setenv("CANNERY_CACHE", str(cache))
@@ -135,6 +143,21 @@ def test_what_was_corrupted_in_the_cache_is_made_again(lock, can, work, cache, c
     assert done.ok, done.complaint
     assert json.loads(done.stdout)["digest"] == lock[1]
     assert (blobs / layer).stat().st_size > 1000
+
+
+def test_a_registry_that_does_not_know_us_is_found_before_any_work(can, work, cannery_in) -> None:
+    """What a long conversion would be in vain for is asked first."""
+
+    def trouble(handler) -> bool:
+        handler.answer(401, WWW_Authenticate='Basic realm="x"')
+        return True
+
+    with fake_registry(State(trouble=trouble)) as host:
+        words = ("build", can, "-t", f"{host}/churn:v1", "--engine", "sandbox", "--to", "registry")
+        done = cannery_in(work)(*words)
+    assert done.status == 2
+    assert f"log in first: docker login {host}" in done.complaint
+    assert "compose" not in done.complaint
 
 
 def test_a_registry_that_dies_in_mid_upload_has_no_tag(lock, can, work, cannery_in) -> None:

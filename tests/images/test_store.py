@@ -62,6 +62,14 @@ def test_a_memo_of_another_form_is_not_recalled(store: Store) -> None:
     assert store.recall("base", list[tuple[str, int, str]]) is None
 
 
+def test_what_cannot_be_remembered_is_made_again(store: Store) -> None:
+    """Memos save work and nothing else: a place where none can be written is no error."""
+    store.root.mkdir()
+    (store.root / "memo").write_text("no folder")
+    store.remember("key", "value")
+    assert store.recall("key", str) is None
+
+
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     """A cache in a place that is no folder is reported with a hint."""
     (tmp_path / "file").write_text("")

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from fake_registries import State, fake_registry
 from projects import LINE
 
 from cannery.caches import cache_folder
@@ -53,6 +55,7 @@ PHASES = {
     "loading": Phase("compose", 0.05),
     "starting the container": Phase("compose", 0.3),
     "proving": Phase("compose", 1.0),
+    "asking the registry": Phase("", 1.5, to="registry"),
     "pushing": Phase("prove", 0.5, to="registry"),
 }
 
@@ -62,6 +65,15 @@ def deaf() -> Iterator[str]:
     """Listen on a port and never answer, as a dead mirror or registry does; yield its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def dying() -> Iterator[str]:
+    """Run a registry that says nothing any more once it is asked for a blob; yield its address."""
+    over = threading.Event()
+    with fake_registry(State(trouble=lambda h: h.command == "HEAD" and over.wait())) as host:
+        yield host
+        over.set()
 
 
 @pytest.fixture
@@ -99,7 +111,7 @@ def traces(own: Can, scratch: Path, cache: Path) -> dict[str, list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PHASES)
-def test_an_interrupt_leaves_nothing(project, own, cache, deaf, tmp_path, name) -> None:
+def test_an_interrupt_leaves_nothing(project, own, cache, deaf, dying, tmp_path, name) -> None:
     """Whatever the line is doing, it stops, says so, and takes everything back."""
     phase = PHASES[name]
     scratch, work = tmp_path / "scratch", tmp_path / "work"
@@ -113,7 +125,8 @@ def test_an_interrupt_leaves_nothing(project, own, cache, deaf, tmp_path, name) 
         (work / "cannery.toml").write_text(f'[image]\nmirror = "http://{deaf}/debian"\n')
     model = own.folder if phase.can else "models:/churn-classifier/1"
     sample = () if phase.can else ("--sample", project.folder / "sample.parquet")
-    tag = f"{deaf}/{TAG}" if phase.to == "registry" else TAG
+    host = dying if phase.after else deaf
+    tag = f"{host}/{TAG}" if phase.to == "registry" else TAG
     words = [sys.executable, "-m", "cannery", "build", model, "-t", tag, *sample, "--to", phase.to]
     env = {
         **os.environ,

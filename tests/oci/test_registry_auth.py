@@ -60,6 +60,26 @@ def test_podman_s_file_comes_first(tmp_path) -> None:
     assert found.username == "podman"
 
 
+@pytest.mark.parametrize(
+    ("repository", "who"),
+    [
+        ("team/churn", "churn"),
+        ("team/other", "team"),
+        ("team", "team"),
+        ("teams/churn", "all"),
+        ("", "all"),
+    ],
+)
+def test_a_part_of_a_registry_has_a_login_of_its_own(tmp_path, repository, who) -> None:
+    """Podman keeps logins for namespaces and repositories too; the narrowest one counts."""
+    names = {"r.io": "all", "r.io/team": "team", "r.io/team/churn": "churn"}
+    auths = {key: {"auth": encoded(f"{name}:x")} for key, name in names.items()}
+    write(tmp_path / "auth.json", {"auths": auths})
+    found = find_login("r.io", {"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}, repository)
+    assert found is not None
+    assert found.username == who
+
+
 def test_another_registry_s_login_is_not_used(tmp_path) -> None:
     """A login holds for the registry that it names and no other."""
     write(tmp_path / ".docker/config.json", {"auths": {"a.io": {"auth": encoded("ann:x")}}})

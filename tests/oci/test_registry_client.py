@@ -286,6 +286,18 @@ def test_a_wrong_login_is_said_to_be_wrong(login) -> None:
     assert "wrong" not in str(caught.value) + str(caught.value.hint)
 
 
+def test_what_may_not_be_pushed_is_known_before(image) -> None:
+    """A push is asked for without anything to push, and nothing is left of that."""
+    state = State(trouble=guarded)
+    with fake_registry(state) as host, Registry(host) as registry:
+        with pytest.raises(RegistryError, match="refused"):
+            registry.check_push("a")
+        state.trouble = lambda _: False
+        registry.check_push("a")
+    assert [method for method, *_ in state.requests][-2:] == ["POST", "DELETE"]
+    assert state.blobs == {}
+
+
 def test_a_password_is_not_sent_where_it_could_be_read() -> None:
     """A token service without encryption is not told who we are."""
 
@@ -425,6 +437,8 @@ def test_a_real_registry_asks_for_a_password(image, start_registry, tmp_path) ->
     with start_registry(auth=auth) as host:
         reference = parse(f"{host}/churn:v1")
         with Registry(host, credentials=Credentials(username="ann", password="secret")) as registry:
+            registry.check_push("churn")
+            assert list(tmp_path.rglob("_uploads/*/startedat")) == []
             push_image(image, reference, registry=registry)
         with (
             Registry(host, credentials=Credentials(username="ann", password="no")) as registry,

@@ -112,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(404)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = handle_any
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 
 
 @contextmanager

@@ -80,12 +80,21 @@ def _once(place: Path, fill: Callable[[Path], None]) -> Path:
             temporary.rename(place)
         except OSError as error:
             if not place.is_dir():  # where it is one, another build was quicker
-                raise EngineError(f"can't unpack the image into '{place}': {error}") from error
+                raise EngineError(
+                    f"can't unpack the image into '{place}': {error.strerror or error}",
+                    hint="free some space, or set CANNERY_CACHE to a folder that you can write to",
+                ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    os.utime(place)
+    used(place)
     _forget_old(place)
     return place
+
+
+def used(place: Path) -> None:
+    """Note that an unpacked image is still of use; where that can't be noted, it is only forgotten earlier."""
+    with contextlib.suppress(OSError):
+        os.utime(place)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -7,7 +7,6 @@ host's, so that the port can be reached; the program is told by PORT which one t
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from cannery.caches import cache_folder
 from cannery.engines.asking import free_port
 from cannery.engines.engine import Mount, StartOptions
 from cannery.engines.jailed import Cell, JailedContainer
-from cannery.engines.roots import LENT, place_of, prepare, unpack_once
+from cannery.engines.roots import LENT, place_of, prepare, unpack_once, used
 from cannery.errors import CanneryError, EngineError
 from cannery.oci.descriptors import Image
 from cannery.oci.documents import Config, Settings, decode
@@ -86,7 +85,7 @@ class Sandbox:
         """Start an image; nothing of it runs when the block ends."""
         options = options or StartOptions()
         place = self._place(subject)
-        os.utime(place)
+        used(place)
         cell = self._cell(place, self.settings(subject), options)
         with tempfile.TemporaryFile() as log, cell.started(log) as container:
             yield container

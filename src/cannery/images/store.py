@@ -128,11 +128,14 @@ class Store:
             return None
 
     def remember(self, key: Any, value: Any) -> None:
-        """Remember `value` for `key` (both can be written as JSON)."""
+        """Remember `value` for `key` (both can be written as JSON); where nothing can be written, it is made again."""
         path = self._memo(key)
-        with _appearing(path.parent) as (stream, appear):
-            stream.write(canonical_json(value))
-            appear(path)
+        try:
+            with _appearing(path.parent) as (stream, appear):
+                stream.write(canonical_json(value))
+                appear(path)
+        except OutputError as error:
+            _log.info("%s", error)
 
     def _memo(self, key: Any) -> Path:
         return self.root / "memo" / hex_of(digest_bytes(canonical_json(key)))

@@ -6,7 +6,7 @@ import base64
 import binascii
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,12 @@ class Credentials:
     """An identity token, exchanged for access tokens."""
 
 
-def find_credentials(registry: str, env: Mapping[str, str] | None = None) -> Credentials | None:
+def find_credentials(
+    registry: str, env: Mapping[str, str] | None = None, repository: str = ""
+) -> Credentials | None:
     """Return what Podman's `auth.json` or Docker's `config.json` says of a registry, or None.
 
+    A login for `repository`, or for a part of the registry that it is in, comes first.
     Credential helpers are asked. Raises UsageError for a file that can't be read and for a helper
     that is missing or fails.
     """
@@ -43,17 +46,21 @@ def find_credentials(registry: str, env: Mapping[str, str] | None = None) -> Cre
         document = _read(path)
         if document is None:
             continue
-        found = _from_helper(registry, document, path, env) or _from_file(registry, document, path)
+        found = _from_file(_parts(registry, repository), document, path)
+        found = found or _from_helper(registry, document, path, env)
+        found = found or _from_file(_keys(registry), document, path)
         if found is not None:
             return found
     return None
 
 
-def find_login(registry: str, env: Mapping[str, str] | None = None) -> Credentials | None:
+def find_login(
+    registry: str, env: Mapping[str, str] | None = None, repository: str = ""
+) -> Credentials | None:
     """Return the login of a registry; that of Docker's hub stands under other names than its address."""
     names = ("https://index.docker.io/v1/", "docker.io") if registry == HUB else (registry,)
     for name in names:
-        found = find_credentials(name, env)
+        found = find_credentials(name, env, repository)
         if found is not None:
             return found
     return None
@@ -84,14 +91,21 @@ def _read(path: Path) -> dict[str, Any] | None:
         ) from error
 
 
+def _parts(registry: str, repository: str) -> tuple[str, ...]:
+    """Return under which names Podman keeps logins for a part of a registry, the narrowest first."""
+    names = repository.split("/") if repository else []
+    return tuple("/".join((registry, *names[:count])) for count in range(len(names), 0, -1))
+
+
 def _keys(registry: str) -> tuple[str, ...]:
-    return (registry, f"https://{registry}", f"https://{registry}/", f"http://{registry}")
+    secure = f"https://{registry}"
+    return (registry, secure, f"{secure}/", f"http://{registry}", f"{secure}/v1/", f"{secure}/v2/")
 
 
-def _from_file(registry: str, document: dict[str, Any], path: Path) -> Credentials | None:
+def _from_file(keys: Iterable[str], document: dict[str, Any], path: Path) -> Credentials | None:
     entries = document.get("auths")
     entries = entries if isinstance(entries, dict) else {}
-    for key in (*_keys(registry), f"https://{registry}/v1/", f"https://{registry}/v2/"):
+    for key in keys:
         entry = entries.get(key)
         if not isinstance(entry, dict) or not entry:
             continue

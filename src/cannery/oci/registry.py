@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
@@ -84,6 +85,22 @@ class Registry:
         upload = Upload(self._channel, repository, descriptor, content, mount)
         # A short upload that broke off begins again from its start: its address may be gone.
         return self._channel.retrying(upload.run)
+
+    def check_push(self, repository: str) -> None:
+        """Begin an upload and give it up: it raises what a push would, before there is anything to push."""
+        begin = Request(
+            method="POST",
+            address=f"{repository}/blobs/uploads/",
+            repository=repository,
+            accepted=(201, 202),
+            content=b"",
+        )
+        answer = self._channel.ask(begin)
+        place = answer.url.join(answer.headers.get("Location", ""))
+        end = Request(method="DELETE", address=place, repository=repository, accepted=(204,))
+        # One that can't be given up is forgotten by the registry in time.
+        with suppress(RegistryError, TransientError):
+            self._channel.once(end)
 
     def push_manifest(self, repository: str, target: str, data: bytes, media_type: str) -> bool:
         """Store a manifest under a tag or its digest; tell whether its `subject` will list it among its referrers."""

@@ -52,7 +52,8 @@ def open_registry(reference: Reference, options: RegistryOptions | None = None) 
             f"'{reference}' names no registry",
             hint=f"put its address first, such as localhost:5000/{reference}",
         )
-    return Registry(reference.registry, credentials=find_login(reference.registry), options=options)
+    login = find_login(reference.registry, repository=reference.repository)
+    return Registry(reference.registry, credentials=login, options=options)
 
 
 def push_image(
