@@ -106,12 +106,16 @@ def scalar(c: Call) -> Value:
 
 def from_buffer(c: Call) -> Value:
     """Judge `_frombuffer(buffer, dtype, shape, order)`."""
-    match c.items:
-        case (buffer, DType() as kind, Tuple() as shape, "C" | "F") if not kind.holds:
+    if len(c.items) == 4:
+        buffer, kind, shape, order = c.items
+        if type(kind) is DType and type(shape) is Tuple and order in _ORDERS and not kind.holds:
             count = elements(shape)
             if count is not None and size_of(buffer) == count * kind.itemsize:
                 return _filled(c, kind, shape.items, buffer)
     return c.refuse("with a buffer that is not the size of the array")
+
+
+_ORDERS = ("C", "F")
 
 
 def _filled(c: Call, kind: DType, shape: tuple[int, ...], content: Value) -> Array:

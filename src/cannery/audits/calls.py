@@ -44,7 +44,8 @@ Rule = Callable[[Call], Value]
 
 def call(ledger: Ledger, function: Value, arguments: Value, offset: int) -> Value:
     """Follow REDUCE: judge the function and its arguments, return what stands for the result."""
-    items = _arguments(ledger, function, arguments, offset)
+    known = type(arguments) is Tuple
+    items = arguments.items if known else _no_tuple(ledger, function, arguments, offset)
     if type(function) is not Name:
         ledger.refer(arguments)
         message = f"{describe(function)} is called, not a global"
@@ -61,9 +62,10 @@ def call(ledger: Ledger, function: Value, arguments: Value, offset: int) -> Valu
 
 def make(ledger: Ledger, cls: Value, arguments: Value, offset: int) -> Value:
     """Follow NEWOBJ: judge the class, return what stands for the object."""
-    items = _arguments(ledger, cls, arguments, offset)
+    known = type(arguments) is Tuple
+    items = arguments.items if known else _no_tuple(ledger, cls, arguments, offset)
     ledger.refer(arguments)
-    if not isinstance(cls, Name):
+    if type(cls) is not Name:
         message = f"{describe(cls)} is made an object of, not a global"
         ledger.find("computed-callable", "unsafe", message, offset=offset)
         return Made()
@@ -76,9 +78,7 @@ def make(ledger: Ledger, cls: Value, arguments: Value, offset: int) -> Value:
     return made
 
 
-def _arguments(ledger: Ledger, function: Value, arguments: Value, offset: int) -> tuple[Value, ...]:
-    if type(arguments) is Tuple:
-        return arguments.items
+def _no_tuple(ledger: Ledger, function: Value, arguments: Value, offset: int) -> tuple[Value, ...]:
     message = f"{describe(function)} is called with {describe(arguments)} instead of a tuple"
     ledger.find("odd-arguments", "unsafe", message, offset=offset)
     return ()

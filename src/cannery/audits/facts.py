@@ -129,7 +129,9 @@ class Facts:
 
     def assign(self, target: Value, items: list[Value], offset: int) -> None:
         """Judge what gets items by SETITEM(S)."""
-        if not NAMING.isdisjoint(map(type, items)):
+        keys, values = items[::2], items[1::2]
+        named = set(map(type, keys)) == _TEXTS
+        if not named or not NAMING.isdisjoint(map(type, values)):
             self._refer_assigned(target, items)
         if type(target) is not Dict:
             self._check_target(target, calls.MAPPINGS, "SETITEM", offset)
@@ -137,10 +139,9 @@ class Facts:
         if target.sealed:
             message = "the state of an object is changed after it was set"
             self.refuse("late-state", message, offset)
-        keys, values = items[::2], items[1::2]
         target.count += len(keys)
         known = target.items
-        if set(map(type, keys)) == _TEXTS:
+        if named:
             before = len(known)
             known.update(zip(keys, values, strict=True))
             if len(known) < before + len(keys):

@@ -47,8 +47,7 @@ def _judge(ledger: Ledger) -> None:
     found = ledger.natives
     if not found:
         return
-    for made in found:
-        ledger.spend(_weight(made))
+    ledger.spend(sum(map(_weight, found)))
     sound: set[Made] = set()
     for name in TOGETHER:
         trees = [made for made in found if made.canonical == name]
@@ -70,12 +69,11 @@ def _weight(made: Made) -> int:
     work = 0
     for whole in (made.state, made.arguments):
         for part in _parts(whole):
-            kind = type(part)
-            if kind is Array:
+            if type(part) is Array:
                 items = part.content.items if type(part.content) is List else ()
                 width = part.dtype.itemsize if part.dtype else 0
                 work += len(items) + width * math.prod(part.shape) // _UNIT
-            elif kind in _CONTAINERS:
+            elif type(part) in _CONTAINERS:
                 work += len(part.items)
     return work
 
@@ -84,11 +82,11 @@ _CONTAINERS = frozenset({Dict, Tuple, List})
 
 
 def _parts(whole: Value) -> Iterable[Value]:
-    if isinstance(whole, Dict):
+    if type(whole) is tuple:
+        return whole
+    if type(whole) is Dict:
         return whole.items.values()
-    if isinstance(whole, Tuple | List):
-        return whole.items
-    return whole if isinstance(whole, tuple) else ()
+    return whole.items if type(whole) in _CONTAINERS else ()
 
 
 def _thing(made: Made) -> Thing:

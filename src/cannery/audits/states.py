@@ -191,14 +191,15 @@ def _general(ledger: Ledger, target: Made, state: Value, refuse: _Refuse) -> Non
         if not isinstance(part, Dict):
             continue
         part.sealed = True
-        attributes(ledger, target.canonical, part.items, refuse)
+        attributes(ledger, target.canonical, part.items, refuse, listed=target.listed)
         if part.rest and (part is state or len(parts) == 1):
             refuse("odd-state", f"{describe(target)} gets attributes that are no strings")
 
 
-def attributes(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Refuse) -> None:
+def attributes(
+    ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Refuse, *, listed: bool = True
+) -> None:
     """Judge the attributes that an object of class `owner` is given."""
-    listed = ledger.listing.find(*owner.rpartition(".")[::2])
     methods = ledger.listing.methods if listed else CALLED
     striking, watched = _sorted_out(tuple(items), methods)
     for key in striking:

@@ -262,11 +262,9 @@ def head_of(value: Value) -> bytes:
 
 def size_of(value: Value) -> int | None:
     """Return the length in bytes of an abstract bytes or bytearray, None for anything else."""
-    if isinstance(value, bytes | bytearray):
-        return len(value)
-    if isinstance(value, Opaque) and value.type in (bytes, bytearray):
-        return value.size
-    return None
+    if type(value) is Opaque:
+        return None if value.type is str else value.size
+    return len(value) if isinstance(value, bytes | bytearray) else None
 
 
 def describe(value: Value) -> str:
