@@ -269,6 +269,9 @@ def polyglots() -> Iterator[Case]:
     yield "pickle+zip", lambda m: pickle.dumps([zipped(("schema.json", b"{}"))], 4)
     yield "zip+pickle", lambda m: zipped(("a", HONEST)) + evil(m)
     yield "tar+zip", lambda m: tarred(("m", HONEST)) + zipped(("archive/data.pkl", evil(m)))
+    for edit in TARRED_ZIPS:
+        yield f"tar+zip:{edit.__name__}", lambda m, e=edit: e(evil(m))
+    yield "tar+zip", lambda m: tarred(("a.pkl", HONEST), ("z.zip", zipped(("m", evil(m)))))
     yield "npy+zip", lambda m: _numbers(zipped(("archive/data.pkl", evil(m))))
     yield "onnx+zip", lambda m: _message(zipped(("schema.json", b"{}")))
     yield "onnx+pickle", _pickled_message
@@ -277,6 +280,40 @@ def polyglots() -> Iterator[Case]:
     yield "pickle+tar", lambda m: _pickled_tar(tarred(("m", evil(m))))
     yield "text+pickle", lambda m: b"tree\nversion=v4\n" + evil(m)
     yield "cbm+pickle", lambda m: b"CBM1" + bytes(64) + evil(m)[2:]
+
+
+def told_from_the_tar(payload: bytes) -> bytes:
+    """An array in front holds a directory, at the place where the last member says its own is."""
+    inner, other = zipped(("m", LONG)), zipped(("m", payload))
+    directory = other.index(b"PK\x01\x02")
+    return _placed(other[directory:-22], inner.index(b"PK\x01\x02"), inner)
+
+
+def placed_from_the_tar(payload: bytes) -> bytes:
+    """An array in front holds a member, at the place where the last member says that its second one is."""
+    inner, other = zipped(("a", LONG), ("m", HONEST)), zipped(("m", payload))
+    return _placed(other[: other.index(b"PK\x01\x02")], inner.index(b"PK\x03\x04", 1), inner)
+
+
+def ended_before(payload: bytes) -> bytes:
+    """An array in front holds the end of a zip, which some readers find first."""
+    return _placed(zipped(("m", payload))[-22:], 4096, zipped(("m", HONEST)))
+
+
+def commented(payload: bytes) -> bytes:
+    """The last member has a comment."""
+    return tarred(("z.zip", zipped(("m", HONEST))[:-2] + struct.pack("<H", len(payload)) + payload))
+
+
+def _placed(block: bytes, place: int, inner: bytes) -> bytes:
+    """A tar that holds a block at a place, in an array, and a zip as its last member."""
+    found = tarred(("a.npy", _numbers(bytes(place - 640) + block)), ("z.zip", inner))
+    assert found[place : place + len(block)] == block
+    return found
+
+
+LONG = pickle.dumps({"weights": bytes(4000)}, 4)
+TARRED_ZIPS = (told_from_the_tar, placed_from_the_tar, ended_before, commented)
 
 
 def _numbers(data: bytes) -> bytes:

@@ -12,8 +12,9 @@ END = struct.Struct("<4sHHHHIIH")
 """The end of an archive: magic, two disks, members twice, bytes and place of the directory, a comment's length."""
 _ENTRY = struct.Struct("<4sxxBxHHxxxxIIIHHHHxxxxxxI")
 _FAR = 0xFFFFFFFF
-_FAR_PLACE = 20
-"""Bytes in front of the end that locate another end, of archives past 4 GB."""
+FAR_PLACE = 20
+FAR_MAGIC = b"PK\x06\x07"
+"""Bytes in front of the end, and how they begin, that locate another end: of archives past 4 GB."""
 _NEWEST = 63
 """Version of the format that Python reads."""
 
@@ -73,10 +74,10 @@ def _by_zipfile(data: Data | Reading) -> Directory:
 def _plain(data: Data | Reading) -> Directory | None:
     """Return a directory that ends the file, of ASCII names and nothing that is extra; None for another."""
     end = len(data) - END.size
-    tail = data[max(0, end - _FAR_PLACE) :]
-    if end < _FAR_PLACE or tail[:4] == b"PK\x06\x07":
+    tail = data[max(0, end - FAR_PLACE) :]
+    if end < FAR_PLACE or tail[:4] == FAR_MAGIC:
         return None
-    magic, disk, first, here, count, size, start, comment = END.unpack(tail[_FAR_PLACE:])
+    magic, disk, first, here, count, size, start, comment = END.unpack(tail[FAR_PLACE:])
     if magic != b"PK\x05\x06" or disk or first or comment or here != count or start + size != end:
         return None
     block = data[start:end]
