@@ -48,14 +48,19 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def range(self) -> str:
         """What numbers are answered, in words: `above 0`, `from -1 to 1`; empty where all are."""
         if self.least is not None and self.most is not None:
-            return f"from {self.least:.17g} to {self.most:.17g}"
+            return f"from {_shortest(self.least)} to {_shortest(self.most)}"
         if self.least is not None:
             edge = beyond(self.least, -inf)
-            return f"at least {self.least:.17g}" if edge is None else f"above {edge:g}"
+            return f"at least {_shortest(self.least)}" if edge is None else f"above {edge:g}"
         if self.most is not None:
             edge = beyond(self.most, inf)
-            return f"at most {self.most:.17g}" if edge is None else f"below {edge:g}"
+            return f"at most {_shortest(self.most)}" if edge is None else f"below {edge:g}"
         return ""
+
+
+def _shortest(number: float) -> str:
+    """Return a number in digits that say exactly this one, and as few as that takes."""
+    return next(t for n in (15, 16, 17) if float(t := f"{number:.{n}g}") == number)
 
 
 def beyond(bound: float, side: float) -> float | None:

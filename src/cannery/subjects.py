@@ -107,10 +107,25 @@ def _opened(word: str, looking: Looking, take: Take[T]) -> tuple[ImageFacts, T |
                     return _in_archive(stream, word, take)
             except OSError as error:
                 raise SourceError(f"can't read '{rest}': {error.strerror}") from error
+        if Path(word).is_file():
+            raise no_image(Path(word))
         if parse(word).registry is not None:
             return _in_registry(word, looking.architecture, take)
     with detect(looking.engine).save(word) as stream:
         return _in_archive(stream, word, take)
+
+
+def no_image(path: Path) -> UsageError:
+    """Return what to say of a file that stands where the name of an image belongs."""
+    if tarfile.is_tarfile(path):
+        return UsageError(
+            f"'{path}' is a file, and no name of an image",
+            hint=f"archive:{path} is inspected and compared; to start it, load it into an engine",
+        )
+    return UsageError(
+        f"'{path}' is neither a can nor an image",
+        hint=f"cannery audit {path} says what opening it would do",
+    )
 
 
 def _in_layout(folder: Path, looking: Looking, take: Take[T]) -> tuple[ImageFacts, T | None]:

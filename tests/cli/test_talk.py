@@ -79,3 +79,37 @@ def test_a_shell_completes_commands_and_files(cannery) -> None:
     assert completed("cannery build --runt", 2) == ["plain,--runtime"]
     assert "plain,skops" in completed("cannery build --runtime ", 3)
     assert completed("cannery audit mod", 2) == ["file,mod"]
+
+
+def test_a_packed_model_is_followed_by_what_can_be_done_with_it(cannery, project) -> None:
+    """The command that is offered has the can and a name that an image can have; it is talk, not data."""
+    words = (
+        "--sample",
+        "sample.parquet",
+        "-o",
+        "my a.can",
+        "--name",
+        "Churn Model",
+        "--version",
+        "2",
+    )
+    done = cannery("pack", "churn.pkl", *words)
+    assert done.ok, done.complaint
+    assert done.complaint.endswith("next: cannery build 'my a.can' -t churn-model:2")
+    assert b"next" not in done.stdout
+
+
+def test_a_missing_option_is_said_with_what_it_is_for(cannery, project) -> None:
+    """Whoever leaves out `-o` is told what stands there, not where to read it."""
+    done = cannery("pack", "churn.pkl")
+    assert done.status == 2
+    assert done.complaint == "error: missing option '-o' / '--output'\nhint: Folder of the can."
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_a_file_is_not_looked_for_among_images(cannery, project, command) -> None:
+    """A model where an image belongs is said to be none, with what can be asked of it."""
+    done = cannery(command, "churn.pkl")
+    assert done.status == 2
+    assert "'churn.pkl' is neither a can nor an image" in done.complaint
+    assert "cannery audit churn.pkl" in done.complaint

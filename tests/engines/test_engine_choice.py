@@ -54,3 +54,23 @@ def test_a_daemon_that_does_not_answer_is_said_to_be_silent(monkeypatch, tmp_pat
 def test_docker_is_the_first_choice() -> None:
     """Where Docker runs it is taken."""
     assert detect(env={}).name == "docker"
+
+
+def test_podman_without_a_network_is_no_engine(monkeypatch, tmp_path) -> None:
+    """A user's Podman that lacks the program for ports starts nothing that could be asked."""
+    from cannery.engines import podman
+
+    program = tmp_path / "podman"
+    program.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in *--publish*) echo "Error: could not find slirp4netns" >&2; exit 125;; esac\n'
+        "exit 127\n"
+    )
+    program.chmod(0o755)
+    podman._find.cache_clear()
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    try:
+        with pytest.raises(EngineError, match="could not find slirp4netns"):
+            detect("podman", {})
+    finally:
+        podman._find.cache_clear()

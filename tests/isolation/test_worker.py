@@ -18,13 +18,16 @@ import onnx
 import pandas as pd
 import pytest
 import skops.io
+from catboost import CatBoostClassifier
 from originals import NUMBERS, TEXTS, cleared_file, cleared_pickle
+from sklearn.cluster import DBSCAN
 from sklearn.preprocessing import StandardScaler
 
 from cannery.audits.policy import Policy
 from cannery.conversions.nouns import Description
 from cannery.errors import ConversionError, IsolationError, UnsafeError
 from cannery.isolation.channel import Channel
+from cannery.isolation.describing import describe
 from cannery.isolation.environments import Environment
 from cannery.isolation.messages import Graph, Write, Written
 from cannery.isolation.sandbox import Level
@@ -146,14 +149,30 @@ def test_a_skops_file_is_opened_with_the_cleared_types_alone(
         assert original.description.task == "classifier"
 
 
-def test_what_is_no_model_is_named(tmp_path: Path, environment: Environment) -> None:
-    """A pickle of a dict is an honest file, but not a model."""
-    cleared = cleared_pickle(tmp_path / "model.pkl", {"not": "a model"})
-    with (
-        pytest.raises(ConversionError, match="holds a 'dict', which is no model"),
-        open_original(cleared, environment),
-    ):
+@pytest.mark.parametrize(
+    ("thing", "words"),
+    [
+        ({"not": "a model"}, "holds a 'dict', which is no model"),
+        (pd.DataFrame(np.zeros((2, 2))), r"holds a 'pandas\S*DataFrame', which is no model"),
+        (DBSCAN().fit([[0.0], [0.1]]), r"DBSCAN' labels only the rows it was fitted on"),
+    ],
+    ids=["dict", "frame", "clusterer"],
+)
+def test_what_is_no_model_is_named(
+    tmp_path: Path, environment: Environment, thing: Any, words: str
+) -> None:
+    """Honest files that answer no rows: a table, though it has `transform`, and a clusterer of its own rows."""
+    cleared = cleared_pickle(tmp_path / "model.pkl", thing)
+    with pytest.raises(ConversionError, match=words), open_original(cleared, environment):
         pass
+
+
+def test_categories_of_catboost_are_texts_without_a_sample() -> None:
+    """The model knows which columns are categories, though not which there were."""
+    frame = pd.DataFrame({"age": [1.0, 2.0, 3.0, 4.0], "city": list("abab")})
+    options = {"iterations": 2, "verbose": 0, "allow_writing_files": False}
+    model = CatBoostClassifier(cat_features=["city"], **options).fit(frame, [0, 1, 0, 1])
+    assert [column.text for column in describe(model).columns] == [False, True]
 
 
 def test_a_model_that_was_never_fitted_is_refused(tmp_path: Path, environment: Environment) -> None:

@@ -153,6 +153,13 @@ def test_files_are_named_by_path_and_by_uri(tmp_path: Path) -> None:
     assert first.origin.resolved == f"churn.pkl@{first.blob.digest}"
 
 
+def test_a_packed_file_is_named_without_its_packing(tmp_path: Path) -> None:
+    """What `joblib.dump(model, "churn.joblib.gz")` wrote is called churn."""
+    path = tmp_path / "churn.v2.joblib.gz"
+    path.write_bytes(pickle.dumps({"a": 1}))
+    assert fetch(str(path), staging=tmp_path).origin.name == "churn.v2"
+
+
 @pytest.mark.parametrize(
     "uri", ["", "s3://bucket/model", "oci:x", "models", "file://host/x", "a\0b"]
 )

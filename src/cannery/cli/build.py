@@ -12,14 +12,14 @@ from click.core import ParameterSource
 from cannery.attestations.advisories import Advisories
 from cannery.budgets import Budgets, parse_size
 from cannery.builds import BuildOptions
-from cannery.cli.main import print_json, talks
+from cannery.cli.main import print_json, suggest, talks
 from cannery.cli.options import options_of, picked
 from cannery.cli.pack import model_and_sample, pack_options, sample_option
 from cannery.cli.projects import open_project, policy_option
 from cannery.errors import UsageError
 from cannery.line import build
 from cannery.packs import PackOptions
-from cannery.reports.images import built_document, built_text
+from cannery.reports.images import built_document, built_text, next_words
 from cannery.reports.text import ticker
 from cannery.settings import ImageSettings
 
@@ -78,6 +78,7 @@ def command(
         print_json(built_document(built))
     else:
         click.echo(built_text(built))
+        suggest(ctx, *next_words(built, options.mode))
 
 
 def _advisories(folder: Path, image: ImageSettings) -> Advisories | None:

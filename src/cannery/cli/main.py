@@ -6,6 +6,7 @@ import importlib
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -178,6 +179,8 @@ def _tell(error: BaseException) -> int:
             return 1 if isinstance(error, RefusedError) else 2
         case click.exceptions.NoArgsIsHelpError():
             click.echo(error.format_message(), err=True)
+        case click.MissingParameter(param=click.Option(help=str(told)) as option):
+            _complain(f"missing option {' / '.join(repr(o) for o in option.opts)}", told)
         case click.ClickException():
             path = getattr(getattr(error, "ctx", None), "command_path", "cannery")
             message = error.format_message()
@@ -209,6 +212,12 @@ def main() -> NoReturn:
 def print_json(value: object) -> None:
     """Write `value` to stdout as JSON with sorted keys."""
     click.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def suggest(ctx: click.Context, *words: str) -> None:
+    """Say on stderr what could be typed next."""
+    if talks(ctx):
+        _line("next", "cyan", shlex.join(words))
 
 
 def talks(ctx: click.Context) -> bool:

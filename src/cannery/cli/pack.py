@@ -9,13 +9,13 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from cannery.cli.main import print_json, talks
+from cannery.cli.main import print_json, suggest, talks
 from cannery.cli.options import options_of, picked
 from cannery.cli.projects import Project, open_project, policy_option
 from cannery.errors import UsageError
 from cannery.line import pack
 from cannery.packs import PackOptions
-from cannery.reports.cans import can_text
+from cannery.reports.cans import can_text, tag_of
 from cannery.reports.text import ticker
 from cannery.settings import features_of
 
@@ -93,3 +93,4 @@ def command(
         print_json({"digest": can.digest, **msgspec.to_builtins(can.manifest)})
     else:
         click.echo(can_text(can))
+        suggest(ctx, "cannery", "build", str(can.folder), "-t", tag_of(can.manifest))

@@ -29,6 +29,7 @@ from cannery.proofs.contracts import CONTRACTS
 from cannery.proofs.nouns import Proof, require
 from cannery.proofs.prove import ProofOptions, prove
 from cannery.reports.text import ticker
+from cannery.subjects import no_image
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -80,6 +81,8 @@ def command(
             f"'{image}' is a can, and no image that could be started",
             hint="cannery smoke tries it; --key checks who signed it",
         )
+    if engine is None and Path(image).is_file():
+        raise no_image(Path(image))
     runner = detect(engine)
     with contextlib.ExitStack() as after:
         scratch = Path(after.enter_context(tempfile.TemporaryDirectory(prefix="cannery-")))

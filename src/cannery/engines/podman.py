@@ -28,16 +28,16 @@ def podman() -> CommandEngine:
 def _find() -> Program:
     """Try Podman as it is; inside another container it may need another runtime or lower limits.
 
-    A start counts when it gets as far as not finding a program in an empty root.
+    A start counts when it gets as far as not finding a program in an empty root; with a port of its
+    own, since that takes programs which Podman alone does not bring (slirp4netns, pasta, plugins).
     """
     if shutil.which("podman") is None:
         raise EngineError("podman is not installed")
     reasons: list[str] = []
     with tempfile.TemporaryDirectory(prefix="cannery-") as root:
         for program in _variants():
-            done = program.run(
-                "run", "--rm", "--network", "none", *program.create, "--rootfs", root, "/none"
-            )
+            flags = ("--rm", "--publish", "127.0.0.1::8080", *program.create)
+            done = program.run("run", *flags, "--rootfs", root, "/none")
             if done.status == _NOT_FOUND:
                 if reasons:
                     _log.info("podman needs %s: %s", [*program.words, *program.create], reasons[0])

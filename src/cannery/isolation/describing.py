@@ -27,19 +27,14 @@ def describe(model: Any) -> Description:
     Raises ConversionError for what is no model, is not fitted, or has classes that are no list.
     """
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
-    if isinstance(model, type) or not (hasattr(model, "predict") or hasattr(model, "transform")):
-        named = kind.removeprefix("builtins.")
-        raise ConversionError(
-            f"the file holds a '{named}', which is no model: it can neither predict nor transform",
-            hint="save the fitted estimator or pipeline itself",
-        )
+    _check_able(model, kind)
     _check_fitted(model, kind)
     task = task_of(model)
     names = _names_in(model)
     framed = dict(_framed(model, names))
     steps = tuple(met(model, names))
     known = dict(_categories(steps)) | framed
-    span, words = dict(spans(steps)), texts(steps) | ({"text"} if is_text(model) else set())
+    span, words = dict(spans(steps)), texts(steps) | _words(model, names)
     return Description(
         type=kind,
         steps=tuple(_steps(model)),
@@ -88,6 +83,23 @@ def final(model: Any) -> Any:
     return model
 
 
+def _check_able(model: Any, kind: str) -> None:
+    """Raise for what answers no rows: a table (which transforms itself), a clusterer of its own rows."""
+    able = hasattr(model, "predict") or (hasattr(model, "transform") and hasattr(model, "fit"))
+    if able and not isinstance(model, type):
+        return
+    if hasattr(model, "fit_predict"):
+        raise ConversionError(
+            f"a '{kind}' labels only the rows it was fitted on: it has no 'predict'",
+            hint="take one that predicts, or fit a classifier to its labels and save that",
+        )
+    raise ConversionError(
+        f"the file holds a '{kind.removeprefix('builtins.')}', which is no model: "
+        "it can neither predict nor transform rows",
+        hint="save the fitted estimator or pipeline itself",
+    )
+
+
 def _check_fitted(model: Any, kind: str) -> None:
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
@@ -103,7 +115,7 @@ def _check_fitted(model: Any, kind: str) -> None:
 
 
 def task_of(model: Any) -> Task:
-    """Return what the model is for; raises ConversionError when it only learns, and can't predict."""
+    """Return what the model is for."""
     from sklearn import base
 
     if _is_catboost(model) and type(model).__name__ == "CatBoost":
@@ -118,11 +130,7 @@ def task_of(model: Any) -> Task:
         if own in {task, f"{task}er", f"{task}_detector"} or (found is not None and found(model)):
             if hasattr(model, "predict"):
                 return task
-            if hasattr(model, "transform"):
-                return "transformer"
-            raise ConversionError(
-                f"'{type(model).__name__}' labels only the rows it was fitted on: it has no 'predict'"
-            )
+            return "transformer"
     if _is_mixture(model):
         return "cluster"
     return "transformer" if hasattr(model, "transform") else "regressor"
@@ -151,6 +159,16 @@ def _fitted_names(model: Any) -> list[Any] | None:
     if names is None and getattr(model, "steps", None):
         return _fitted_names(model.steps[0][1])
     return None if names is None else list(names)
+
+
+def _words(model: Any, names: Sequence[Any]) -> set[Any]:
+    """Return the columns that hold texts, as a model says of itself; CatBoost takes any category as one."""
+    if is_text(model):
+        return {"text"}
+    if not _is_catboost(model):
+        return set()
+    places = (*model.get_cat_feature_indices(), *model.get_text_feature_indices())
+    return {names[i] for i in places}
 
 
 def _library(model: Any) -> Library | None:

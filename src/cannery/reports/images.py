@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from cannery.builds import Built
+from cannery.images.plan import Mode
 from cannery.oci.descriptors import Image
 from cannery.reports.text import human_bytes
 
@@ -33,6 +34,21 @@ def built_text(built: Built) -> str:
     if built.proof is None:
         lines.append(f"proof    not tried: this machine starts no {image.architecture} programs")
     return "\n".join(lines + [f"in       {place}" for place in built.delivered])
+
+
+def next_words(built: Built, mode: Mode) -> tuple[str, ...]:
+    """Return the command that uses the image where it is now."""
+    place = built.delivered[0]
+    for engine in ("docker", "podman"):
+        if place.startswith(f"{engine} image "):
+            uri = ("-e", "MODEL_URI=models:/NAME@ALIAS") if mode == "pull" else ()
+            flags = ("--rm", "--read-only", *uri, "-p", "8080:8080")
+            return (engine, "run", *flags, str(built.reference))
+    if place.startswith("archive "):
+        return ("docker", "load", "-i", place.removeprefix("archive "))
+    if place.startswith("registry "):
+        return ("cannery", "manifest", place.removeprefix("registry "))
+    return ("cannery", "inspect", place.removeprefix("OCI layout "))
 
 
 def built_document(built: Built) -> dict[str, Any]:

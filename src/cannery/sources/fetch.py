@@ -19,6 +19,7 @@ from cannery.sources.holding import hold
 from cannery.sources.sniff import sniff_blob
 from cannery.sources.source import Origin, Source
 
+_PACKED = frozenset({".gz", ".bz2", ".xz", ".lzma", ".z", ".lz4", ".zst"})
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
 
@@ -90,7 +91,13 @@ def _local(path: Path, given: str) -> Source:
         return replace(source, origin=msgspec.structs.replace(source.origin, resolved=pinned))
     blob = hold(path)
     pinned = f"{path.name}@{blob.digest}"
-    return _of_file(blob, Origin(given=given, resolved=pinned, name=path.stem))
+    return _of_file(blob, Origin(given=given, resolved=pinned, name=_stem(path)))
+
+
+def _stem(path: Path) -> str:
+    """Return the name without its suffix, and without that of a compressor (`model.joblib.gz`)."""
+    plain = Path(path.stem) if path.suffix in _PACKED else path
+    return plain.stem
 
 
 def _is_plain(path: Path) -> bool:

@@ -31,6 +31,7 @@ def format_of(path: Path | str, given: TableFormat | None = None) -> TableFormat
     if suffix not in _SUFFIXES:
         raise UsageError(
             f"the suffix '{suffix}' of '{path}' is no format of rows",
-            hint=f"use one of {', '.join(_SUFFIXES)}, or say the format",
+            hint=f"use one of {', '.join(_SUFFIXES)}; `score` also takes --input-format and "
+            "--output-format",
         )
     return _SUFFIXES[suffix]
