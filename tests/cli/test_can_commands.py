@@ -250,6 +250,16 @@ def test_doctor_says_what_is_here(cannery) -> None:
         assert word in done.stdout.decode()
 
 
+def test_doctor_tells_no_password(cannery) -> None:
+    """What it says is pasted into reports: addresses are shown without name and password."""
+    secret = "https://ann:hunter2@packages.example"
+    addresses = {"PIP_EXTRA_INDEX_URL": secret, "MLFLOW_TRACKING_URI": secret}
+    for words in ((), ("--json",)):
+        said = cannery("doctor", *words, CANNERY_DEBIAN_MIRROR=secret, **addresses).stdout.decode()
+        assert said.count("https://***@packages.example") == 3
+        assert "hunter2" not in said
+
+
 def test_every_command_has_help(cannery_in, tmp_path) -> None:
     """`--help` of every command says what it does and exits with 0."""
     from cannery.cli.main import COMMANDS

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import socket
 import zipfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from originals import environment_of_tests
 
 from cannery.audits.findings import Audit, Reached
 from cannery.blobs import Blob
-from cannery.errors import IsolationError, SourceError
+from cannery.errors import IsolationError, SourceError, UnreachableError
 from cannery.isolation.environments import Environment, prepare
 from cannery.isolation.pythons import NEWEST, OLDEST, own
 from cannery.isolation.requirements import requirements_of
@@ -151,6 +152,25 @@ def test_versions_that_nobody_has_are_named(
         prepare(("scikit-learn==0.0.77",))
     assert caught.value.hint is not None
     assert {p.name for p in (tmp_path / "environments").iterdir()} == {"lock"}
+
+
+def test_an_index_that_does_not_answer_is_said_to_be_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the index that is looked at then, not the versions, and no other Python is tried."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]  # and nobody listens there any more
+    settings = {
+        "CANNERY_CACHE": tmp_path,
+        "UV_DEFAULT_INDEX": f"http://ann:pw@127.0.0.1:{port}/simple",
+    }
+    settings |= {"UV_INDEX": "", "UV_FIND_LINKS": "", "UV_HTTP_RETRIES": 0}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(UnreachableError, match="package index does not answer") as caught:
+        prepare(("scikit-learn==0.0.77",))
+    assert "index-url" in str(caught.value.hint)
+    assert "pw" not in caught.value.message
 
 
 def test_a_cache_that_can_not_be_written_is_named(

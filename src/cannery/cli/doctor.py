@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
@@ -22,13 +23,17 @@ from cannery.packs import PackOptions
 Fact = tuple[str, str, str]
 """What, its value, and where that comes from."""
 
+_USER = re.compile(r"//[^/@\s]*@")
+
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 def command(as_json: bool) -> None:
     """Show what this machine offers and where each setting comes from."""
     project = open_project(None)
-    facts = [*_machine(), *_sandboxes(), *_engines(), *_mirrors(project), *_settings(project)]
+    found = [*_machine(), *_sandboxes(), *_engines(), *_mirrors(project), *_settings(project)]
+    # It is pasted into reports: no address tells a name and password.
+    facts = [(name, _USER.sub("//***@", value), source) for name, value, source in found]
     if as_json:
         print_json([{"name": n, "value": v, "source": s} for n, v, s in facts])
         return
@@ -45,8 +50,11 @@ def _machine() -> Iterator[Fact]:
             yield package, version(package), "installed"
         except PackageNotFoundError:
             yield package, "not installed", ""
-    source = "CANNERY_CACHE" if os.environ.get("CANNERY_CACHE") else "default"
-    yield "cache", str(cache_folder()), source
+    try:
+        source = "CANNERY_CACHE" if os.environ.get("CANNERY_CACHE") else "default"
+        yield "cache", str(cache_folder()), source
+    except (CanneryError, OSError) as error:
+        yield "cache", "not usable", str(error)
 
 
 def _sandboxes() -> Iterator[Fact]:

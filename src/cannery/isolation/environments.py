@@ -20,7 +20,7 @@ import uv
 from cannery.audits.findings import Audit
 from cannery.blobs import canonical_json, digest_bytes, hex_of, write_file
 from cannery.caches import cache_folder
-from cannery.errors import IsolationError
+from cannery.errors import IsolationError, UnreachableError
 from cannery.indexes import UNUSED, index_environment
 from cannery.isolation.pythons import OLDEST, Interpreter, fetch, find, minor_of, nearest, own
 from cannery.isolation.requirements import assumed, requirements_of
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 _RECIPE = 2
 """Raised when the way in which an environment is made changes."""
 
+_FETCHED = b"Failed to fetch"
+"""What uv says when an index gives no answer, or none that helps: another Python would not either."""
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -79,7 +81,7 @@ def prepare(
     It is for the version of Python that is asked for (default: ours), or, unless `only` that will
     do, for the nearest that has wheels of them. A second call with equal requirements starts no
     program and asks no index. Raises IsolationError, naming the packages and versions that can't be
-    had, and the Pythons for which they could.
+    had, and the Pythons for which they could; UnreachableError where the index does not answer.
     """
     request = _Request(
         recipe=_RECIPE,
@@ -166,6 +168,12 @@ def _resolved(request: _Request) -> tuple[Interpreter, bytes]:
     for minor in [wanted] if request.only else nearest(wanted):
         python = find(minor)
         done = _compiled(request, minor, python)
+        if _FETCHED in done.stderr:
+            raise UnreachableError(
+                f"the package index does not answer: {done.complaint}",
+                hint="is its address right (pip's index-url and extra-index-url; `cannery doctor` shows "
+                "them), and can this machine reach it?",
+            )
         refusal = refusal or (None if done.ok else done)
         if done.ok and python is not None:
             return python, done.stdout
