@@ -15,6 +15,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from cannery.errors import ProofError, SchemaError
+from cannery.serving.framing import is_host
 from cannery.serving.http import Application, broken, request_of
 from cannery.serving.messages import JSON, Response
 from cannery.serving.operations import Operation
@@ -178,6 +179,7 @@ class HotProtocol(Protocol):
             and headers.get(b"content-type") in _TYPES
             and len(headers) == len(self.headers)
             and _LONG_WAY.isdisjoint(headers)
+            and is_host(headers.get(b"host"))
             and turn.admits(headers)
             and not self._hindered()
         )

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from cannery.errors import CanneryError, SchemaError
 from cannery.serving.bodies import Budget, Crowded, Gone, Held, Message, Receive, TooLarge, unpacked
+from cannery.serving.framing import misframed
 from cannery.serving.gates import Gate
-from cannery.serving.messages import Headers, Request, Response, error_response
+from cannery.serving.messages import CLOSE, Headers, Request, Response, error_response
 from cannery.serving.operations import Operation
 from cannery.serving.routes import SEE, Check, Desk, Handler, Routes
 from cannery.serving.scoring import Scoring
@@ -37,7 +38,6 @@ KSERVE = ("/v1/", "/v2/")
 """Below these, an error is a text."""
 PATIENCE = 60.0
 """Seconds in which a body must be here whole: callers who dawdle would take every connection."""
-CLOSE: Headers = (("connection", "close"),)
 SOON: Headers = (("retry-after", "1"), *CLOSE)
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}\Z")
@@ -175,6 +175,8 @@ class Application:
         method: str = scope["method"]
         methods, scoring = self.routes.get(path), self.scoring
         route = path if methods else "other"
+        if refused := misframed(scope.get("http_version", "1.1"), scope["headers"]):
+            return route, refused
         if refused := self.gate.refuse(path, method, headers):
             return route, refused
         if methods is None:

@@ -16,6 +16,8 @@ FORM = "application/x-www-form-urlencoded"
 
 Headers = tuple[tuple[str, str], ...]
 
+CLOSE: Headers = (("connection", "close"),)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
