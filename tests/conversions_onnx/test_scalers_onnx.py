@@ -89,7 +89,14 @@ def test_a_function_of_numpys_keeps_its_digits(function):
     assert_same(model, rows, tolerance=1e-14)
 
 
-@pytest.mark.parametrize("function", [np.sinh, np.arcsinh, np.cbrt, np.rint, np.sign])
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(np.sinh, np.arcsinh, np.cbrt, np.rint, np.sign, np.sin, np.cos, np.arctan),
+        *(np.radians, np.deg2rad, np.degrees, np.rad2deg),
+    ],
+    ids=lambda f: f.__name__,
+)
 def test_a_function_takes_both_signs(function):
     """Zeroes, halves, and numbers so large that the hyperbolic sine has no end."""
     rows = np.array(
@@ -98,6 +105,14 @@ def test_a_function_takes_both_signs(function):
     with np.errstate(over="ignore"):
         model = FunctionTransformer(function).fit(rows)
         assert_same(model, rows, tolerance=1e-14)
+
+
+@pytest.mark.parametrize("function", [np.arcsin, np.arccos, np.tan], ids=lambda f: f.__name__)
+def test_an_angle_is_exact_up_to_its_edges(function):
+    """At both ends, where the inverse sine is steepest, and in between."""
+    edges = [-1.0, np.nextafter(-1, 0), -1e-9, -0.0, 5e-324, 0.5, np.nextafter(1, 0), 1.0]
+    rows = np.concatenate([edges, np.linspace(-1, 1, 201)])[:, None]
+    assert_same(FunctionTransformer(function).fit(rows), rows, tolerance=1e-14)
 
 
 @pytest.mark.parametrize(

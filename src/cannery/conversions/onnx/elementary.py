@@ -71,6 +71,8 @@ _SERIES = tuple(
     for n in range(14, -1, -1)
 )
 """Of erf(x) / x in powers of x²."""
+_ANGLES = tuple(4.0 * (-1) ** n / (2 * n + 1) for n in range(13, -1, -1))
+"""Of 4 · arctan(x) / x in powers of x²: to the last digit up to tan(π/16)."""
 _LEAST = 1e-10
 """AS241 has a third region below exp(-25), which nobody here asks for."""
 
@@ -178,6 +180,47 @@ def cbrt(graph: Graph, wire: str) -> str:
     return _signed(graph, wire, size)
 
 
+def arctan(graph: Graph, wire: str) -> str:
+    """Compute the inverse tangent: by its series, after the reciprocal and two halvings of the angle."""
+    one, size = graph.constant(1.0), graph.node("Abs", [wire])
+    steep = graph.node("Greater", [size, one])
+    flat = graph.node("Where", [steep, graph.node("Div", [one, size]), size])
+    for _ in range(2):
+        square = graph.node("Mul", [flat, flat])
+        root = graph.node("Sqrt", [graph.node("Add", [square, one])])
+        flat = graph.node("Div", [flat, graph.node("Add", [root, one])])
+    square = graph.node("Mul", [flat, flat])
+    angle = graph.node("Mul", [polynomial(graph, square, _ANGLES), flat])
+    rest = graph.node("Sub", [graph.constant(math.pi / 2), angle])
+    return _signed(graph, wire, graph.node("Where", [steep, rest, angle]))
+
+
+def arcsin(graph: Graph, wire: str) -> str:
+    """Compute the inverse sine: the angle whose tangent is x / √((1 - x) · (1 + x))."""
+    one = graph.constant(1.0)
+    sides = [graph.node("Sub", [one, wire]), graph.node("Add", [one, wire])]
+    return arctan(
+        graph, graph.node("Div", [wire, graph.node("Sqrt", [graph.node("Mul", sides)])])
+    )
+
+
+def arccos(graph: Graph, wire: str) -> str:
+    """Compute the inverse cosine: twice the angle whose tangent is √((1 - x) / (1 + x))."""
+    one = graph.constant(1.0)
+    sides = [graph.node("Sub", [one, wire]), graph.node("Add", [one, wire])]
+    half = arctan(graph, graph.node("Sqrt", [graph.node("Div", sides)]))
+    return graph.node("Add", [half, half])
+
+
+def tan(graph: Graph, wire: str) -> str:
+    """Compute the tangent."""
+    return graph.node("Div", [graph.node("Sin", [wire]), graph.node("Cos", [wire])])
+
+
+def _multiple(factor: float) -> Callable[[Graph, str], str]:
+    return lambda graph, wire: graph.node("Mul", [wire, graph.constant(factor)])
+
+
 def _logarithm(base: float) -> Callable[[Graph, str], str]:
     def made(graph: Graph, wire: str) -> str:
         return graph.node("Div", [graph.node("Log", [wire]), graph.constant(math.log(base))])
@@ -186,14 +229,22 @@ def _logarithm(base: float) -> Callable[[Graph, str], str]:
 
 
 FUNCTIONS: dict[str, Callable[[Graph, str], str]] = {
+    "arccos": arccos,
+    "arcsin": arcsin,
     "arcsinh": arcsinh,
+    "arctan": arctan,
     "cbrt": cbrt,
+    "deg2rad": _multiple(math.pi / 180.0),
+    "degrees": _multiple(180.0 / math.pi),
     "exp2": lambda graph, wire: graph.node("Pow", [graph.constant(2.0), wire]),
     "expm1": expm1,
     "log10": _logarithm(10.0),
     "log1p": log1p,
     "log2": _logarithm(2.0),
+    "rad2deg": _multiple(180.0 / math.pi),
+    "radians": _multiple(math.pi / 180.0),
     "sinh": sinh,
     "square": lambda graph, wire: graph.node("Mul", [wire, wire]),
+    "tan": tan,
 }
 """By numpy's names."""
