@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import NMF
+from sklearn.dummy import DummyClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from suite import Case, run
@@ -77,6 +80,32 @@ def test_a_missing_text_that_was_none_in_training_is_none_again(steps: list[Any]
     )
     seen = table_of(rows, Signature(features=features, outputs=()), named=True)
     assert (model.predict_proba(seen) == model.predict_proba(frame)).all()
+
+
+def test_ties_that_no_graph_can_settle_are_left_to_skops() -> None:
+    """A tree's search takes the same of equally far points whatever comes with a row, if all rows have some."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(random.integers(0, 2, (200, 3)), columns=list("abc"))
+    model = KNeighborsClassifier(algorithm="kd_tree").fit(frame, random.integers(0, 2, 200))
+    found = run(Case(name="ties", group="classifiers", make=lambda: (model, frame)))
+    assert (found.outcome, found.runtime) == ("fallback", "skops")
+    assert found.rows > 200
+    assert "equally far" in found.reason
+
+
+@pytest.mark.parametrize(
+    "model",
+    [make_pipeline(NMF(2, tol=1e-2), LogisticRegression()), DummyClassifier(strategy="uniform")],
+    ids=["factors", "random"],
+)
+def test_an_answer_that_depends_on_the_rows_beside_is_refused(model: Any) -> None:
+    """It is no function of the row, and nothing could answer the same."""
+    rows = np.abs(np.random.default_rng(0).normal(size=(100, 4)))
+    model.fit(rows, rows[:, 0] > 0.5)
+    frame = pd.DataFrame(rows, columns=[f"x{i}" for i in range(4)])
+    found = run(Case(name="beside", group="classifiers", make=lambda: (model, frame)))
+    assert found.outcome == "refused"
+    assert "when others come with it" in found.reason
 
 
 def test_the_suite_in_a_sandbox_finds_the_same() -> None:

@@ -44,3 +44,13 @@ def test_the_likeliest_component(kind, covariance):
     """Label and probabilities, for each kind of covariance."""
     model = kind(n_components=3, covariance_type=covariance, random_state=0)
     assert_same(model.fit(X), FAR, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied"])
+@pytest.mark.parametrize("size", [1e15, 1e17, 3e38])
+def test_a_component_of_a_row_that_is_lost_far_out(covariance, size):
+    """So far out that all components are equally likely, their shares sum to more than 1."""
+    model = GaussianMixture(3, covariance_type=covariance, random_state=0).fit(X)
+    rows = X[:4].copy()
+    rows[[0, 1, 2], [0, 1, 0]] = size, -size, -size
+    assert_same(model, rows, tolerance=1e-10)

@@ -257,6 +257,23 @@ def test_categories_of_a_frame_are_asked_by_membership(y, count):
     compare(converted(strange), expected(model, asked), 1e-14)
 
 
+def test_categories_in_an_order_are_numbers_by_their_places():
+    """LightGBM notes their lists and not their places, which fit one way only; or else it is refused."""
+    frame = as_frame(X).assign(size=np.tile(["small", "mid", "large", "huge"], 125))
+    frame["s"] = np.tile(list("vwxyz"), 100)
+    sizes = pd.CategoricalDtype(["small", "mid", "large", "huge"], ordered=True)
+    framed = frame.astype({"size": sizes, "s": "category"})
+    label = (B + (frame["size"] == "large")) % 2
+    converted = load(model := _classifier().fit(framed, label), frame)
+    compare(converted(frame), expected(model, framed), 1e-14)
+    strange, asked = frame.copy(), framed.copy()
+    strange.loc[::3, "size"], asked.loc[::3, "size"] = "tiny", np.nan
+    compare(converted(strange), expected(model, asked), 1e-14)
+    framed.insert(0, "n", np.arange(500) % 3)
+    with pytest.raises(ConversionError, match="can't be told"):
+        load(_classifier().fit(framed, label), frame.assign(n=framed["n"]))
+
+
 def test_columns_that_were_numbered_and_framed_are_told_apart_or_refused():
     """The booster lists the places of all its categories, and the values of a frame's alone."""
     frame = as_frame(X).assign(s=np.tile(list("vwxyz"), 100), n=np.arange(500) % 4)

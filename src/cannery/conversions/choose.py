@@ -21,7 +21,7 @@ from cannery.conversions.graphs import convert_graph
 from cannery.conversions.nouns import Artifact, Conversion, Description, Parity
 from cannery.conversions.options import ConvertOptions
 from cannery.conversions.outputs import outputs_of
-from cannery.conversions.parity import certify, furthest, remedy, verdict
+from cannery.conversions.parity import certify, check_alone, furthest, remedy, verdict
 from cannery.conversions.probes import (
     Probed,
     answered,
@@ -221,6 +221,7 @@ def study_of(
     rows = pick(rows.take(np.flatnonzero(allowed)), options.sample_cap, options.seed)
     options.progress("asking the original on sample, thresholds, nulls, unseen and extremes")
     probed = tuple(_probed(original, rows, features, options))
+    check_alone(original.predict, probed[0], features, options.tolerance)
     outputs = outputs_of(description, probed[0].raw, options.outputs)
     return Study(
         description=_widened(description, probed[0].raw),

@@ -22,7 +22,7 @@ from cannery.signatures import Batch, Feature, concatenate
 _BASES = 3
 """Rows in which a bound must be the same."""
 _SEARCHED = 20
-"""Columns whose bounds are searched for; each takes some sixty questions."""
+"""Sides of columns whose bounds are searched for; each takes some sixty questions. Further ones have those that were found, or none."""
 _TINY = 1e-9
 _HUGE = (1e38, 1e30, 1e20, 1e15)
 """Magnitudes up to which numbers are taken, where the original refuses larger ones: trees cast to float32."""
@@ -41,12 +41,15 @@ def with_domains(
     if not bases:
         return features, ()
     learned = list(features)
-    suspects = list(_suspects(ask, bases[0], features))
-    for index, side in suspects[:_SEARCHED]:
-        bound = _bound(ask, bases, features, index, side)
+    found: set[float] = set()
+    for place, (index, side) in enumerate(_suspects(ask, bases[0], features)):
+        whole = place < _SEARCHED
+        edges = sorted({0.0, -1.0, 1.0} | found if whole else found, key=abs)
+        bound = _bound(ask, bases, features, (index, side), edges, search=whole)
         if bound is not None:
             key = "least" if side < 0 else "most"
             learned[index] = msgspec.structs.replace(learned[index], **{key: bound})
+            found.add(bound)
     learned = _within_magnitude(ask, bases[0], learned)
     refused = (
         f"a number in '{f.name}' that is not {f.range}"
@@ -114,10 +117,19 @@ def _refused(ask: Ask, rows: list[Batch], features: tuple[Feature, ...]) -> Iter
 
 
 def _bound(
-    ask: Ask, bases: list[Batch], features: tuple[Feature, ...], index: int, side: int
+    ask: Ask,
+    bases: list[Batch],
+    features: tuple[Feature, ...],
+    suspect: tuple[int, int],
+    edges: Sequence[float],
+    *,
+    search: bool,
 ) -> float | None:
-    """Return the outermost number that is answered, if it is the same in all base rows."""
-    feature = features[index]
+    """Return the outermost number that is answered, if it is the same in all base rows.
+
+    It is at or beside one of the `edges`, else looked for if `search`.
+    """
+    (index, side), feature = suspect, features[suspect[0]]
 
     def asked(value: float) -> list[bool]:
         rows = [with_cell(base, features, index, [value]) for base in bases]
@@ -125,12 +137,14 @@ def _bound(
 
     whole = feature.type == "long"
     step = 1.0 if whole else _TINY
-    for edge in (0.0, -1.0, 1.0):
+    for edge in edges:
         last, beyond = edge, edge + side * step
         if all(asked(last)) and not any(asked(beyond)):
             return last
         if not whole and all(asked(edge - side * step)) and not any(asked(edge)):
             return math.nextafter(edge, -side * math.inf)
+    if not search:
+        return None
     here = _value(bases[0], features, index)
     inside, outside = _searched(lambda v: asked(v)[0], here, _far(feature, here, side), whole=whole)
     return inside if all(asked(inside)) and not any(asked(outside)) else None
@@ -163,33 +177,46 @@ def _number(place: int) -> float:
 
 
 def _within_magnitude(ask: Ask, base: Batch, features: list[Feature]) -> list[Feature]:
-    """Return the features bounded by a magnitude that all of them may have, where larger ones are refused."""
+    """Return the features bounded by a magnitude that all of them may have, where larger ones are refused.
+
+    Where there is none, each is bounded by its own.
+    """
     numbers = [
         i for i, f in enumerate(features) if f.type in ("double", "long") and f.categories is None
     ]
     known = tuple(features)
 
-    def taken(size: float) -> bool:
-        sides = [(i, _within(known[i], s)) for i in numbers for s in (-size, size)]
+    def taken(size: float, places: Sequence[int]) -> bool:
+        sides = [(i, _within(known[i], s)) for i in places for s in (-size, size)]
         rows = [with_cell(base, known, i, [s]) for i, s in sides if _holds(known[i], s)]
         return not rows or next(_refused(ask, rows, known), None) is None
 
-    if not numbers or taken(1e300):
+    if not numbers or taken(1e300, numbers):
         return features
-    size = next((size for size in (*_HUGE, *_beyond_sample(known)) if taken(size)), None)
-    if size is None:
-        return features
+    common = next((s for s in (*_HUGE, *_beyond_sample(known)) if taken(s, numbers)), None)
     found = list(features)
     for index in numbers:
-        feature = features[index]
-        if feature.type == "long" and size >= WHOLE:
-            continue
-        found[index] = msgspec.structs.replace(
-            feature,
-            least=-size if feature.least is None else feature.least,
-            most=size if feature.most is None else feature.most,
-        )
+        size = common or _own_magnitude(features[index], lambda s, i=index: taken(s, [i]))  # type: ignore[misc]
+        if size is not None and not (features[index].type == "long" and size >= WHOLE):
+            found[index] = _bounded(features[index], size)
     return found
+
+
+def _own_magnitude(feature: Feature, taken: Callable[[float], bool]) -> float | None:
+    """Return a magnitude up to which one column's numbers are taken; None where there is none, or no end."""
+    if taken(1e300):
+        return None
+    sizes = (*_HUGE, *_beyond_sample([feature]))
+    seen = max((abs(e) for e in (feature.minimum, feature.maximum) if e is not None), default=None)
+    return next((size for size in (*sizes, seen) if size is not None and taken(size)), None)
+
+
+def _bounded(feature: Feature, size: float) -> Feature:
+    return msgspec.structs.replace(
+        feature,
+        least=-size if feature.least is None else feature.least,
+        most=size if feature.most is None else feature.most,
+    )
 
 
 def _beyond_sample(features: Sequence[Feature]) -> list[float]:

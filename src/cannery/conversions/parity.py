@@ -15,13 +15,19 @@ from cannery.cans.manifest import Runtime
 from cannery.conversions.nouns import DECADES, Differences, Kind, Parity, Point
 from cannery.conversions.probes import Probed
 from cannery.conversions.samples import record_of
+from cannery.conversions.schemas import Ask
+from cannery.errors import ConversionError
 from cannery.serving.decisions import places
-from cannery.signatures import Batch, Output, Raw, Signature
+from cannery.signatures import Batch, Feature, Output, Raw, Signature
 
 Floats = NDArray[np.float64]
 
 FEW = 16
 """Rows that are asked about at a time, where a graph is asked about few."""
+_ALONE = 8
+"""Rows that are asked about again, one by one."""
+_ROUNDING = 1e-9
+"""By which a sum may be off in another order."""
 _SHOWN = 100
 """Rows of each kind that are kept for a plot; a quarter more of those that differ most."""
 
@@ -155,6 +161,20 @@ def in_parts(score: Callable[[Batch], Raw], batch: Batch) -> Raw:
     edges = sorted({len(batch), *range(0, len(batch), FEW), *range(1, len(batch), FEW)})
     parts = [score(batch.take(slice(start, end))) for start, end in pairwise(edges)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def check_alone(ask: Ask, sample: Probed, features: tuple[Feature, ...], tolerance: float) -> None:
+    """Raise ConversionError where the original answers a row otherwise when it comes alone."""
+    few = range(min(len(sample.batch), _ALONE))
+    each = [ask(sample.batch.take(slice(i, i + 1)), features) for i in few]
+    alone = {name: np.concatenate([raw[name] for raw in each]) for name in each[0]}
+    together = {name: values[: len(few)] for name, values in sample.raw.items()}
+    far = float(distances(together, alone).max())
+    if far > max(tolerance, _ROUNDING) or flips(together, alone).any():
+        raise ConversionError(
+            "the original answers a row otherwise when others come with it: its answer is no function of the row",
+            hint="replace the step that answers at random, or looks at all rows at once (NMF does)",
+        )
 
 
 def _farther(original: Raw, one: Raw, other: Raw, outputs: Sequence[Output]) -> Raw:

@@ -22,11 +22,11 @@ from cannery.conversions.natives import serialised
 from cannery.conversions.nouns import Description
 from cannery.errors import CanneryError, ConversionError, IsolationError, UnsafeError
 from cannery.isolation import messages as m
+from cannery.isolation.chances import TIED, Chance, chances_of, hit
 from cannery.isolation.describing import describe, steps_of
 from cannery.isolation.handing import taken
 from cannery.isolation.hugging import hug
 from cannery.isolation.opening import open_bytes, untrusted_types
-from cannery.isolation.ties import is_tied
 from cannery.serving.boosters import as_estimator
 from cannery.serving.estimators import (
     EstimatorScorer,
@@ -36,8 +36,6 @@ from cannery.serving.estimators import (
     table_of,
 )
 from cannery.signatures import Batch, Feature, Output, Raw, Signature
-
-_TIED = "the model leaves it to its search which of several points, equally far, are the nearest"
 
 _TIE_BREAKER = (
     "its answer is no function of the row: give it a column that tells these points apart"
@@ -51,6 +49,8 @@ class Model:
         self.estimator = estimator
         self.description = description
         self._text = is_text(estimator)
+        self._chances = tuple(chances_of(estimator))
+        self._graph: bool | None = None
 
     def table(self, batch: Batch, features: tuple[Feature, ...]) -> Any:
         """Return the rows in the form in which the estimator was fitted."""
@@ -67,14 +67,21 @@ class Model:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                if is_tied(self.estimator, table):
-                    raise ConversionError(_TIED, hint=_TIE_BREAKER)
+                if reason := hit(self._left_to_chance(features), table):
+                    hint = _TIE_BREAKER if reason == TIED else None
+                    raise ConversionError(reason, hint=hint)
                 return self._asked(table)
         except (CanneryError, MemoryError):
             raise
         except Exception as error:  # whatever an estimator raises
             told = (str(error).splitlines() or [""])[0]  # scikit-learn advises for paragraphs
             raise ConversionError(f"the model refuses: {type(error).__name__}: {told}") from error
+
+    def _left_to_chance(self, features: tuple[Feature, ...]) -> tuple[Chance, ...]:
+        """Return the parts to look at: where no graph is made of it, a steady one always answers the same."""
+        if self._graph is None and any(c.steady for c in self._chances):
+            self._graph = _becomes_graph(self.estimator, features)
+        return tuple(c for c in self._chances if self._graph or not c.steady)
 
     def _asked(self, table: Any) -> Raw:
         match self.description.task:
@@ -220,6 +227,16 @@ def _to_onnx(estimator: Any, request: m.ToOnnx) -> m.Graph:
 
     data, feeds = convert(estimator, request.features, request.name)
     return m.Graph(data=data, feeds=feeds)
+
+
+def _becomes_graph(estimator: Any, features: tuple[Feature, ...]) -> bool:
+    from cannery.conversions.onnx.convert import convert
+
+    try:
+        convert(estimator, features, "tried")
+    except ConversionError:
+        return False
+    return True
 
 
 def _explained(model: Model, features: tuple[Feature, ...]) -> m.Explained:

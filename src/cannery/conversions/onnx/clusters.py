@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cannery.conversions.onnx.answers import concat, first_highest, softmax
+from cannery.conversions.onnx.answers import concat, first_highest
 from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block, materialise
 from cannery.conversions.onnx.emitter import Emit, Emitter
@@ -68,8 +68,18 @@ def _mixture(emitter: Emitter, estimator: Any, block: Block) -> Classified:
     return Classified(
         classes=np.arange(len(estimator.means_)),
         index=first_highest(graph, joint),
-        probabilities=softmax(graph, joint),
+        probabilities=_shares(graph, joint),
     )
+
+
+def _shares(graph: Graph, joint: str) -> str:
+    """Return the share of each component in scikit-learn's order: so far out that digits are lost, they sum to more than 1."""
+    axis = graph.constant([1])
+    highest = graph.node("ReduceMax", [joint, axis])
+    rest = graph.node("Exp", [graph.node("Sub", [joint, highest])])
+    more = graph.node("Log", [graph.node("ReduceSum", [rest, axis])])
+    total = graph.node("Add", [highest, more])
+    return graph.node("Exp", [graph.node("Sub", [joint, total])])
 
 
 def _factors(estimator: Any) -> list[Numbers]:
@@ -90,18 +100,22 @@ def _factors(estimator: Any) -> list[Numbers]:
 def _squares(estimator: Any, rows: Numbers) -> Numbers:
     """Return the squared distances [rows, components] with numpy."""
     pairs = zip(estimator.means_, _factors(estimator), strict=True)
-    return np.stack([(((rows - mean) @ factor) ** 2).sum(axis=1) for mean, factor in pairs], axis=1)
+    return np.stack(
+        [((rows @ factor - mean @ factor) ** 2).sum(axis=1) for mean, factor in pairs], axis=1
+    )
 
 
 def _mahalanobis(graph: Graph, estimator: Any, x: str) -> str:
     """Return the squared distances [N, components] to the means, each by its own factor."""
     parts = []
     for mean, factor in zip(estimator.means_, _factors(estimator), strict=True):
-        away = graph.node("Sub", [x, graph.constant(np.reshape(mean, (1, -1)))])
         if estimator.covariance_type in ("diag", "spherical"):
+            away = graph.node("Sub", [x, graph.constant(np.reshape(mean, (1, -1)))])
             turned = graph.node("Mul", [away, graph.constant(np.diag(factor).reshape(1, -1))])
-        else:
-            turned = graph.node("MatMul", [away, graph.constant(np.ascontiguousarray(factor))])
+        else:  # in scikit-learn's order: of huge numbers it leaves what this leaves
+            turned = graph.node("MatMul", [x, graph.constant(np.ascontiguousarray(factor))])
+            shift = np.reshape(mean @ factor, (1, -1))
+            turned = graph.node("Sub", [turned, graph.constant(shift)])
         parts.append(graph.node("ReduceSumSquare", [turned, graph.constant([1])]))
     return concat(graph, parts)
 

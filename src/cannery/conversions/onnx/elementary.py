@@ -199,9 +199,7 @@ def arcsin(graph: Graph, wire: str) -> str:
     """Compute the inverse sine: the angle whose tangent is x / √((1 - x) · (1 + x))."""
     one = graph.constant(1.0)
     sides = [graph.node("Sub", [one, wire]), graph.node("Add", [one, wire])]
-    return arctan(
-        graph, graph.node("Div", [wire, graph.node("Sqrt", [graph.node("Mul", sides)])])
-    )
+    return arctan(graph, graph.node("Div", [wire, graph.node("Sqrt", [graph.node("Mul", sides)])]))
 
 
 def arccos(graph: Graph, wire: str) -> str:

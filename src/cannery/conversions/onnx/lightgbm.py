@@ -7,8 +7,9 @@ https://github.com/microsoft/LightGBM/blob/main/include/LightGBM/tree.h.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations, islice
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,9 @@ _IDENTITY = (
 _LOG = ("poisson", "gamma", "tweedie")
 _LOGIT = ("binary", "cross_entropy")
 _CATEGORICAL_COLUMNS = re.compile(r"^\[categorical_feature: ([0-9,]+)\]$", re.MULTILINE)
+_WHOLE_SPAN = re.compile(r"\[0:([0-9]+)\]")
+_TRIED = 10_000
+"""Ways in which lists of categories may belong to columns."""
 _ASKED_OTHERWISE = (
     *("pred_early_stop", "predict_raw_score", "raw_score", "is_predict_raw_score", "pred_leaf"),
     *("predict_rawscore", "predict_leaf_index", "pred_contrib", "predict_contrib", "leaf_index"),
@@ -111,11 +115,32 @@ def frame_categories(estimator: Any) -> dict[int, tuple[Any, ...]]:
     lists = booster.pandas_categorical or ()
     if not lists:
         return {}
-    found = _CATEGORICAL_COLUMNS.search(booster.model_to_string(num_iteration=1))
+    text = booster.model_to_string(num_iteration=1)
+    found = _CATEGORICAL_COLUMNS.search(text)
     places = [int(place) for place in found[1].split(",")] if found else []
     if len(places) != len(lists):
-        raise ConversionError("it can't be told which of its columns have which categories")
+        places = _with_ordered(places, lists, _fields(text)["feature_infos"].split())
     return {place: tuple(values) for place, values in zip(places, lists, strict=True)}
+
+
+def _with_ordered(places: list[int], lists: Sequence[Any], infos: list[str]) -> list[int]:
+    """Return the places of all columns of a frame that have categories, also of those in an order.
+
+    The latter are numbers to LightGBM, and it notes their lists alone: they must fit one way only.
+    """
+    ends = {i: _WHOLE_SPAN.fullmatch(info) for i, info in enumerate(infos)}
+    spans = {i: int(end[1]) for i, end in ends.items() if end is not None}
+    fitting = []
+    ways = combinations(spans, max(0, len(lists) - len(places)))
+    known = list(islice(ways, _TRIED + 1))
+    for more in known if len(known) <= _TRIED else ():
+        every = sorted({*places, *more})
+        pairs = zip(every, lists, strict=False)
+        if len(every) == len(lists) and all(spans.get(i, 0) < len(v) for i, v in pairs):
+            fitting.append(every)
+    if len(fitting) != 1:
+        raise ConversionError("it can't be told which of its columns have which categories")
+    return fitting[0]
 
 
 def numeric_splits(estimator: Any) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
