@@ -95,14 +95,17 @@ def test_ties_that_no_graph_can_settle_are_left_to_skops() -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [make_pipeline(NMF(2, tol=1e-2), LogisticRegression()), DummyClassifier(strategy="uniform")],
+    [
+        make_pipeline(NMF(2, tol=0.1, random_state=0), LogisticRegression()),
+        DummyClassifier(strategy="uniform"),
+    ],
     ids=["factors", "random"],
 )
 def test_an_answer_that_depends_on_the_rows_beside_is_refused(model: Any) -> None:
     """It is no function of the row, and nothing could answer the same."""
-    rows = np.abs(np.random.default_rng(0).normal(size=(100, 4)))
+    rows = np.abs(np.random.default_rng(0).normal(size=(100, 8)))
     model.fit(rows, rows[:, 0] > 0.5)
-    frame = pd.DataFrame(rows, columns=[f"x{i}" for i in range(4)])
+    frame = pd.DataFrame(rows, columns=[f"x{i}" for i in range(8)])
     found = run(Case(name="beside", group="classifiers", make=lambda: (model, frame)))
     assert found.outcome == "refused"
     assert "when others come with it" in found.reason
