@@ -10,14 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from originals import CHURN, NUMBERS, TEXTS, cleared_pickle
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, VotingClassifier
+from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier, LocalOutlierFactor
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PowerTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 
@@ -28,7 +31,7 @@ from cannery.conversions.nouns import Conversion
 from cannery.errors import ConversionError, ParityError, SchemaError, UsageError
 from cannery.serving.schema import encode, render
 from cannery.serving.scorer import onnx_scorer
-from cannery.signatures import Feature
+from cannery.signatures import NULL_STRING, Feature
 from cannery.sources.fetch import fetch
 
 
@@ -312,6 +315,56 @@ def test_another_python_is_noted(tmp_path: Path, numbers: np.ndarray) -> None:
     cleared = cleared_pickle(tmp_path / "m.pkl", model, python="3.9.1")
     found = convert(cleared, sample=table_of(numbers))
     assert found.notes[0].startswith("trained with Python 3.9.1, opened with Python 3.")
+
+
+VECTORIZED = make_pipeline(TfidfVectorizer(), LogisticRegression())
+"""A pipeline that takes plain texts."""
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        GridSearchCV(VECTORIZED, {"logisticregression__C": [0.1, 1.0]}, cv=2),
+        CalibratedClassifierCV(VECTORIZED, cv=2),
+        VotingClassifier([("a", VECTORIZED)], voting="soft"),
+        make_pipeline(
+            FeatureUnion([("w", TfidfVectorizer()), ("c", TfidfVectorizer(analyzer="char"))]),
+            LogisticRegression(),
+        ),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_texts_are_handed_on_as_they_come(tmp_path: Path, model: Any) -> None:
+    """By a search, a calibration, a vote and a union: what looks at the texts stands within."""
+    texts = ["good stuff", "bad stuff", "great thing", "awful thing"] * 10
+    model.fit(texts, ["yes", "no", "yes", "no"] * 10)
+    sample = pa.table({"text": texts})
+    found = convert(cleared_pickle(tmp_path / "text.pkl", model), sample=sample)
+    assert found.artifact.runtime == "onnx", found.notes
+    assert [f.name for f in found.signature.features] == ["text"]
+
+
+def test_a_model_that_takes_dictionaries_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    """A row of columns is none to it."""
+    model = make_pipeline(DictVectorizer(), LogisticRegression())
+    model.fit([{"city": "Bern"}, {"city": "Genf"}], [0, 1])
+    cleared = cleared_pickle(tmp_path / "m.pkl", model)
+    with pytest.raises(ConversionError, match="a DictVectorizer, takes dictionaries") as raised:
+        convert(cleared, sample=pa.table({"city": ["Bern", "Genf"]}))
+    assert "OneHotEncoder" in (raised.value.hint or "")
+
+
+def test_a_text_that_stands_for_a_missing_one_is_refused(tmp_path: Path) -> None:
+    """In the sample by name, and in the model by every graph: what serves it tells both apart."""
+    frame = pd.DataFrame({"city": ["Bern", "Genf", NULL_STRING, None] * 10}, dtype=object)
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+    model.fit(frame, [0, 1, 1, 0] * 10)
+    cleared = cleared_pickle(tmp_path / "m.pkl", model)
+    with pytest.raises(SchemaError, match="city: expected another text, got the text"):
+        convert(cleared, sample=pa.Table.from_pandas(frame))
+    found = convert(cleared, sample=pa.Table.from_pandas(frame[frame["city"] != NULL_STRING]))
+    assert found.artifact.runtime == "skops"
+    assert "can't be told from a missing text" in found.notes[0] + found.notes[1]
 
 
 @pytest.mark.parametrize(

@@ -55,11 +55,11 @@ def test_an_unknown_class_is_named():
 
 def test_a_nested_step_is_named_by_its_path():
     """The path leads through pipelines and column transformers."""
-    inner = ColumnTransformer([("left", FunctionTransformer(np.arccosh), ["a"])])
+    inner = ColumnTransformer([("left", FunctionTransformer(np.cosh), ["a"])])
     model = make_pipeline(inner, LogisticRegression()).fit(FRAME, Y)
     message = _refusal(model)
     assert "'columntransformer__left'" in message
-    assert "'arccosh'" in message
+    assert "'cosh'" in message
 
 
 def test_a_function_with_a_known_name_is_not_a_known_function():

@@ -125,6 +125,16 @@ def test_json_lines_give_the_same_batch(tmp_path: Path) -> None:
     assert rows.strings.tolist() == [["007"], [NULL_STRING]]
 
 
+def test_a_text_that_stands_for_a_missing_one_is_refused(tmp_path: Path) -> None:
+    """Beside missing texts too, where it would pass for one of them."""
+    line = '{"tenure": 2, "zip": %s, "charges": 89.1, "paperless": true}\n'
+    for others in ('"007"', "null"):
+        text = line % others + line % '"\\u0000null"'
+        (batch,) = read_batches(_file(tmp_path, text, "rows.jsonl"))
+        with pytest.raises(SchemaError, match="control character"):
+            to_batch(batch, SIGNATURE)
+
+
 @pytest.mark.parametrize(
     ("line", "part"),
     [

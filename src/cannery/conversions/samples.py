@@ -49,6 +49,9 @@ def batch_of(table: pa.Table, features: Sequence[Feature]) -> Batch:
             block[:, places[name]] = (
                 _texts(column) if name == "strings" else _numbers(column, feature)
             )
+        except _StandInError:
+            got = f"the text {NULL_STRING!r}, which stands for a missing one"
+            issues.append(Issue(path=feature.name, expected="another text", got=got))
         except (pa.ArrowException, ValueError, TypeError):
             issues.append(Issue(path=feature.name, expected=feature.type, got=str(column.type)))
         places[name] += 1
@@ -60,12 +63,19 @@ def batch_of(table: pa.Table, features: Sequence[Feature]) -> Batch:
     return Batch(numbers=numbers, strings=strings)
 
 
+class _StandInError(ValueError):
+    """A text that can't be told from a missing one."""
+
+
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def _texts(column: pa.ChunkedArray) -> NDArray[np.object_]:
-    filled = pc.fill_null(_plain(column).cast(pa.large_string()), NULL_STRING)
+    column = _plain(column).cast(pa.large_string())
+    if pc.any(pc.equal(column, NULL_STRING)).as_py():
+        raise _StandInError
+    filled = pc.fill_null(column, NULL_STRING)
     texts = np.empty(len(filled), dtype=object)
     texts[:] = filled.to_pylist()
     return texts

@@ -14,6 +14,8 @@ LOST = "the numbers are so large that rounding decides what the model answers"
 
 _SLACK = 1e-12
 """Relative; distances that differ by less are equal but for their rounding."""
+_WIDE = 16
+"""Times as many points as are near are looked at for equally far ones."""
 _ROUNDING = 16 * float(np.finfo(np.float64).eps)
 """Of sums of a few products, relative."""
 _CERTAIN = 40.0
@@ -102,13 +104,26 @@ def _members(model: Any) -> Iterator[Any]:
 
 
 def _tied(search: Any, table: Any) -> bool:
-    count = int(getattr(search, "n_neighbors_", search.n_neighbors))
-    if count >= search.n_samples_fit_:
+    """Tell whether the border of a neighbourhood runs through points that are equally far, and answer differently."""
+    count, every = int(getattr(search, "n_neighbors_", search.n_neighbors)), search.n_samples_fit_
+    if count >= every:
         return False
     distances, _ = search.kneighbors(table, n_neighbors=count + 1)
     last, next_ = distances[:, -2], distances[:, -1]
     with np.errstate(invalid="ignore"):  # two distances that are infinite are equal, too
-        return not bool(np.all(next_ - last > _SLACK * next_))
+        rows = np.flatnonzero(~(next_ - last > _SLACK * next_))
+    if not len(rows) or not hasattr(search, "_y"):
+        return bool(len(rows))
+    from sklearn.utils import _safe_indexing
+
+    wide = min(every, _WIDE * (count + 1))
+    distances, places = search.kneighbors(_safe_indexing(table, rows), n_neighbors=wide)
+    with np.errstate(invalid="ignore"):
+        even = ~(np.abs(distances - last[rows, None]) > _SLACK * distances)
+    if wide < every and even[:, -1].any():
+        return True
+    answers = np.asarray(search._y)[places].reshape(len(rows), wide, -1)
+    return any(np.ptp(one[tied], axis=0).any() for one, tied in zip(answers, even, strict=True))
 
 
 def _dense(table: Any) -> Numbers:

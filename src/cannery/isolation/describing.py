@@ -29,6 +29,11 @@ def describe(model: Any) -> Description:
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     _check_able(model, kind)
     _check_fitted(model, kind)
+    if (taker := _first_step(model)) in ("DictVectorizer", "FeatureHasher"):
+        raise ConversionError(
+            f"its first step, a {taker}, takes dictionaries or lists, and no columns",
+            hint="encode columns instead: a ColumnTransformer with OneHotEncoder, refitted on a data frame",
+        )
     task = task_of(model)
     names = _names_in(model)
     framed = dict(_framed(model, names))
@@ -178,6 +183,12 @@ def _library(model: Any) -> Library | None:
 
 def _is_catboost(model: Any) -> bool:
     return type(model).__module__ == "catboost.core"
+
+
+def _first_step(model: Any) -> str:
+    """Return the name of the class that is given the rows first."""
+    model = getattr(model, "best_estimator_", model)
+    return _first_step(model.steps[0][1]) if getattr(model, "steps", None) else type(model).__name__
 
 
 def _names_in(model: Any) -> list[Any]:

@@ -70,7 +70,7 @@ class Model:
                 if reason := hit(self._left_to_chance(features), table):
                     hint = _TIE_BREAKER if reason == TIED else None
                     raise ConversionError(reason, hint=hint)
-                return self._asked(table)
+                return _one_each(self._asked(table), len(batch))
         except (CanneryError, MemoryError):
             raise
         except Exception as error:  # whatever an estimator raises
@@ -101,6 +101,13 @@ class Model:
                 return {"columns": _floats(self.estimator.transform(table))}
             case _:
                 return {"prediction": _floats(self.estimator.predict(table))}
+
+
+def _one_each(raw: Raw, rows: int) -> Raw:
+    for values in raw.values():
+        if len(values) != rows:
+            raise ConversionError(f"the model answers {len(values)} rows where it is given {rows}")
+    return raw
 
 
 def _floats(value: Any) -> NDArray[np.float64]:

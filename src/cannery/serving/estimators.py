@@ -24,6 +24,10 @@ METHODS = {
 """Which method answers which raw output."""
 
 
+_HAND_ON = ("Voting", "Stacking", "OneVsRest", "OneVsOne", "MultiOutput")
+"""Beginnings of the names of ensembles whose members take the rows as they come."""
+
+
 class EstimatorScorer:
     """A fitted estimator."""
 
@@ -131,11 +135,24 @@ def table_of(batch: Batch, signature: Signature, *, named: bool, text: bool = Fa
 
 def is_text(model: Any) -> bool:
     """Whether the model takes a plain sequence of texts instead of a table."""
-    first = model
-    while getattr(first, "steps", None):
-        first = first.steps[0][1]
-    names = {cls.__name__ for cls in type(first).__mro__}
-    return bool(names & {"CountVectorizer", "HashingVectorizer"})
+    names = {cls.__name__ for cls in type(model).__mro__}
+    return bool(names & {"CountVectorizer", "HashingVectorizer"}) or any(
+        map(is_text, _first(model))
+    )
+
+
+def _first(model: Any) -> list[Any]:
+    """Return the estimators that a pipeline, a union, a search or an ensemble hands its rows to as they come."""
+    if getattr(model, "steps", None):
+        return [model.steps[0][1]]
+    if getattr(model, "transformer_list", None):
+        return [part for _, part in model.transformer_list]
+    inner = [getattr(model, name, None) for name in ("best_estimator_", "estimator_")]
+    calibrated = getattr(model, "calibrated_classifiers_", ())
+    members = [*inner, *(one.estimator for one in calibrated)]
+    if type(model).__name__.startswith(_HAND_ON):
+        members += model.estimators_
+    return [part for part in members if hasattr(part, "get_params")]
 
 
 def _columns(batch: Batch, signature: Signature) -> dict[str, NDArray[Any]]:

@@ -91,11 +91,12 @@ def _strings(column: Any, feature: Feature) -> NDArray[np.object_]:
         raise _WrongError(_wanted(feature), f"a column of {column.type}")
     _check_nulls(column.is_null(), feature)
     # equal texts share one object: far fewer of them are made
-    coded = column.fill_null(NULL_STRING).dictionary_encode()
+    coded = column.dictionary_encode()
     words = coded.dictionary.to_numpy(zero_copy_only=False)
-    if column.null_count == 0 and NULL_STRING in words:
+    if NULL_STRING in words:
         raise _WrongError("text in Unicode", "a control character")
-    values: NDArray[np.object_] = words[coded.indices.to_numpy(zero_copy_only=False)]
+    places = coded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
+    values: NDArray[np.object_] = np.append(words, NULL_STRING)[places]
     return values
 
 

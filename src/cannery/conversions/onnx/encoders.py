@@ -34,6 +34,8 @@ def _keys(graph: Graph, column: Column, category: Any) -> tuple[float, ...]:
         return () if column.null is not None else (graph.code(NULL_STRING),)
     if not isinstance(category, str):
         return ()
+    if category == NULL_STRING:
+        raise ConversionError(f"its category {category!r} can't be told from a missing text")
     filled = (graph.code(NULL_STRING),) if column.null == category else ()
     return (graph.code(str(category)), *filled)
 

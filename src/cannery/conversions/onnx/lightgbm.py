@@ -128,15 +128,16 @@ def _with_ordered(places: list[int], lists: Sequence[Any], infos: list[str]) -> 
 
     The latter are numbers to LightGBM, and it notes their lists alone: they must fit one way only.
     """
-    ends = {i: _WHOLE_SPAN.fullmatch(info) for i, info in enumerate(infos)}
+    ends = {i: _WHOLE_SPAN.fullmatch(info) for i, info in enumerate(infos) if i not in places}
     spans = {i: int(end[1]) for i, end in ends.items() if end is not None}
+    codes = spans | {i: max(map(int, infos[i].split(":"))) for i in places if ":" in infos[i]}
     fitting = []
     ways = combinations(spans, max(0, len(lists) - len(places)))
     known = list(islice(ways, _TRIED + 1))
     for more in known if len(known) <= _TRIED else ():
         every = sorted({*places, *more})
         pairs = zip(every, lists, strict=False)
-        if len(every) == len(lists) and all(spans.get(i, 0) < len(v) for i, v in pairs):
+        if len(every) == len(lists) and all(codes.get(i, 0) < len(v) for i, v in pairs):
             fitting.append(every)
     if len(fitting) != 1:
         raise ConversionError("it can't be told which of its columns have which categories")
@@ -144,9 +145,10 @@ def _with_ordered(places: list[int], lists: Sequence[Any], infos: list[str]) -> 
 
 
 def numeric_splits(estimator: Any) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Yield the columns and thresholds of each tree, without its categorical splits."""
+    """Yield the columns and thresholds of each tree, without splits of columns that have categories."""
+    named = list(frame_categories(estimator))
     for tree, split in booster_of(estimator).trees:
-        inner = tree.left >= 0
+        inner = (tree.left >= 0) & ~np.isin(tree.feature, named)
         inner[list(split.sets)] = False
         yield tree.feature[inner], tree.threshold[inner]
 
