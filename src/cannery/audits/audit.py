@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from cannery.audits import boosters, members, mlflow, npy, onnx, pickles, skops, torch
 from cannery.audits.contents import content
@@ -28,8 +26,8 @@ def audit(source: Source, limits: Limits = Limits()) -> Audit:  # noqa: B008, fr
     began = time.perf_counter()
     ledger = Ledger(listing(), limits)
     in_folder = source.mlmodel is not None or len(source.files) > 1
-    with _uncollected():
-        with members.inside(ledger, source.main if in_folder else ""):
+    with _Uncollected():
+        with members.Inside(ledger, source.main if in_folder else ""):
             _audit_main(source, ledger)
         if source.mlmodel is not None:
             mlflow.audit_folder(source, ledger, _audit_data)
@@ -40,20 +38,22 @@ def audit_bytes(data: Data, format: Format, limits: Limits = Limits()) -> Audit:
     """Audit a model that was never a file: what a worker answered, before anything opens it."""
     began = time.perf_counter()
     ledger = Ledger(listing(), limits)
-    with _uncollected():
+    with _Uncollected():
         _audit_data(format, data, ledger)
     return _summed(format, digest_bytes(memoryview(data)), len(data), ledger, began)
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Put the collector of garbage off: all that an audit makes stays in use until its end."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
+class _Uncollected:
+    """Puts the collector of garbage off: all that an audit makes stays in use until its end."""
+
+    __slots__ = ("_enabled",)
+
+    def __enter__(self) -> None:
+        self._enabled = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._enabled:
             gc.enable()
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from cannery.audits.archives import Archive, BadArchiveError
 from cannery.audits.contents import compressor, decompressed, part_of
@@ -54,7 +53,7 @@ def _audit_zip(data: Data, ledger: Ledger, audit_data: AuditData) -> None:
     archive = Archive(data, ledger)
     models = 0
     for name in archive.members:
-        with inside(ledger, name):
+        with Inside(ledger, name):
             try:
                 with archive.open(name) as member:
                     models += audit_beside(name, member, ledger, audit_data)
@@ -67,7 +66,7 @@ def _audit_tar(data: Data, ledger: Ledger, audit_data: AuditData) -> None:
     models = 0
     for member in tar_members(data, ledger):
         part = part_of(data, member.start, member.end, ledger.limits)
-        with inside(ledger, member.name), part as block:
+        with Inside(ledger, member.name), part as block:
             models += audit_beside(member.name, block, ledger, audit_data)
     _expect(models, ledger)
 
@@ -77,15 +76,19 @@ def _expect(models: int, ledger: Ledger) -> None:
         ledger.find("no-model", "unreadable", "the archive holds no model that can be read")
 
 
-@contextmanager
-def inside(ledger: Ledger, name: str) -> Iterator[None]:
-    """Let what is found belong to a member."""
-    outer = ledger.member
-    ledger.member = "/".join(filter(None, (outer, name)))
-    try:
-        yield
-    finally:
-        ledger.member = outer
+class Inside:
+    """Lets what is found belong to a member."""
+
+    __slots__ = ("_ledger", "_name", "_outer")
+
+    def __init__(self, ledger: Ledger, name: str) -> None:
+        self._ledger, self._name, self._outer = ledger, name, ledger.member
+
+    def __enter__(self) -> None:
+        self._ledger.member = "/".join(filter(None, (self._outer, self._name)))
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger.member = self._outer
 
 
 def audit_beside(name: str, data: Data, ledger: Ledger, audit_data: AuditData) -> bool:

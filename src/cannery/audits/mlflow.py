@@ -9,7 +9,7 @@ from typing import Any
 from cannery.audits.archives import name_problem
 from cannery.audits.contents import content
 from cannery.audits.ledger import Ledger, remedy_for
-from cannery.audits.members import AuditData, audit_beside, inside
+from cannery.audits.members import AuditData, Inside, audit_beside
 from cannery.blobs import Blob
 from cannery.errors import SourceError
 from cannery.sources.source import Source
@@ -33,11 +33,11 @@ _PATHS = ("data", "model_data", "model_path", "pickled_model")
 
 def audit_folder(source: Source, ledger: Ledger, audit_data: AuditData) -> None:
     """Judge the MLmodel document and every file beside the model."""
-    with inside(ledger, "MLmodel"):
+    with Inside(ledger, "MLmodel"):
         _check_document(source.mlmodel or {}, ledger)
     for name, blob in sorted(source.files.items()):
         if name != source.main:
-            with inside(ledger, name):
+            with Inside(ledger, name):
                 _check_file(name, blob, ledger, audit_data)
 
 

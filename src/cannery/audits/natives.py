@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,16 +30,24 @@ from cannery.bounds.problems import TOGETHER, problem_of, sound_together
 from cannery.bounds.things import BLOCK, Items, Numbers, Objects, Parts, Thing
 
 
-@contextmanager
-def judged(ledger: Ledger) -> Iterator[None]:
-    """Judge what a program makes and the bounds know, when the block ends; raises BrokenProgramError."""
-    outer, member = ledger.natives, ledger.member
-    ledger.natives = {}
-    try:
-        yield
-        _judge(ledger)
-    finally:
-        ledger.natives, ledger.member = outer, member
+class Judging:
+    """Judges what a program makes and the bounds know, when the block ends; raises BrokenProgramError."""
+
+    __slots__ = ("_ledger", "_outer")
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._outer = ledger.natives, ledger.member
+
+    def __enter__(self) -> None:
+        self._ledger.natives = {}
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                _judge(self._ledger)
+        finally:
+            self._ledger.natives, self._ledger.member = self._outer
 
 
 def _judge(ledger: Ledger) -> None:

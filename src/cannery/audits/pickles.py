@@ -6,7 +6,7 @@ from cannery.audits.contents import compressor, decompressed
 from cannery.audits.facts import Facts
 from cannery.audits.ledger import Ledger
 from cannery.audits.machine import Machine
-from cannery.audits.natives import judged
+from cannery.audits.natives import Judging
 from cannery.audits.opcodes import BrokenProgramError, Data
 from cannery.audits.values import Dict, FrozenSet, List, Made, Name, Set, Tuple, Value
 
@@ -67,7 +67,7 @@ def _programs(data: Data, ledger: Ledger, *, arrays: bool) -> None:
 def follow(machine: Machine, ledger: Ledger) -> int | None:
     """Return where a program ends; None when it can't be followed (the ledger says why)."""
     try:
-        with judged(ledger):
+        with Judging(ledger):
             return machine.run()
     except BrokenProgramError as broken:
         ledger.find(broken.rule, broken.severity, broken.message, offset=broken.offset)

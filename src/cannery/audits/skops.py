@@ -10,7 +10,7 @@ from cannery.audits import calls, keywords, states
 from cannery.audits.archives import Archive, BadArchiveError
 from cannery.audits.findings import Role
 from cannery.audits.ledger import Ledger, remedy_for
-from cannery.audits.natives import judged
+from cannery.audits.natives import Judging
 from cannery.audits.opcodes import BrokenProgramError, Data
 from cannery.audits.skops_arrays import flat, is_key, is_scalar, matrix, stored
 from cannery.audits.skops_texts import OddNodeError, read_schema, scalar
@@ -43,7 +43,7 @@ def audit_skops(data: Data, ledger: Ledger) -> None:
         archive = Archive(data, ledger)
         schema = read_schema(archive.read("schema.json", ledger.limits.text), ledger)
         walk = _Walk(archive, ledger, schema.get("protocol"))
-        with judged(ledger):
+        with Judging(ledger):
             walk.node(schema)
         walk.check_members()
     except (BadArchiveError, UnicodeDecodeError, json.JSONDecodeError) as error:

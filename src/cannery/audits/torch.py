@@ -15,7 +15,7 @@ from cannery.audits.handlers import TABLES
 from cannery.audits.ledger import Ledger
 from cannery.audits.literals import Handler
 from cannery.audits.machine import Machine
-from cannery.audits.members import AuditData, audit_beside, inside
+from cannery.audits.members import AuditData, Inside, audit_beside
 from cannery.audits.opcodes import FORBIDDEN, OPCODES, BrokenProgramError
 from cannery.audits.pickles import follow
 from cannery.audits.tensors import Storage, storage
@@ -87,7 +87,7 @@ def audit_torch(data: Data, ledger: Ledger, audit_data: AuditData) -> None:
         root = _root(archive, ledger)
         rest = _audit_members(archive, root, ledger, storages)
         for name in rest:
-            with inside(ledger, name), archive.open(name) as member:
+            with Inside(ledger, name), archive.open(name) as member:
                 audit_beside(name, member, ledger, audit_data)
     except BadArchiveError as error:
         ledger.find("broken-container", "unreadable", f"the archive can't be read: {error}")
@@ -112,7 +112,7 @@ def _audit_members(
         short = name.removeprefix(root)
         key = short.removeprefix("data/")
         if short in _PICKLES:
-            with inside(ledger, name), archive.open(name) as member:
+            with Inside(ledger, name), archive.open(name) as member:
                 _audit_program(member, ledger, storages)
         elif short in _NOTES and _NOTE.fullmatch(archive.read(name, _LONGEST)):
             pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import stat
 import urllib.parse
@@ -103,7 +104,7 @@ def _stem(path: Path) -> str:
 def _is_plain(path: Path) -> bool:
     """Tell whether a path names a file, and no link to one."""
     try:
-        return stat.S_ISREG(path.lstat().st_mode)
+        return stat.S_ISREG(os.lstat(path).st_mode)
     except (OSError, ValueError):
         return False
 

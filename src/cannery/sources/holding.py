@@ -26,9 +26,12 @@ def hold(path: Path, small: int = _SMALL) -> Blob:
     """
     try:
         with FileIO(path) as stream:
-            if os.fstat(stream.fileno()).st_size > small:
+            size = os.fstat(stream.fileno()).st_size
+            if size > small:
                 return _mapped(path, stream)
-            data = stream.readall()
+            data = stream.read(size + 1)
+            if len(data) != size:  # it grows or shrinks meanwhile
+                data += stream.readall()
     except OSError as error:
         hint = _ROOM if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
         raise SourceError(f"can't read '{path}': {error.strerror}", hint=hint) from error

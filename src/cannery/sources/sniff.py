@@ -161,11 +161,13 @@ def _zip(data: Data | Reading, label: str) -> Format:
 
 def is_tar(head: bytes) -> bool:
     """Tell whether the head has a tar's checksum, which old archives have too, who have no magic."""
+    if len(head) < 512:
+        return False
     try:
         said = int(head[148:156].strip(b" \0"), 8)
     except ValueError:
         return False
-    return len(head) >= 512 and said == sum(head[:148]) + 8 * 0x20 + sum(head[156:512])
+    return said == sum(head[:148]) + 8 * 0x20 + sum(head[156:512])
 
 
 Unpack = Callable[[bytes], bytes]
