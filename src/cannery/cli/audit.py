@@ -7,16 +7,11 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 
-from cannery.audits.explain import explain
 from cannery.blobs import refuse_existing, write_file
 from cannery.cli.main import talks
 from cannery.cli.projects import open_project, policy_option
 from cannery.errors import UsageError
-from cannery.reports.audits import audit_text, bar, sweep_text
-from cannery.reports.sarif import sarif_log
-from cannery.sweeps import search, sweep
 
 EXIT_CODES = {"safe": 0, "review": 1, "unsafe": 1, "unreadable": 2}
 """What each verdict that remains under the policy makes of the exit code."""
@@ -48,6 +43,13 @@ def command(
     a model is audited. Exit code 0: safe under the policy. 1: something stands against one of them.
     2: one is unreadable.
     """
+    from rich.console import Console
+
+    from cannery.audits.explain import explain  # numpy
+    from cannery.reports.audits import audit_text, bar, sweep_text
+    from cannery.reports.sarif import sarif_log
+    from cannery.sweeps import search, sweep
+
     if asked is not None:
         click.echo(explain(asked))
         return 0

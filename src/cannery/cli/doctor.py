@@ -17,7 +17,6 @@ from cannery.engines.choose import ENGINES
 from cannery.errors import CanneryError
 from cannery.images.bases.apt import find_mirrors
 from cannery.indexes import index_environment
-from cannery.isolation.sandbox import LEVELS, probe
 from cannery.packs import PackOptions
 
 Fact = tuple[str, str, str]
@@ -58,6 +57,8 @@ def _machine() -> Iterator[Fact]:
 
 
 def _sandboxes() -> Iterator[Fact]:
+    from cannery.isolation.sandbox import LEVELS, probe  # numpy
+
     for name in LEVELS:
         try:
             level = probe(name)

@@ -12,9 +12,7 @@ from cannery.cli.main import print_json, talks
 from cannery.cli.options import options_of
 from cannery.cli.pack import model_and_sample, pack_options, sample_option
 from cannery.cli.projects import open_project, policy_option
-from cannery.explanations import explain
 from cannery.packs import PackOptions
-from cannery.reports.explanations import explanation_text
 from cannery.reports.text import ticker
 
 
@@ -38,6 +36,9 @@ def command(
 
     Nothing is written. Exit code 0 when it becomes ONNX that answers the same, 1 when not.
     """
+    from cannery.explanations import explain  # numpy, onnx, pyarrow
+    from cannery.reports.explanations import explanation_text
+
     project = open_project(policy)
     model, sample = model_and_sample(project, model, sample)
     with ticker(silent=not talks(ctx)) as progress:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-import httpx
 
 from cannery.errors import ProofError
 
@@ -13,6 +12,8 @@ from cannery.errors import ProofError
 @click.option("--timeout", default=3.0, show_default=True, help="Seconds to wait.")
 def command(url: str, timeout: float) -> None:
     """Ask a running service whether it is healthy: exit code 0 yes, 1 no."""
+    import httpx
+
     address = url if "://" in url else f"http://{url}"
     try:
         answer = httpx.get(f"{address.rstrip('/')}/health", timeout=timeout)

@@ -14,7 +14,6 @@ from cannery.cli.options import options_of, picked
 from cannery.deployments.workload import DeployOptions, workload_of
 from cannery.errors import UsageError
 from cannery.oci.references import parse
-from cannery.oci.transfer import pinned
 from cannery.subjects import Subject, look
 
 
@@ -90,6 +89,8 @@ def _address(ctx: click.Context, found: Subject, engine: str | None) -> str:
         )
     reference = parse(image)
     if engine is None and reference.registry is not None:
+        from cannery.oci.transfer import pinned  # an HTTP client
+
         return str(pinned(reference))
     if talks(ctx):
         text = f"note: '{image}' is in no registry: the nodes must have it, and its tag may move"

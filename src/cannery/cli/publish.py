@@ -8,7 +8,6 @@ import click
 import msgspec
 
 from cannery.cli.main import print_json
-from cannery.sources.publish import publish
 
 
 @click.command("publish")
@@ -28,6 +27,8 @@ def command(can: Path, model: str, to: str, tracking_uri: str | None, as_json: b
 
     A service started with MODEL_URI=MODEL_URI then finds it, by alias, stage or version.
     """
+    from cannery.sources.publish import publish  # an HTTP client
+
     published = publish(can, model, to=to, tracking_uri=tracking_uri)
     if as_json:
         print_json(msgspec.to_builtins(published))

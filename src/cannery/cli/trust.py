@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from cannery.audits.reviews import trust
 from cannery.cli.main import print_json
 from cannery.cli.projects import open_project, policy_option
 from cannery.errors import UnsafeError, UsageError
-from cannery.sweeps import Audited, search, sweep
+
+if TYPE_CHECKING:
+    from cannery.sweeps import Audited
 
 
 @click.command("trust")
@@ -35,6 +37,8 @@ def command(
     Adds them to the [trust] table of cannery.toml, or of [tool.cannery] in pyproject.toml, and
     leaves the rest of the file as it is. Commit it: the policy is reviewed like code.
     """
+    from cannery.audits.reviews import trust  # numpy
+
     wanted = tuple(dict.fromkeys((*names, *_reviewed(models, policy))))
     if not wanted and not models:
         raise UsageError(
@@ -55,6 +59,8 @@ def _reviewed(models: tuple[str, ...], policy: Path | None) -> list[str]:
     """Return the names for review of what is audited; raises UnsafeError where trust lifts not all."""
     if not models:
         return []
+    from cannery.sweeps import search, sweep
+
     found = sweep(search(models).models, open_project(policy).policy, lambda *_: None)
     return [name for audited in found for name in _names(audited)]
 

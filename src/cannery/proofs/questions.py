@@ -13,7 +13,6 @@ from cannery.engines.asking import JSON, Answer, ask
 from cannery.engines.engine import Container
 from cannery.errors import ProofError
 from cannery.serving.canary import difference
-from cannery.serving.tensors import DATATYPES
 from cannery.signatures import Canary
 
 CSV = "text/csv"
@@ -87,6 +86,8 @@ def input_data(container: Container, golden: Golden, path: str) -> None:
 
 def tensors(container: Container, golden: Golden) -> None:
     """Ask with a tensor for each feature, by the Open Inference Protocol."""
+    from cannery.serving.tensors import DATATYPES  # numpy
+
     columns = zip(golden.manifest.signature.features, zip(*golden.rows, strict=True), strict=True)
     inputs = [
         {"name": f.name, "datatype": DATATYPES[f.type], "shape": [len(data)], "data": data}
