@@ -20,6 +20,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from cannery.audits.ledger import Ledger
 from cannery.audits.limits import Limits
 from cannery.audits.listing import listing
+from cannery.audits.opcodes import BrokenProgramError
 from cannery.audits.skops_texts import read_schema
 
 Schema = dict[str, Any]
@@ -333,3 +334,10 @@ def test_a_schema_is_read_as_python_reads_it(value: Any, form: dict[str, Any]) -
     ledger = Ledger(listing(), Limits())
     assert repr(read_schema(text, ledger)) == repr(json.loads(text))
     assert not ledger.findings()
+
+
+def test_a_schema_of_more_values_than_a_program_may_have_is_not_read() -> None:
+    """A few kilobytes that unpack to millions of empty lists would take all memory."""
+    ledger = Ledger(listing(), Limits())
+    with pytest.raises(BrokenProgramError, match="more work"):
+        read_schema(b'{"a": [' + b"[]," * 10_000_001 + b"[]]}", ledger)
