@@ -20,7 +20,7 @@ from cannery.errors import CanError
 from cannery.processes import run
 from cannery.serving.scorer import open_scorer
 from cannery.serving.service import open_service
-from cannery.serving.weights import ALIGNED, LEAST, apart, laid_out
+from cannery.serving.weights import ALIGNED, LEAST, apart, bytes_apart, laid_out
 
 WIDE = 64 << 20
 """Bytes of the constant."""
@@ -61,6 +61,7 @@ def test_a_large_constant_is_named_and_left_in_its_file(tmp_path: Path) -> None:
     (tensor,) = [t for t in graph.initializer if t.external_data]
     told = {entry.key: entry.value for entry in tensor.external_data}
     assert (tensor.name, told["location"]) == ("weights_beside", "model.onnx")
+    assert int(told["length"]) == bytes_apart(can.model_path)
     assert int(told["offset"]) % ALIGNED == 0
     begin, size = int(told["offset"]), int(told["length"])
     held = can.model_path.read_bytes()[begin : begin + size]
@@ -79,6 +80,7 @@ def test_a_graph_without_large_constants_is_opened_from_its_bytes(tmp_path: Path
     """Nothing is gained by mapping little."""
     can = make_can(tmp_path / "can")
     assert apart(can.model_path) is None
+    assert bytes_apart(can.model_path) == 0
     assert laid_out(can.read("model.onnx")) == can.read("model.onnx")
 
 

@@ -43,10 +43,19 @@ def test_memory_limits_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Each takes its own and its model's; one there is always."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
     root = limits(tmp_path, memory_max=str(3 * EACH))
-    assert workers_for(1 << 10, root) == 2
-    assert workers_for(1 << 30, root) == 1
-    assert workers_for(1 << 30, tmp_path / "nothing") == 8
+    assert workers_for(1 << 10, root=root) == 2
+    assert workers_for(1 << 30, root=root) == 1
+    assert workers_for(1 << 30, root=tmp_path / "nothing") == 8
     assert memory(limits(tmp_path, memory_max="max")) is None
+
+
+def test_what_all_workers_map_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of which most is mapped leaves place for many; one that fills the container for one."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    root = limits(tmp_path, memory_max=str(10 * EACH))
+    assert workers_for(1 << 10, 5 * EACH, root) == 4
+    assert workers_for(5 * EACH, 0, root) == 1
+    assert workers_for(1 << 10, 20 * EACH, root) == 1
 
 
 def test_the_number_may_be_left_to_the_service() -> None:

@@ -10,13 +10,13 @@ ROOT = Path("/sys/fs/cgroup")
 EACH = 120 << 20
 """Bytes of one worker without its model."""
 TIMES = 10
-"""How many times its file a model takes in memory: sessions of trees take 9 to 10."""
+"""How many times its file a model takes in memory, but for what is mapped: sessions of trees take 9 to 10."""
 
 
-def workers_for(model: int, root: Path = ROOT) -> int:
-    """Return how many workers fit, each with a model of so many bytes; at least one."""
+def workers_for(model: int, shared: int = 0, root: Path = ROOT) -> int:
+    """Return how many workers fit, at least one: each opens so many bytes, and all map the same `shared` ones."""
     limit = memory(root)
-    fitting = math.inf if limit is None else limit // (EACH + TIMES * model)
+    fitting = math.inf if limit is None else (limit - shared) // (EACH + TIMES * model)
     return int(max(1, min(processors(root), fitting)))
 
 

@@ -117,9 +117,11 @@ def serve(can: Path, settings: Settings, origin: Origin | None = None) -> int:
 def _fitting(can: Path) -> int:
     """Return how many workers this machine, or this container, has place for."""
     from cannery.serving.cgroups import workers_for
+    from cannery.serving.weights import bytes_apart
 
     size = sum(file.stat().st_size for file in can.glob("*") if file.is_file())
-    return workers_for(size)
+    shared = sum(map(bytes_apart, can.glob("*.onnx")))
+    return workers_for(size - shared, shared)
 
 
 def _serve(settings: Settings, env: Mapping[str, str]) -> int:

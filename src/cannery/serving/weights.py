@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,30 +79,48 @@ def apart(path: Path) -> bytes | None:
 
     Raises CanError for a file that can't be read.
     """
+    with _mapped(path) as data:
+        return _apart(data, path.name) if _bytes_apart(data) else None
+
+
+def bytes_apart(path: Path) -> int:
+    """Return how many bytes of a graph's file are mapped once it is opened; raises CanError."""
+    with _mapped(path) as data:
+        return _bytes_apart(data)
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ) as data:
-            return _apart(data, path.name)
+            yield data
     except (OSError, ValueError) as error:  # ValueError: it is empty
         raise CanError(f"can't read '{path}': {error}") from error
 
 
-def _apart(data: Data, name: str) -> bytes | None:
-    out, found = bytearray(), False
+def _bytes_apart(data: Data) -> int:
+    fields = _fields(data, 0, len(data))
+    return sum(r.end - r.value for field in fields for r in _left(data, field).values())
+
+
+def _left(data: Data, field: _Field) -> dict[_Field, _Field]:
+    """Return the constants in a field of a model that can stay in its file, each with its bytes."""
+    found = {constant: _raw(data, constant) for constant in _constants(data, field)}
+    return {c: raw for c, raw in found.items() if raw is not None and raw.value % ALIGNED == 0}
+
+
+def _apart(data: Data, name: str) -> bytes:
+    out = bytearray()
     for field in _fields(data, 0, len(data)):
-        large = {}
-        for constant in _constants(data, field):
-            raw = _raw(data, constant)
-            if raw is not None and raw.value % ALIGNED == 0:
-                large[constant] = _named(data, constant, raw, name)
+        large = {c: _named(data, c, raw, name) for c, raw in _left(data, field).items()}
         if not large:
             out += data[field.start : field.end]
             continue
-        found = True
         graph = b"".join(
             large.get(f) or data[f.start : f.end] for f in _fields(data, field.value, field.end)
         )
         out += _key(_GRAPH, len(graph)) + graph
-    return bytes(out) if found else None
+    return bytes(out)
 
 
 def _named(data: Data, constant: _Field, raw: _Field, name: str) -> bytes:
