@@ -201,7 +201,8 @@ def attributes(
 ) -> None:
     """Judge the attributes that an object of class `owner` is given."""
     methods = ledger.listing.methods if listed else CALLED
-    striking, watched = _sorted_out(tuple(items), methods)
+    sort = _known_sorted if len(items) <= _USUAL else _sorted_out
+    striking, watched = sort(tuple(items), methods)
     for key in striking:
         value = items[key]
         if key in methods:
@@ -244,11 +245,15 @@ def _watch(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Refuse)
         patterns.doubt(ledger, owner, pattern)
 
 
-@functools.lru_cache(maxsize=1 << 10)
 def _sorted_out(keys: tuple[str, ...], methods: frozenset[str]) -> tuple[tuple[str, ...], bool]:
     """Return the attributes whose names mean something to Python or to callers, and whether any is watched."""
     striking = tuple(k for k in keys if k in methods or (k.startswith("__") and k.endswith("__")))
     return striking, not _WATCHED.isdisjoint(keys)
+
+
+_USUAL = 64
+"""Attributes of an object whose names are remembered, from one file to the next."""
+_known_sorted = functools.lru_cache(maxsize=256)(_sorted_out)
 
 
 _WATCHED = frozenset(
