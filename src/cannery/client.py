@@ -11,7 +11,7 @@ from typing import Any, Self
 import httpx
 import msgspec
 
-from cannery.errors import Issue, ProofError, SchemaError, UnreachableError, UsageError
+from cannery.errors import Issue, ProofError, SchemaError, UnreachableError, UsageError, said
 
 CHUNK = 5000
 """Rows of one request; more are sent in several."""
@@ -126,9 +126,8 @@ def _told(url: httpx.URL) -> Iterator[None]:
     try:
         yield
     except httpx.TransportError as error:
-        reason = str(error) or type(error).__name__
         raise UnreachableError(
-            f"no answer from '{url}': {reason}", hint="is it running?"
+            f"no answer from '{url}': {said(error)}", hint="is it running?"
         ) from error
 
 

@@ -24,12 +24,20 @@ CanneryError
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 
 
 def harmless(text: str) -> str:
     """Return text with everything escaped that could steer a terminal; names in a model are anybody's."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def said(error: BaseException) -> str:
+    """Return what an error says, without the number that the system gave it; its kind, if it says nothing."""
+    return _NUMBER.sub("", str(error)) or type(error).__name__
 
 
 class CanneryError(Exception):

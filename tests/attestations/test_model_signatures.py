@@ -91,10 +91,10 @@ def test_another_can_is_not_vouched_for(can: Can, tmp_path: Path) -> None:
     "data", [b"", b"{}", b"\xff", b'{"dsseEnvelope": {"payloadType": "x"}}'], ids=range(4)
 )
 def test_what_is_no_signature_is_an_error(can: Can, tmp_path: Path, data: bytes) -> None:
-    """Neither yes nor no."""
+    """Neither yes nor no; where there is none at all, nobody signed."""
     key = write_key(tmp_path, ec.SECP256R1())
     place = tmp_path / "x.sig"
-    with pytest.raises(UsageError, match="can't read the signature"):
+    with pytest.raises(SignatureError, match="nobody signed the can"):
         verify_can(can, place, key.public_key())
     place.write_bytes(data)
     with pytest.raises(UsageError, match="is no signature of a model"):

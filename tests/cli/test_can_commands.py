@@ -13,8 +13,10 @@ from pathlib import Path
 import httpx
 import pandas as pd
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from projects import CUSTOMER, free_port
 
+from cannery.attestations.signatures import pem_of
 from cannery.processes import run, started
 
 
@@ -130,14 +132,14 @@ def test_a_can_becomes_a_layout_without_any_engine(cannery, can, project) -> Non
 
 
 def test_a_can_is_signed_and_checked(cannery, can, project) -> None:
-    """Exit code 0 for whom it was signed by, 1 for another key, 2 without a signature; never started as an image."""
+    """Exit code 0 for whom it was signed by, 1 for another key and without a signature; never started as an image."""
     for name in ("mine", "other"):
         words = ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
         assert run([*words, "-out", project / f"{name}.pem"]).ok
         words = ["openssl", "pkey", "-in", project / f"{name}.pem", "-pubout"]
         assert run([*words, "-out", project / f"{name}.pub"]).ok
     done = cannery("verify", can, "--key", "mine.pub")
-    assert (done.status, "can't read the signature" in done.complaint) == (2, True)
+    assert (done.status, "nobody signed the can" in done.complaint) == (1, True)
     try:
         assert cannery("sign", can, "--key", "mine.pem").ok
         done = cannery("verify", can, "--key", "mine.pub")
@@ -240,6 +242,15 @@ def test_an_unknown_name_is_reviewed_and_trusted_by_policy(cannery, project) -> 
         '[trust]\nnames."acme.features.Ratio" = "pure numpy, reviewed"\n'
     )
     assert cannery("audit", "own.pkl").status == 0
+
+
+def test_a_folder_is_served_only_where_the_key_vouches_for_it(cannery, can, tmp_path) -> None:
+    """PULL_KEY holds for a can on this machine as for one that is pulled."""
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    (tmp_path / "key.pub").write_bytes(pem_of(public))
+    done = cannery("serve", can, "--port", "0", PULL_KEY=str(tmp_path / "key.pub"))
+    assert done.status == 1
+    assert "nobody signed the can" in done.complaint
 
 
 def test_doctor_says_what_is_here(cannery) -> None:

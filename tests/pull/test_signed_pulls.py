@@ -21,7 +21,9 @@ from cannery.oci.modelpack import push_can
 from cannery.oci.references import Reference, parse
 from cannery.oci.transfer import open_registry
 from cannery.serving.keys import KEY, key_of
+from cannery.serving.origins import origin_of
 from cannery.serving.pull import fetch, remember
+from cannery.serving.settings import settings_of
 
 CURVES = (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())
 MINE = ec.generate_private_key(ec.SECP256R1())
@@ -93,6 +95,14 @@ def test_a_key_in_a_file_is_read(can: Can, tmp_path: Path) -> None:
         fetch(str(can.folder), tmp_path, env)
     sign(can)
     assert fetch(str(can.folder), tmp_path, env) == can.folder
+
+
+def test_a_key_that_would_vouch_for_nothing_is_an_error() -> None:
+    """A can in the image, or mounted, is not looked at with it: the service says so and does not start."""
+    with pytest.raises(UsageError, match="PULL_KEY is set, but MODEL_URI is not"):
+        origin_of(settings_of(TRUSTED), TRUSTED)
+    named = {**TRUSTED, "MODEL_URI": "/mnt/models"}
+    assert origin_of(settings_of(named), named)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from cannery.attestations.statements import STATEMENT
 from cannery.blobs import canonical_json
 from cannery.cans.open import Can
 from cannery.cans.vouchers import PREDICATE, check_bundle, files_of
-from cannery.errors import UsageError
+from cannery.errors import SignatureError, UsageError
 
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
@@ -67,16 +67,17 @@ def sign_can(can: Can, key: EllipticCurvePrivateKey) -> bytes:
 def verify_can(can: Can, place: Path, key: EllipticCurvePublicKey) -> None:
     """Raise SignatureError unless the bundle at `place` vouches for exactly the files of an opened can.
 
-    Raises UsageError where there is no bundle.
+    Raises UsageError for a bundle that can't be read.
     """
     try:
         with place.open("rb") as stream:
             data = stream.read(_LIMIT)
-    except OSError as error:
-        raise UsageError(
-            f"can't read the signature '{place}': {error.strerror}",
-            hint="cannery sign CAN --key KEY",
+    except FileNotFoundError as error:
+        raise SignatureError(
+            f"nobody signed the can: there is no '{place}'", hint="cannery sign CAN --key KEY"
         ) from error
+    except OSError as error:
+        raise UsageError(f"can't read the signature '{place}': {error.strerror}") from error
     check_bundle(
         data,
         files_of(can.manifest, can.digest),

@@ -7,8 +7,12 @@ from typing import Any
 
 import click
 
+from cannery.cans.manifest import read_manifest
+from cannery.cans.open import MANIFEST
+from cannery.cli.main import suggest
 from cannery.cli.options import options_of, picked
 from cannery.images.eject import EjectOptions, eject
+from cannery.images.labels import tag_of
 
 
 @click.command("eject")
@@ -18,8 +22,11 @@ from cannery.images.eject import EjectOptions, eject
 )
 @options_of(EjectOptions)
 @click.option("--force", is_flag=True, help="Replace an output that exists.")
-def command(can: Path, output: Path, force: bool, **given: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, can: Path, output: Path, force: bool, **given: Any) -> None:
     """Write a Dockerfile, score.py, entrypoint.sh and requirements.txt for a can, each explained."""
     options = EjectOptions(**picked(EjectOptions, given))
     for path in eject(can, output, force=force, options=options):
         click.echo(str(path))
+    tag = tag_of(read_manifest((can / MANIFEST).read_bytes()))
+    suggest(ctx, "docker", "build", "-t", tag, str(output))

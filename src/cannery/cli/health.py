@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cannery.errors import ProofError
+from cannery.errors import ProofError, said
 
 
 @click.command("health")
@@ -18,7 +18,9 @@ def command(url: str, timeout: float) -> None:
     try:
         answer = httpx.get(f"{address.rstrip('/')}/health", timeout=timeout)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ProofError(f"no answer from '{address}': {error}", hint="is it running?") from error
+        raise ProofError(
+            f"no answer from '{address}': {said(error)}", hint="is it running?"
+        ) from error
     click.echo(answer.text.strip())
     if answer.status_code != 200:
         raise ProofError(f"'{address}' is not healthy: it answers {answer.status_code}")

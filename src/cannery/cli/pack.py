@@ -13,9 +13,10 @@ from cannery.cli.main import print_json, suggest, talks
 from cannery.cli.options import options_of, picked
 from cannery.cli.projects import Project, open_project, policy_option
 from cannery.errors import UsageError
+from cannery.images.labels import tag_of
 from cannery.line import pack
 from cannery.packs import PackOptions
-from cannery.reports.cans import can_text, tag_of
+from cannery.reports.cans import can_text
 from cannery.reports.text import ticker
 from cannery.settings import features_of
 

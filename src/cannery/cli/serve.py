@@ -50,7 +50,8 @@ def command(can: str, **given: Any) -> int:
     env.pop("MODEL_URI", None)
     # Each option is a variable of the service, by its own name.
     env.update({name.upper(): str(value) for name, value in given.items() if value is not None})
-    env["CANNERY_CAN" if Path(can).is_dir() else "MODEL_URI"] = can
+    plain = Path(can).is_dir() and not env.get("PULL_KEY")  # a key must vouch for a folder too
+    env["CANNERY_CAN" if plain else "MODEL_URI"] = can
     settings = settings_of(env)
     origin = origin_of(settings, env)
     folder = origin.find()

@@ -13,6 +13,7 @@ import msgspec
 from cannery.blobs import write_folder
 from cannery.cans.open import Can, open_can
 from cannery.errors import OutputError
+from cannery.images.labels import tag_of
 from cannery.images.recipe import LIBRARIES, PYTHON
 from cannery.images.requirements import download_wheels, pin
 from cannery.images.serving_files import serving_tree
@@ -89,7 +90,7 @@ def _write_templates(target: Path, can: Can, options: EjectOptions) -> None:
         "DIGEST": can.digest,
         "RUNTIME": manifest.runtime,
         "BASE": _plain(options.base),
-        "TAG": f"{_slug(manifest.name)}:{_slug(manifest.version)}",
+        "TAG": tag_of(manifest),
         "RECORD": record.replace("'", "'\\''"),
         "": "@",
     }
@@ -105,11 +106,6 @@ def _write_templates(target: Path, can: Can, options: EjectOptions) -> None:
 def _plain(text: str) -> str:
     """Return a text that can stand inside quotes of a Dockerfile, and in a comment."""
     return "".join(c if c.isprintable() and c not in "\"'\\$`" else "_" for c in text)
-
-
-def _slug(text: str) -> str:
-    """Return a text as it may stand in the name of an image."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "model"
 
 
 def _open_to_all(target: Path) -> None:

@@ -1,8 +1,19 @@
-"""What an image says of itself: the labels by which a registry, an engine or a person knows it."""
+"""What an image says of itself: its name, and the labels by which a registry, an engine or a person knows it."""
 
 from __future__ import annotations
 
+import re
+
 from cannery.cans.manifest import CanManifest
+
+
+def tag_of(manifest: CanManifest) -> str:
+    """Return `name:version`, as far as an image can be called so."""
+    name, version = (
+        re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "model"
+        for text in (manifest.name, manifest.version)
+    )
+    return f"{name}:{version[:128]}"
 
 
 def labels_of(

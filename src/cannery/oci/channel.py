@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from cannery.blobs import CHUNK
-from cannery.errors import CanneryError, RegistryError, UnreachableError
+from cannery.errors import CanneryError, RegistryError, UnreachableError, said
 from cannery.oci.auth import Credentials
 from cannery.oci.contents import Span
 from cannery.oci.documents import LIMIT
@@ -193,7 +193,7 @@ class Channel:
         raise refusal
 
     def _unreachable(self, error: httpx.HTTPError) -> CanneryError:
-        text = str(error) or type(error).__name__
+        text = said(error)
         hint = "check its address, and that it runs"
         if "wrong version number" in text.lower().replace("_", " "):
             hint = "it seems to speak plain HTTP: allow that only if you trust the way to it"

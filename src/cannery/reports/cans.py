@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from cannery.cans.manifest import CanManifest
 from cannery.cans.open import Can
 from cannery.packs import parity_text
 from cannery.reports.text import human_bytes
 
 _SHOWN = 12
 """Columns that are named; of more, the rest is counted."""
-
-
-def tag_of(manifest: CanManifest) -> str:
-    """Return a name for an image of this model: `name:version`, as far as images can be called so."""
-    name = re.sub(r"[^a-z0-9]+", "-", manifest.name.lower()).strip("-") or "model"
-    version = re.sub(r"[^A-Za-z0-9_.-]+", "-", manifest.version).lstrip(".-") or "1"
-    return f"{name}:{version[:128]}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cannery.errors import UsageError
 from cannery.serving.settings import Settings, found_can
 
 
@@ -20,8 +21,17 @@ class Origin:
 
 
 def origin_of(settings: Settings, env: Mapping[str, str]) -> Origin:
-    """Return the address that `MODEL_URI` names, else the folder of the can."""
+    """Return the address that `MODEL_URI` names, else the folder of the can.
+
+    Raises UsageError where a key is set that would vouch for nothing.
+    """
     uri = settings.model_uri
+    if uri is None and env.get("PULL_KEY"):
+        raise UsageError(
+            "PULL_KEY is set, but MODEL_URI is not: a can that lies in the image or is mounted "
+            "would be served without a look at who signed it",
+            hint="name a mounted can in MODEL_URI; one in the image is covered by the image's signature",
+        )
     if uri is None:
         return Origin(find=lambda: found_can(settings.can, env))
 
