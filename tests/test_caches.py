@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cannery.caches import cache_folder
+from cannery.caches import cache_folder, uv_cache
 from cannery.errors import UsageError
 
 
@@ -46,3 +46,15 @@ def test_a_cache_of_somebody_else_is_refused(root: Path, monkeypatch: pytest.Mon
         os.chown(root, 2, -1)
     with pytest.raises(UsageError, match="belongs to another user"):
         cache_folder("images")
+
+
+def test_uv_gets_a_cache_where_the_home_is_read_only(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Naming our cache is enough then; elsewhere uv keeps its own, which others of its users share."""
+    monkeypatch.delenv("UV_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert uv_cache() == {}
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert uv_cache() == {"UV_CACHE_DIR": str(root / "uv")}

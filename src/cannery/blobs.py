@@ -19,7 +19,7 @@ import msgspec
 from cannery.errors import OutputError, SourceError
 
 CHUNK = 1 << 20
-_ELSEWHERE = "choose another name"
+_ELSEWHERE = "choose another place"
 
 
 def digest_bytes(data: bytes | memoryview) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -24,6 +25,16 @@ def cache_folder(*parts: str) -> Path:
     folder = root.joinpath(*parts)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def uv_cache() -> dict[str, str]:
+    """Return the variable that gives uv a cache in ours, where it can't have its own."""
+    if os.environ.get("UV_CACHE_DIR"):
+        return {}
+    usual = Path(platformdirs.user_cache_dir("uv"))
+    with contextlib.suppress(OSError):
+        usual.mkdir(parents=True, exist_ok=True)
+    return {} if os.access(usual, os.W_OK) else {"UV_CACHE_DIR": str(cache_folder("uv"))}
 
 
 def _check_own(root: Path) -> None:

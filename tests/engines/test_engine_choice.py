@@ -63,8 +63,8 @@ def test_podman_without_a_network_is_no_engine(monkeypatch, tmp_path) -> None:
     program = tmp_path / "podman"
     program.write_text(
         "#!/bin/sh\n"
-        'case "$*" in *--publish*) echo "Error: could not find slirp4netns" >&2; exit 125;; esac\n'
-        "exit 127\n"
+        'case "$*" in *--publish*) echo "Error: could not find slirp4netns" >&2; exit 127;; esac\n'
+        "echo 'Error: no /none-such' >&2; exit 127\n"
     )
     program.chmod(0o755)
     podman._find.cache_clear()

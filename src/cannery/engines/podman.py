@@ -15,7 +15,8 @@ from cannery.errors import EngineError
 _log = logging.getLogger(__name__)
 
 _NOT_FOUND = 127
-"""What `run` ends with when everything went well but the program is not in the image."""
+"""What `run` ends with when everything went well but the program is not in the image, or one of its own is not here."""
+_PROGRAM = "/none-such"
 _TOP = ("hpid", "rss")
 
 
@@ -37,8 +38,8 @@ def _find() -> Program:
     with tempfile.TemporaryDirectory(prefix="cannery-") as root:
         for program in _variants():
             flags = ("--rm", "--publish", "127.0.0.1::8080", *program.create)
-            done = program.run("run", *flags, "--rootfs", root, "/none")
-            if done.status == _NOT_FOUND:
+            done = program.run("run", *flags, "--rootfs", root, _PROGRAM)
+            if done.status == _NOT_FOUND and _PROGRAM in done.complaint:
                 if reasons:
                     _log.info("podman needs %s: %s", [*program.words, *program.create], reasons[0])
                 return program

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cannery.blobs import digest_file
+from cannery.caches import uv_cache
 from cannery.errors import ImageError, UnreachableError
 from cannery.images.elf import read_elf, without_debugging
 from cannery.images.packages import BaseImage, Wheel
@@ -106,7 +107,7 @@ def _compile(wanted: Path, pinned: Path, target: Target, *, alone: bool) -> None
         *(word for name in UNUSED for word in ("--no-emit-package", name)),
     ]
     # In a folder of its own: the settings that uv may find are the user's, not those of some project.
-    environment = {**os.environ, **index_environment()}
+    environment = {**os.environ, **index_environment(), **uv_cache()}
     _checked(run(words, env=environment, cwd=pinned.parent, timeout=_TIMEOUT), target)
 
 

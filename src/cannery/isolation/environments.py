@@ -19,7 +19,7 @@ import uv
 
 from cannery.audits.findings import Audit
 from cannery.blobs import canonical_json, digest_bytes, hex_of, write_file
-from cannery.caches import cache_folder
+from cannery.caches import cache_folder, uv_cache
 from cannery.errors import IsolationError, UnreachableError
 from cannery.indexes import UNUSED, index_environment
 from cannery.isolation.pythons import OLDEST, Interpreter, fetch, find, minor_of, nearest, own
@@ -186,7 +186,12 @@ def _resolved(request: _Request) -> tuple[Interpreter, bytes]:
 
 
 def _uv(*words: str | Path, stdin: bytes | None = None) -> Finished:
-    env = os.environ | index_environment() | {"UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+    env = (
+        os.environ
+        | index_environment()
+        | uv_cache()
+        | {"UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+    )
     env.pop("VIRTUAL_ENV", None)
     # Wheels only: building a source distribution would run its code here, outside any sandbox.
     pip = ["pip", *words, "--only-binary", ":all:", "--no-progress"]
