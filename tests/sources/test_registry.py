@@ -80,7 +80,7 @@ def test_the_store_is_left_as_it_was(registry: SimpleNamespace, tmp_path: Path) 
         ("models:/nobody@champion", "no registered model 'nobody'", "{name}"),
         ("models:/m-00000000000000000000000000000000", "no logged model", ""),
         ("runs:/0123456789abcdef0123456789abcdef/model", "no run", ""),
-        ("runs:/{run}/nothing", "nothing", ""),
+        ("runs:/{run}/nothing", "has no model 'nothing'", "runs:/{run}/model"),
     ],
 )
 def test_what_does_not_exist_says_what_does(

@@ -20,8 +20,8 @@ _WORST: tuple[Severity, ...] = ("unsafe", "unreadable", "review")
 
 
 _BY_VALUE = (
-    "a function or class of a script or notebook was saved as code: "
-    "define it in a module of its own, or do without it, and save the model again"
+    "a function, lambda or class of a script or notebook was saved as code: take one that numpy or "
+    "scikit-learn has, or define it in a module of its own, and save the model again"
 )
 
 

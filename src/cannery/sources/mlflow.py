@@ -33,6 +33,7 @@ _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEO
 
 _STAGES = ("none", "staging", "production", "archived")
 _LISTED = 10
+_ABSENT = "Failed to download artifacts from path"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +94,28 @@ def download(uri: str, *, staging: Path, tracking_uri: str | None = None) -> tup
         staging.mkdir(parents=True, exist_ok=True)
         target = Path(tempfile.mkdtemp(prefix="model-", dir=staging))
         # the version, not the alias: it may move between the two steps
-        path = Path(_download(origin.resolved, target))
+        try:
+            path = Path(_download(origin.resolved, target))
+        except _foreign_errors() as error:
+            if address.run_id and str(error).startswith(_ABSENT):
+                raise _lacking(address, client) from error
+            raise
     if not path.resolve().is_relative_to(staging.resolve()):
         raise SourceError(f"MLflow left '{uri}' in place at '{path}' instead of copying it")
     return path, origin
+
+
+def _lacking(address: Address, client: Any) -> SourceError:
+    """Return what to say of a path that a run does not hold: which it does."""
+    run = client.get_run(address.run_id)
+    outputs = getattr(getattr(run, "outputs", None), "model_outputs", ())
+    names = {client.get_logged_model(output.model_id).name for output in outputs}
+    names |= {file.path for file in client.list_artifacts(address.run_id)}
+    offers = ", ".join(f"runs:/{address.run_id}/{name}" for name in sorted(names)[:_LISTED])
+    return SourceError(
+        f"the run '{address.run_id}' has no model '{address.path}'",
+        hint=f"there are: {offers}" if offers else "nothing was logged in it",
+    )
 
 
 def _download(uri: str, target: Path) -> str:
