@@ -1,4 +1,4 @@
-"""A can as a person reads it."""
+"""A can as a person reads it, in a few lines."""
 
 from __future__ import annotations
 
