@@ -97,7 +97,7 @@ def test_ties_that_no_graph_can_settle_are_left_to_skops() -> None:
     "model",
     [
         make_pipeline(NMF(2, tol=0.1, random_state=0), LogisticRegression()),
-        DummyClassifier(strategy="uniform"),
+        DummyClassifier(strategy="uniform", random_state=0),
     ],
     ids=["factors", "random"],
 )

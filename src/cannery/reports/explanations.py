@@ -6,15 +6,18 @@ from cannery.conversions.explain import Explanation, Trial
 from cannery.conversions.parity import furthest
 from cannery.errors import harmless
 
+_REFUSED = "can't hold it, for what stands below"
+
 
 def explanation_text(found: Explanation) -> str:
     """Return what each runtime makes of the model, the steps in the way, and what to do about them."""
     lines = [f"model    {found.model} ({found.type})"]
     for trial in found.trials:
-        lines.append(f"{trial.runtime:8} {_outcome(trial)}")
+        held = not (trial.runtime == "onnx" and found.obstacles)
+        lines.append(f"{trial.runtime:8} {_outcome(trial) if held else _REFUSED}")
         if trial.worst is not None:
             lines.append(f"         furthest off is {furthest(trial.worst)}")
-        if trial.hint and not (trial.runtime == "onnx" and found.obstacles):
+        if trial.hint and held:
             lines.append(f"         {trial.hint}")
     for obstacle in found.obstacles:
         lines.append(f"step     {obstacle.step} ({obstacle.type}): {obstacle.reason}")

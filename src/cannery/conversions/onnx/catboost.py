@@ -37,7 +37,10 @@ def model_of(estimator: Any) -> Model:
         raise ConversionError("it is not fitted", hint="fit it first")
     model = read(bytes(estimator._serialize_model()))
     if model.categorical:
-        raise ConversionError("it takes categories, texts or embeddings, which it encodes itself")
+        raise ConversionError(
+            "it takes categories, texts or embeddings, which it encodes itself",
+            hint="its own file serves it; for a graph encode them before it (TargetEncoder, OneHotEncoder)",
+        )
     return model
 
 

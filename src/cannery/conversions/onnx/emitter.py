@@ -22,6 +22,17 @@ _TAKES_SINGLE = _WRAPPERS | {
 }
 """Families in which it makes no difference that the original holds its numbers in float32."""
 
+ANOTHER = "take another runtime: --runtime skops"
+"""The hint where nothing better is known."""
+
+_INSTEAD = {
+    **dict.fromkeys(("HashingVectorizer",), "take TfidfVectorizer or CountVectorizer"),
+    **dict.fromkeys(("LatentDirichletAllocation", "NMF"), "take TruncatedSVD"),
+    **dict.fromkeys(("Isomap", "LocallyLinearEmbedding"), "take PCA or KernelPCA"),
+    **dict.fromkeys(("DictionaryLearning", "MiniBatchDictionaryLearning"), "take PCA or SparsePCA"),
+}
+"""What is near to a class that does not convert, and does."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emitter:
@@ -47,9 +58,8 @@ class Emitter:
 
     def _emit(self, estimator: Any, block: Block, name: str) -> Result:
         if name not in self.table:
-            raise self.refuse(
-                estimator, "there is no exact conversion for this class", "see --runtime skops"
-            )
+            instead = _INSTEAD.get(name.rpartition(".")[2])
+            raise self.refuse(estimator, "there is no exact conversion for this class", instead)
         try:
             block = _align(block, estimator, wrapper=_is_wrapper(name))
             if block.single and _family(name) not in _TAKES_SINGLE:
@@ -93,7 +103,7 @@ class Emitter:
         step = "__".join(self.path) or "the model"
         return ConversionError(
             f"can't convert '{step}' ({qualified_name(type(estimator))}) exactly: {why}",
-            hint=hint or "take another runtime: --runtime skops",
+            hint=hint or ANOTHER,
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cannery.conversions.nouns import Obstacle
 from cannery.conversions.onnx.convert import convert
-from cannery.conversions.onnx.emitter import qualified_name
+from cannery.conversions.onnx.emitter import ANOTHER, qualified_name
 from cannery.errors import ConversionError
 from cannery.signatures import Feature
 
@@ -34,7 +34,8 @@ def obstacles(
         return
     reason = refused.message.partition(" exactly: ")[2] or refused.message
     step, kind = "__".join(path) or "the model", qualified_name(type(estimator))
-    yield Obstacle(step=step, type=kind, reason=reason, hint=refused.hint)
+    hint = None if refused.hint == ANOTHER else refused.hint  # other runtimes are told of anyway
+    yield Obstacle(step=step, type=kind, reason=reason, hint=hint)
 
 
 def _parts(estimator: Any, features: _Features) -> Iterator[tuple[str, Any, _Features]]:
