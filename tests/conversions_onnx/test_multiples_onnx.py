@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_comparison import assert_same
+from onnx_comparison import as_frame, assert_same, load
+from scipy.special import softmax
 from sklearn.datasets import make_classification, make_regression
 from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor, BaggingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
@@ -115,3 +116,24 @@ def test_a_boosted_regressor(member, loss):
     """The weighted median of its members."""
     model = AdaBoostRegressor(member, n_estimators=7, loss=loss, random_state=0)
     assert_same(model.fit(XR, YR[:, 0]), XR * 1.1, tolerance=1e-11)
+
+
+@pytest.mark.parametrize("y", [Y, Y > 0], ids=["three", "two"])
+@pytest.mark.parametrize(
+    "member", [DecisionTreeClassifier(max_depth=2), GaussianNB()], ids=["trees", "others"]
+)
+def test_members_of_old_boosters_add_logarithms(member, y):
+    """SAMME.R, as scikit-learn computed it until 1.5: of trees each leaf adds what it would."""
+    model = AdaBoostClassifier(member, n_estimators=4, random_state=0).fit(X, y)
+    model.algorithm, model.estimator_weights_ = "SAMME.R", np.ones(4)
+    count, frame = len(model.classes_), as_frame(FAR)
+    total = np.zeros((len(FAR), count))
+    for one in model.estimators_:
+        logs = np.log(np.clip(one.predict_proba(FAR), np.finfo(float).eps, None))
+        total += (count - 1) * (logs - logs.mean(axis=1, keepdims=True))
+    total /= 4
+    scores = total * 2 if count == 2 else total
+    shares = softmax(scores / 2 if count == 2 else scores / (count - 1), axis=1)
+    got = load(model, frame)(frame)
+    assert (got["label"] == model.classes_[total.argmax(axis=1)]).all()
+    np.testing.assert_allclose(got["probabilities"], shares, rtol=0, atol=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+import sklearn.impute
 from onnx_comparison import features_of, load
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_classification
@@ -22,6 +24,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import cannery
 from cannery.conversions.onnx.convert import convert
+from cannery.conversions.onnx.emitter import qualified_name
 from cannery.errors import ConversionError
 from cannery.processes import run
 
@@ -51,6 +54,15 @@ def test_a_subclass_is_not_converted():
 def test_an_unknown_class_is_named():
     """The public name of the class stands in the message."""
     assert "sklearn.neighbors.NearestNeighbors" in _refusal(NearestNeighbors().fit(X))
+
+
+def test_an_experimental_class_is_known_where_nobody_asked_for_it(monkeypatch):
+    """In a worker nothing makes it public: its name there raises ImportError."""
+    monkeypatch.delitem(vars(sklearn.impute), "IterativeImputer", raising=False)
+    with pytest.raises(ImportError):
+        sklearn.impute.IterativeImputer  # noqa: B018
+    kind = importlib.import_module("sklearn.impute._iterative").IterativeImputer
+    assert qualified_name(kind) == "sklearn.impute.IterativeImputer"
 
 
 def test_a_nested_step_is_named_by_its_path():

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
 
-from cannery.conversions.onnx.answers import both, concat, exceeds, first_highest, mean, softmax
+from cannery.conversions.onnx.answers import (
+    both,
+    column,
+    concat,
+    exceeds,
+    first_highest,
+    mean,
+    softmax,
+)
 from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block
 from cannery.conversions.onnx.emitter import Emit, Emitter
@@ -39,28 +47,58 @@ def _lost(estimator: Any) -> float:
 
 
 def _classifier(emitter: Emitter, estimator: Any, block: Block) -> Classified:
-    """Emit AdaBoostClassifier (SAMME): every member votes with its weight."""
+    """Emit AdaBoostClassifier: members vote with their weights (SAMME), or add logarithms (SAMME.R, until scikit-learn 1.5)."""
     graph, count = emitter.graph, len(estimator.classes_)
-    if getattr(estimator, "algorithm", "") == "SAMME.R":
-        raise emitter.refuse(estimator, "its members add probabilities (SAMME.R)")
+    logs = getattr(estimator, "algorithm", "") == "SAMME.R"
     if count == 1:
         raise emitter.refuse(estimator, "it knows a single class")
     members = list(zip(estimator.estimators_, estimator.estimator_weights_, strict=False))
+    if logs and any(len(member.classes_) != count for member, _ in members):
+        raise emitter.refuse(estimator, "a member knows fewer classes")
     if all(is_tree(member) for member, _ in members):
         trees = []
         for member, weight in members:
-            chosen = fractions(member.tree_, len(member.classes_)).argmax(axis=1)
-            values = _weights(estimator, member.classes_, weight)[chosen]
+            shares = fractions(member.tree_, len(member.classes_))
+            chosen = shares.argmax(axis=1)
+            values = _logs(shares) if logs else _weights(estimator, member.classes_, weight)[chosen]
             trees.append(tree_of(member.tree_, _kept(values)))
         total = emit_trees(graph, block, trees, single=True, refuses_missing=False)
     else:
         parts = []
         for i, (member, weight) in enumerate(members):
             result = emitter.at(str(i)).classify(member, block)
+            if logs:
+                parts.append(_added(emitter, member, result))
+                continue
             values = _weights(estimator, result.classes, weight)
             parts.append(graph.node("Gather", [graph.constant(_kept(values)), result.index]))
         total = total_of(graph, parts)
     return _answer(graph, estimator, total)
+
+
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
+def _logs(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what a member of SAMME.R adds to each class."""
+    logs = np.log(np.clip(shares, _EPSILON, None))
+    count = shares.shape[1]
+    added: NDArray[np.float64] = (count - 1) * (logs - logs.sum(axis=1, keepdims=True) / count)
+    return added
+
+
+def _added(emitter: Emitter, member: Any, result: Classified) -> str:
+    """Return the same for a member that is no tree, for two classes the second's lead."""
+    graph, shares, count = emitter.graph, result.probabilities, len(result.classes)
+    if shares is None:
+        raise emitter.refuse(member, "it has no probabilities")
+    low = graph.node("Less", [shares, graph.constant(_EPSILON)])
+    logs = graph.node("Log", [graph.node("Where", [low, graph.constant(_EPSILON), shares])])
+    if count == 2:
+        return graph.node("Sub", [column(graph, logs, 1), column(graph, logs, 0)])
+    middle = graph.node("ReduceMean", [logs, graph.constant([1])])
+    away = graph.node("Sub", [logs, middle])
+    return graph.node("Mul", [away, graph.constant(float(count - 1))])
 
 
 def _kept(values: NDArray[np.float64]) -> NDArray[np.float64]:

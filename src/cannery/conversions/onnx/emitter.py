@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -111,7 +112,10 @@ def qualified_name(kind: type) -> str:
     """Return the public name of a class, `sklearn.preprocessing.StandardScaler`, if that is this very class."""
     package = ".".join(kind.__module__.split(".")[:2])
     if package.startswith("sklearn."):
-        public = getattr(importlib.import_module(package), kind.__name__, None)
+        try:
+            public = getattr(importlib.import_module(package), kind.__name__, None)
+        except ImportError:  # what is experimental is not public until somebody asks for it
+            public = vars(sys.modules[kind.__module__]).get(kind.__name__)
         if public is kind:
             return f"{package}.{kind.__name__}"
     return f"{kind.__module__}.{kind.__qualname__}"
