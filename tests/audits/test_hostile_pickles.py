@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ import hostile_files
 import pickles as p
 import pytest
 from audit_sources import AuditBytes
-from scipy.spatial import KDTree, cKDTree
 
 IDS = [f"{kind}-{number}" for number, (kind, _) in enumerate(hostile.CASES)]
 
@@ -112,12 +110,3 @@ def test_a_payload_after_a_flood_of_findings_still_counts(audit_bytes: AuditByte
     found = audit_bytes(p.make_pickle(p.MARK + flood + hostile.payload(Path("x")) + b"l"))
     assert found.verdict == "unsafe"
     assert any(f.rule == "too-many-findings" and f.severity == "unsafe" for f in found.findings)
-
-
-@pytest.mark.parametrize("kind", [KDTree, cKDTree])
-def test_a_tree_that_is_rebuilt_from_offsets_is_for_review(
-    kind: type, audit_bytes: AuditBytes
-) -> None:
-    """Opening it writes where the file's offsets lead: even an honest one takes a person's word."""
-    found = audit_bytes(pickle.dumps([kind([[0.0, 1.0], [2.0, 3.0]])]))
-    assert found.verdict == "review"
