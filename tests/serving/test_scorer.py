@@ -19,7 +19,7 @@ from cannery.blobs import canonical_json
 from cannery.cans.manifest import Feed
 from cannery.cans.seal import seal
 from cannery.errors import CanError, SchemaError
-from cannery.serving.estimators import estimator_scorer, table_of
+from cannery.serving.estimators import EstimatorScorer, estimator_scorer, table_of
 from cannery.serving.schema import encode, render
 from cannery.serving.scorer import onnx_scorer, open_scorer
 from cannery.serving.service import open_service
@@ -117,6 +117,27 @@ def test_a_skops_can_is_served_like_any_other(tmp_path: Path) -> None:
     seal(manifest, {"model.skops": dumps(model), "canary.json": canary}, tmp_path / "skops.can")
     service = open_service(tmp_path / "skops.can")
     assert service.predict(records) == list(outputs)
+
+
+def test_what_a_pipeline_does_first_is_done_once_for_all_answers() -> None:
+    """Label and probabilities of pipelines within pipelines, steps left out: as the estimator itself has them."""
+    calls = []
+
+    class Counting(StandardScaler):
+        def transform(self, X: object, copy: bool | None = None) -> object:
+            calls.append(1)
+            return super().transform(X, copy)
+
+    inner = make_pipeline(Counting(), "passthrough", LogisticRegression())
+    rows = np.array([[1.0, 5.0], [2.0, 3.0], [40.0, 1.0], [50.0, 2.0]])
+    model = make_pipeline(None, Counting(), inner).fit(rows, ["Yes", "Yes", "No", "No"])
+    signature = Signature(features=(FEATURES[0], Feature(name="n", type="double")), outputs=OUTPUTS)
+    batch = Batch(numbers=rows, strings=np.empty((4, 0), dtype=object))
+    calls.clear()
+    raw = EstimatorScorer(model, signature).score(batch)
+    assert len(calls) == 2
+    assert raw["label"].tolist() == model.predict(rows).tolist()
+    assert raw["probabilities"].tolist() == model.predict_proba(rows).tolist()
 
 
 def test_a_type_that_the_can_does_not_list_is_not_built() -> None:

@@ -31,13 +31,12 @@ _HAND_ON = ("Voting", "Stacking", "OneVsRest", "OneVsOne", "MultiOutput")
 class EstimatorScorer:
     """A fitted estimator."""
 
-    __slots__ = ("_calls", "_estimator", "_named", "_signature", "_text")
+    __slots__ = ("_before", "_calls", "_last", "_named", "_signature", "_text")
 
     def __init__(
         self, estimator: Any, signature: Signature, *, task: str = "classifier", named: bool = False
     ) -> None:
         """Choose the methods to call; raises CanError when the estimator lacks one."""
-        self._estimator = estimator
         self._signature = signature
         self._named = named
         self._text = is_text(estimator)
@@ -46,6 +45,8 @@ class EstimatorScorer:
             if not hasattr(estimator, method):
                 kind = type(estimator).__name__
                 raise CanError(f"the output '{tensor}' needs '{method}', which {kind} has not")
+        several = len(set(self._calls.values())) > 1
+        self._before, self._last = _apart(estimator) if several else ((), estimator)
 
     def score(self, batch: Batch) -> Raw:
         """Return one array for each raw output, [rows] or [rows, columns]."""
@@ -53,13 +54,25 @@ class EstimatorScorer:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # unseen categories and the like, once per request
+                for step in self._before:
+                    table = step.transform(table)
                 return {
-                    tensor: answer_of(getattr(self._estimator, method)(table), tensor)
+                    tensor: answer_of(getattr(self._last, method)(table), tensor)
                     for tensor, method in self._calls.items()
                 }
         except Exception as error:  # whatever an estimator raises
             place = type(error).__name__
             raise ProofError(f"the estimator failed on {len(batch)} rows: {place}") from error
+
+
+def _apart(estimator: Any) -> tuple[tuple[Any, ...], Any]:
+    """Return what a pipeline does first, whatever it is asked, and its last step: several answers share the former."""
+    kind = type(estimator)
+    if (kind.__module__, kind.__name__) != ("sklearn.pipeline", "Pipeline"):
+        return (), estimator
+    *first, last = (step for _, step in estimator.steps)
+    more, last = _apart(last)
+    return (*(step for step in first if step not in (None, "passthrough")), *more), last
 
 
 def estimator_scorer(
