@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 from pathlib import PurePosixPath
@@ -22,7 +23,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import pairwise_distances
-from sklearn.pipeline import Pipeline, make_union
+from sklearn.pipeline import FeatureUnion, Pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 WORDS = ["one two", "three"]
@@ -61,6 +62,15 @@ def categories(codes: Any) -> Any:
     return [Told(function, arguments, tuple(parts))]
 
 
+def doubled(levels: int, times: int = 2) -> Any:
+    """Return a pipeline of the same pipelines, and so on: a row would go through it for ever."""
+    made: Any = StandardScaler()
+    for level in range(levels):
+        steps = [(f"{level}-{number}", made) for number in range(times)]
+        made = Pipeline(steps) if level % 2 else FeatureUnion(steps)
+    return made
+
+
 GADGETS: dict[str, Callable[[], Any]] = {
     "files named by rows": lambda: with_attributes(
         CountVectorizer().fit(WORDS), input=np.str_("filename")
@@ -77,6 +87,9 @@ GADGETS: dict[str, Callable[[], Any]] = {
         LogisticRegression(), decision_function=FunctionTransformer(np.sum)
     ),
     "fraction without end": lambda: [Told(Fraction, ("1e999999999",), None)],
+    "number of a billion digits": lambda: [Told(Decimal, ("1E+999999999",), None)],
+    "steps within steps": lambda: doubled(40),
+    "tables within tables": lambda: doubled(14, 8),
     "fraction of spaces": lambda: [Told(Fraction, (" 1_0 ",), None)],
     "queue without end": lambda: [Told(deque, (range(1 << 40),), None)],
     "queue of a dictionary": lambda: [Told(deque, (OrderedDict(a=1), "x"), None)],

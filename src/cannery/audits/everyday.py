@@ -27,6 +27,16 @@ def _fraction(c: Call) -> Value:
     return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
 
 
+def _decimal(c: Call) -> Value:
+    match c.items:
+        case (str() as text,) if re.fullmatch(
+            r"-?(\d*\.?\d*(E[+-]?\d{1,4})?|s?NaN\d*|Infinity)", text
+        ):
+            return Made(c.name)
+    # A higher exponent would be written out as so many digits by whoever wants a whole number of it.
+    return c.refuse(f"with {', '.join(map(describe, c.items[:9]))[:200]}")
+
+
 def _regex(c: Call) -> Value:
     match c.items:
         case (str() | bytes() as pattern, int() | Made() as flags):
@@ -86,6 +96,7 @@ def _pytz(c: Call) -> Value:
 RULES: dict[str, Callable[[Call], Value]] = {
     "array._array_reconstructor": _typed,
     "array.array": _typed,
+    "decimal.Decimal": _decimal,
     "fractions.Fraction": _fraction,
     "logging.getLogger": _logger,
     "pandas.DatetimeTZDtype": _zoned,

@@ -17,7 +17,7 @@ MOST_WORKERS = 1 << 12
 
 _SIZES = frozenset(
     {
-        "M", "N", "bins", "deg", "m", "max_iter", "minlength", "n", "n_clusters", "n_components", "n_init",
+        "M", "N", "bins", "deg", "k", "m", "max_iter", "minlength", "n", "n_clusters", "n_components", "n_init",
         "n_iter", "n_oversamples", "n_quantiles", "n_trials", "ndim", "num", "padding", "s", "shape", "size",
         "width",
     }

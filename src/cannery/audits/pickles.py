@@ -8,6 +8,7 @@ from cannery.audits.ledger import Ledger
 from cannery.audits.machine import Machine
 from cannery.audits.natives import Judging
 from cannery.audits.opcodes import BrokenProgramError, Data
+from cannery.audits.sharing import judge_sharing
 from cannery.audits.values import Dict, FrozenSet, List, Made, Name, Set, Tuple, Value
 
 _STACKED = 16
@@ -75,5 +76,6 @@ def follow(machine: Machine, ledger: Ledger) -> int | None:
 
 
 def _judge_result(result: Value, ledger: Ledger) -> None:
+    judge_sharing(result, ledger)
     if not isinstance(result, Made | Name | Dict | List | Tuple | Set | FrozenSet):
         ledger.find("no-model", "unreadable", "the pickle holds a plain value, and no model")

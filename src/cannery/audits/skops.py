@@ -12,6 +12,7 @@ from cannery.audits.findings import Role
 from cannery.audits.ledger import Ledger, remedy_for
 from cannery.audits.natives import Judging
 from cannery.audits.opcodes import BrokenProgramError, Data
+from cannery.audits.sharing import judge_sharing
 from cannery.audits.skops_arrays import flat, is_key, is_scalar, matrix, stored
 from cannery.audits.skops_texts import OddNodeError, read_schema, scalar
 from cannery.audits.values import (
@@ -44,7 +45,7 @@ def audit_skops(data: Data, ledger: Ledger) -> None:
         schema = read_schema(archive.read("schema.json", ledger.limits.text), ledger)
         walk = _Walk(archive, ledger, schema.get("protocol"))
         with Judging(ledger):
-            walk.node(schema)
+            judge_sharing(walk.node(schema), ledger)
         walk.check_members()
     except (BadArchiveError, UnicodeDecodeError, json.JSONDecodeError) as error:
         ledger.find("broken-skops", "unreadable", f"the skops file can't be read: {error}")
