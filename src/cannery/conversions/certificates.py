@@ -42,7 +42,7 @@ svg text { fill: var(--ink); font: 14px system-ui, sans-serif; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-td { overflow-wrap: anywhere; min-width: 11rem; } td.n, th.n { text-align: right; white-space: nowrap; min-width: 0; font-variant-numeric: tabular-nums; }
+td { overflow-wrap: anywhere; min-width: 11rem; } td.n, th.n { text-align: right; min-width: 0; font-variant-numeric: tabular-nums; } td.n { white-space: nowrap; }
 @media print { body { max-width: none; padding: 0; } section { border: 0; padding: 0; } }
 """
 
