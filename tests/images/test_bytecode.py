@@ -35,9 +35,9 @@ VALUES = st.recursive(
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 
 
-def shared(value: object) -> bytes:
+def shared(value: object, version: int = marshal.version) -> bytes:
     """Return a value as our marshal."""
-    sharing = Sharing(marshal.dumps(value, 2))
+    sharing = Sharing(marshal.dumps(value, version))
     sharing.value()
     assert sharing.at == len(sharing.data)
     return bytes(sharing.out)
@@ -47,6 +47,22 @@ def shared(value: object) -> bytes:
 def test_sharing_keeps_every_value(value: object) -> None:
     """What was shared reads back equal."""
     assert marshal.loads(shared(value)) == value
+
+
+@given(VALUES)
+def test_no_reference_of_marshal_s_own_is_left(value: object) -> None:
+    """Version 2 has none, and gives the same bytes; so does what many others refer to."""
+    held = [value] * 3
+    assert shared((value, value)) == shared((value, value), 2)
+    assert shared((held[0], held[1])) == shared((value, value))
+
+
+@pytest.mark.parametrize("name", ["typing", "ast", "decimal"])
+def test_code_without_references_is_the_same(name: str) -> None:
+    """Modules too give the same bytes from either version."""
+    path = STDLIB / f"{name}.py"
+    code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+    assert shared(code) == shared(code, 2)
 
 
 def test_equal_strings_are_written_once() -> None:

@@ -10,7 +10,7 @@ from cannery.errors import ImageError
 from cannery.images.elf import read_elf
 from cannery.oci.unpack import resolve_inside
 
-SUPPORTED = ("3.11", "3.12", "3.13")
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 """Versions that the serving code runs on, and whose bytecode is known here."""
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NAMES = (*(f"python{version}" for version in reversed(SUPPORTED)), "python3", "python")
