@@ -184,8 +184,8 @@ def test_a_name_without_registry_is_docker_s_hub() -> None:
     [
         ([file("usr/bin/python3.9", b"x", 0o755)], "has no Python"),
         (
-            [file("usr/bin/python3.14", b"x", 0o755), link("usr/bin/python3", "python3.14")],
-            "has Python 3.14",
+            [file("usr/bin/python3.15", b"x", 0o755), link("usr/bin/python3", "python3.15")],
+            "has Python 3.15",
         ),
         ([file("usr/bin/python3.13", b"#!/bin/sh", 0o755)], "no program for"),
         ([link("usr/bin/python3", "/usr/bin/python3.13")], "has no Python"),

@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path("/sys/fs/cgroup")
 EACH = 120 << 20
 """Bytes of one worker without its model."""
-TIMES = 10
-"""How many times its file a model takes in memory, but for what is mapped: sessions of trees take 9 to 10."""
+TIMES = 20
+"""How many times what it opens a worker takes in memory: sessions of trees take 7 to 10, and up to 19 as they open."""
 
 
 def workers_for(model: int, shared: int = 0, root: Path = ROOT) -> int:
