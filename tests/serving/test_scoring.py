@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from churn_cans import RECORD, RECORDS, MakeCan, expected
+from churn_cans import RECORD, RECORDS, Caller, MakeCan, expected
 
 from cannery.errors import ProofError
 from cannery.serving.http import Application
@@ -179,6 +179,46 @@ def test_who_waits_too_long_is_told(make_can: MakeCan) -> None:
     answers = ask_together(app, *[RECORD] * 4, gap=0.02)
     assert {a.status_code for a in answers} == {504}
     assert sum(scorer.calls) == 1
+
+
+def test_a_model_that_does_not_come_back_is_not_healthy(make_can: MakeCan) -> None:
+    """Health and readiness say so at once, though no thread is free to try the canary; later all is well again."""
+    app, scorer = slow_app(make_can, 0, deadline=0.1)
+    free = threading.Event()
+    whole = scorer.score
+    scorer.score = lambda batch: free.wait(20) and whole(batch)  # type: ignore[method-assign]
+
+    async def send() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            late = await client.post("/predict", json=RECORD)
+            await asyncio.sleep(0.1)
+            during = [await client.get(path) for path in ("/health", "/readyz", "/livez")]
+            metrics = await client.get("/metrics")
+            free.set()
+            while app.scoring.hindrance:
+                await asyncio.sleep(0.001)
+            return [late, *during, metrics, await client.get("/health")]
+
+    late, health, ready, live, metrics, after = asyncio.run(send())
+    assert late.status_code == 504
+    assert (health.status_code, ready.status_code, live.status_code) == (503, 503, 200)
+    assert "has not come back" in health.json()["reason"]
+    assert "cannery_canary_ok 0" in metrics.text
+    assert after.status_code == 200
+
+
+def test_a_canary_that_fails_in_any_way_is_said_to(make_can: MakeCan) -> None:
+    """Also where the model's library raises what nobody expected: 503 and a metric, not a 500."""
+    app, scorer = slow_app(make_can, 0)
+
+    def score(batch: Any) -> Any:
+        raise MemoryError
+
+    scorer.score = score  # type: ignore[method-assign]
+    call = Caller(app)
+    assert call("GET", "/health").json()["reason"] == "the canary failed: MemoryError"
+    assert "cannery_canary_ok 0" in call("GET", "/metrics").text
 
 
 def test_one_bad_record_fails_alone(make_can: MakeCan) -> None:

@@ -105,7 +105,8 @@ CALLS: Mapping[str, Mapping[str, Call]] = {
 async def is_ready(app: Application) -> bool:
     """Whether requests should be sent here; beside the loop, where the model is slow."""
     ready = app.desk.ready_now
-    return (ready() if app.scoring.quick else await app.scoring.aside(ready)).healthy
+    at_once = app.scoring.quick or app.scoring.hindrance
+    return (ready() if at_once else await app.scoring.aside(ready)).healthy
 
 
 def _reply(message: str, /, **fields: Any) -> Response:

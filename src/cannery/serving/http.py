@@ -75,6 +75,7 @@ class Application:
         """Answer by these from the next request on; what is in flight ends with what it began."""
         self.routes = routes
         self.scoring = scoring
+        self.desk.hindrance = lambda: scoring.hindrance
         self.turn: Turn | None = None
         service = scoring.service
         self.model: ModelHeaders = (
@@ -213,7 +214,7 @@ class Application:
         """Call the handler; what it raises becomes a 500 without the payload."""
         try:
             if isinstance(handler, Check):
-                if scoring.quick:
+                if scoring.quick or scoring.hindrance:
                     return handler.act(request)
                 return await scoring.aside(handler.act, request)
             if not isinstance(handler, Operation):

@@ -52,6 +52,8 @@ class Desk:
         self.metrics = metrics
         self.draining = False
         self.patience = Patience()
+        self.hindrance: Callable[[], str | None] = lambda: None
+        """What keeps the model from answering anybody."""
         self._clock = clock
         self._health: tuple[float, Health] | None = None
 
@@ -65,11 +67,13 @@ class Desk:
         self.draining = True
 
     def health(self) -> Health:
-        """Return the canary's health, at most `HEALTH_AGE` old."""
+        """Return the canary's health, at most `HEALTH_AGE` old, unless the model answers nobody."""
         now = self._clock()
-        if self._health is None or now - self._health[0] >= HEALTH_AGE:
+        if reason := self.hindrance():
+            self._health = (now - HEALTH_AGE, Health(healthy=False, reason=reason))
+        elif self._health is None or now - self._health[0] >= HEALTH_AGE:
             self._health = (now, self.service.check())
-            self.metrics.tally.canary = self._health[1].healthy
+        self.metrics.tally.canary = self._health[1].healthy
         return self._health[1]
 
     def healthy(self, _request: Request) -> Response:

@@ -102,6 +102,7 @@ class Scoring:
         self._jobs: deque[_Job] = deque()
         self._line: deque[asyncio.Future[None]] = deque()
         self._rounds: asyncio.Task[None] | None = None
+        self._since: float | None = None
         self._reading = ThreadPoolExecutor(max_workers=2, thread_name_prefix="read")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="score")
 
@@ -109,6 +110,15 @@ class Scoring:
         """Wait for no thread any more: what has not been answered by now never will be."""
         for pool in (self._reading, self._thread):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def hindrance(self) -> str | None:
+        """What keeps the model from answering anybody: the thread in which it is asked came not back in time."""
+        since = self._since
+        seconds = 0.0 if since is None else time.monotonic() - since
+        return (
+            f"the model has not come back for {seconds:.0f} s" if seconds > self._deadline else None
+        )
 
     async def respond(self, operation: Operation, request: Request) -> Response:
         """Answer one request, or refuse it in its protocol's form."""
@@ -202,7 +212,11 @@ class Scoring:
     async def _scored(self, batch: Batch) -> Answer:
         """Return the model's answer from its thread."""
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._thread, self.service.answer, batch)
+        self._since = time.monotonic()
+        try:
+            answer = await loop.run_in_executor(self._thread, self.service.answer, batch)
+        finally:
+            self._since = None
         self._metrics.scored(len(batch), answer)
         return answer
 

@@ -81,6 +81,8 @@ class Service:
             answers = msgspec.json.decode(msgspec.json.encode(records_of(self.answer(batch))))
         except CanneryError as error:
             return Health(healthy=False, reason=f"the canary failed: {error.message}")
+        except Exception as error:  # a health that can't be told is none
+            return Health(healthy=False, reason=f"the canary failed: {type(error).__name__}")
         problem = difference(
             self.canary.outputs, answers, self.manifest.signature, self.canary.tolerance
         )
