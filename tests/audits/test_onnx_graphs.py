@@ -169,6 +169,12 @@ def test_a_choice_by_the_number_of_rows_is_safe(audit_bytes: AuditBytes) -> None
     assert (found.findings, found.verdict) == ((), "safe")
 
 
+def test_rows_that_are_walked_in_another_order_are_safe(audit_bytes: AuditBytes) -> None:
+    """What is sorted has the size of what comes in, so that the trees' columns are checked as before."""
+    found = audit_bytes(in_order(new_trees()), "onnx")
+    assert (found.findings, found.verdict) == ((), "safe")
+
+
 @pytest.mark.parametrize("name", HONEST)
 def test_an_honest_graph_is_safe(name: str, audit_bytes: AuditBytes) -> None:
     """Graphs as converters write them have no findings."""
@@ -280,6 +286,26 @@ def choosing(
     )
 
 
+def in_order(trees: onnx.NodeProto) -> bytes:
+    """Return a model that walks many rows sorted by their first column, and few as they are."""
+    rows = [helper.make_tensor_value_info(name, 11, None) for name in ("r", "p")]
+    nodes = (
+        op("Gather", ["x", "first"], ["f"], axis=1), op("Shape", ["x"], ["k"], start=0, end=1),
+        op("TopK", ["f", "k"], ["v", "i"], axis=0, largest=0), op("GatherND", ["x", "i"], ["r"]),
+        op("Cast", ["i"], ["p"], to=TensorProto.DOUBLE),
+    )  # fmt: skip
+    as_it_is = (op("Identity", ["x"], ["r"]), op("Identity", ["nought"], ["p"]))
+    trees.input[:], trees.output[:] = ["s"], ["t"]
+    return graph(
+        op("Shape", ["x"], ["n"], start=0, end=1), op("Greater", ["n", "many"], ["m"]),
+        op("If", ["m"], ["s", "q"],
+           then_branch=helper.make_graph(nodes, "then", [], rows),
+           else_branch=helper.make_graph(as_it_is, "else", [], rows)),
+        trees, op("Cast", ["q"], ["j"], to=TensorProto.INT64), op("ScatterND", ["t", "j", "t"]),
+        constants=(constant("many", [8]), constant("first", [0]), constant("nought", [[0.0]], "f8")),
+    )  # fmt: skip
+
+
 WEIGHTS: dict[str, bytes] = {
     "machines of fewer factors": graph(machines(coefficients=[1.0] * 7)),
     "machines of fewer numbers": graph(machines(support_vectors=[0.5] * 11)),
@@ -359,6 +385,10 @@ HOSTILE: dict[str, bytes] = {
         edit=lambda g: g.initializer.append(constant("w", np.ones((900, 900)), "f8")),
     ),
     "choice with an input": choosing(op("Neg", ["x"], ["r"]), else_branch=body()),
+    "choice of fewer": choosing(
+        op("Neg", ["x"], ["r"]), op("Neg", ["r"], ["t"]),
+        edit=lambda g: g.output.append(helper.make_tensor_value_info("t", 11, None)),
+    ),
     "choice of one": choosing(op("Neg", ["x"], ["r"]), third=body()),
     "if": graph(op("If", ["c"], then_branch=body(), else_branch=body())),
     "graph in an attribute": graph(op("Identity", ["x"], extra=body())),
@@ -421,6 +451,7 @@ TREES: dict[str, bytes] = {
     "vote beyond": graph(old_trees(target_ids=[0, 7])),
     "vote of nobody": graph(old_trees(target_nodeids=[1, 40])),
     "new feature beyond": graph(new_trees(nodes_featureids=[3])),
+    "new feature beyond, of sorted rows": in_order(new_trees(nodes_featureids=[3])),
     "new leaf beyond": graph(new_trees(nodes_falsenodeids=[2])),
     "new leaf negative": graph(new_trees(nodes_falsenodeids=[-1])),
     "new circle": graph(new_trees(nodes_trueleafs=[0])),

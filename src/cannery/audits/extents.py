@@ -182,16 +182,17 @@ def _broadcast(inputs: tuple[Extent, ...]) -> Extent:
 
 
 def _highest(call: Call) -> list[Extent]:
-    first, count = call.input(0), call.constants(1)
-    if not first.shape or len(count) != 1:
+    first, count = call.input(0), call.input(1).values
+    if not first.shape or (count is not None and len(count) != 1):
         return [Extent(None, first.elements)]
     axis = call.number("axis", -1) % len(first.shape)
-    return [of_shape((*first.shape[:axis], max(count[0], 0), *first.shape[axis + 1 :]))]
+    kept = None if count is None else max(call.constants(1)[0], 0)
+    shape = (*first.shape[:axis], kept, *first.shape[axis + 1 :])
+    return [of_shape(shape) if count else Extent(shape, first.elements)]
 
 
 def _tile(call: Call) -> list[Extent]:
-    times = math.prod(max(n, 0) for n in call.constants(1))
-    return [Extent(None, call.input(0).elements * times)]
+    return [Extent(None, call.input(0).elements * math.prod(max(n, 0) for n in call.constants(1)))]
 
 
 def _range(call: Call) -> list[Extent]:
@@ -253,6 +254,8 @@ def _concat(call: Call) -> list[Extent]:
 
 def _gather(call: Call) -> list[Extent]:
     data, index = call.input(0), call.input(1)
+    if call.operator == "GatherND" and data.shape and index.shape and index.shape[-1] == 1:
+        return [of_shape((*index.shape[:-1], *data.shape[1 + call.number("batch_dims", 0) :]))]
     if call.operator != "Gather" or data.shape is None or index.shape is None or not data.shape:
         # Every index may take a whole slice.
         rank_one = data.shape is not None and len(data.shape) <= 1

@@ -231,13 +231,15 @@ class _Graph:
         return True
 
     def _check_choice(self, node: Any, what: str) -> bool:
-        """Check a choice between two graphs that each make one tensor; return False for any other."""
+        """Check a choice between two graphs that make as many tensors; return False for any other."""
         branches = [attribute.g for attribute in node.attribute if attribute.type == _GRAPHS[0]]
         if sorted(a.name for a in node.attribute) != ["else_branch", "then_branch"]:
             return False
-        if len(branches) != 2 or any(b.input or len(b.output) != 1 for b in branches):
+        if len(branches) != 2 or any(
+            b.input or len(b.output) != len(node.output) for b in branches
+        ):
             return False
-        if len(node.output) != 1 or any(a.ref_attr_name for a in node.attribute):
+        if any(a.ref_attr_name for a in node.attribute):
             return False
         self._inputs(node, what)
         made = []
@@ -247,9 +249,10 @@ class _Graph:
             inner._check_content()
             self.made += inner.made
             self._take_time(inner.effort)
-            made.append(inner.known.get(branch.output[0].name, UNKNOWN))
-        shape = made[0].shape if made[0].shape == made[1].shape else None
-        self._define(node.output[0], Extent(shape, max(each.elements for each in made)))
+            made.append([inner.known.get(output.name, UNKNOWN) for output in branch.output])
+        for name, one, other in zip(node.output, *made, strict=True):
+            shape = one.shape if one.shape == other.shape else None
+            self._define(name, Extent(shape, max(one.elements, other.elements)))
         return True
 
     def _inputs(self, node: Any, what: str) -> tuple[Extent, ...]:

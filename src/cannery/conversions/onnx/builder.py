@@ -39,6 +39,10 @@ class _Node:
     inputs: tuple[str, ...]
 
 
+Branch: TypeAlias = Callable[["Graph"], Sequence[str]]
+"""Adds nodes to a graph of their own and returns their results."""
+
+
 class Graph:
     """Collects nodes and constants; `finish` turns them into the bytes of a model."""
 
@@ -131,30 +135,31 @@ class Graph:
         self,
         wire: str,
         rows: int,
-        many: Callable[[Graph], str],
-        few: Callable[[Graph], str],
+        many: Branch,
+        few: Branch,
         *,
         reached: Sequence[str] = (),
-    ) -> str:
-        """Return what `many` adds where `wire` has so many rows, else what `few` adds (doubles).
+    ) -> tuple[str, ...]:
+        """Return what `many` adds where `wire` has so many rows, else what `few` adds: wires of doubles.
 
         Both are given a graph of their own; from this one they take `wire` and what they have `reached`.
         """
-        count = self.node("Shape", [wire], start=0, end=1)
-        enough = self.node("GreaterOrEqual", [count, self.constant([rows])])
+        size = self.node("Shape", [wire], start=0, end=1)
+        enough = self.node("GreaterOrEqual", [size, self.constant([rows])])
         branches = {}
         for name, add in (("then_branch", many), ("else_branch", few)):
             inner = Graph(0, 0, prefix=f"{enough}{name[0]}")
             branches[name] = inner._as_branch(add(inner))
-        return self.node("If", [enough], reached=[wire, *reached], **branches)
+        count = len(branches["then_branch"].output)
+        return self.nodes("If", [enough], count, reached=[wire, *reached], **branches)
 
-    def _as_branch(self, result: str) -> GraphProto:
-        needed = self._needed({result})
+    def _as_branch(self, results: Sequence[str]) -> GraphProto:
+        needed = self._needed(results)
         used = {i for node in needed for i in node.inputs}
         graph = GraphProto(name="branch")
         graph.initializer.extend(t for n, t in self._constants.items() if n in used)
         graph.node.extend(node.proto for node in needed)
-        graph.output.append(_untyped(result))
+        graph.output.extend(_untyped(result) for result in results)
         return graph
 
     def as_body(self, states: Sequence[str], going: str, results: Sequence[str]) -> GraphProto:

@@ -16,6 +16,7 @@ from cannery.conversions.onnx.columns import Block, Column, materialise
 from cannery.conversions.onnx.folds import LEQ, MEMBER, fold
 from cannery.conversions.onnx.layouts import Forest, Ints, Questions, Tree, attributes_of, stack
 from cannery.conversions.onnx.lookups import MANY, are_small, look_up, tabulate
+from cannery.conversions.onnx.orders import Walk, key_of, walk_sorted
 from cannery.conversions.onnx.roots import rank, settle
 
 _MANY = 10
@@ -50,8 +51,8 @@ def emit_trees(
     wire = parts[0][1].wire
     attributes = [attributes_of(*part) for part in parts]
 
-    def walk(inner: Graph) -> str:
-        sums = [inner.node("TreeEnsemble", [wire], domain=ML, **each) for each in attributes]
+    def walk(inner: Graph, rows: str) -> str:
+        sums = [inner.node("TreeEnsemble", [rows], domain=ML, **each) for each in attributes]
         return sums[0] if len(sums) == 1 else inner.node("Concat", sums, axis=1)
 
     lookup = None
@@ -59,8 +60,9 @@ def emit_trees(
         forest, questions = parts[0] if len(owned) == 1 else asked([t for o in owned for t in o])
         lookup = tabulate(forest, questions, [len(own) for own in owned])
     if lookup is None:
-        return walk(graph)
-    return graph.choose(wire, MANY, partial(look_up, wire=wire, lookup=lookup), walk)
+        return walk_sorted(graph, wire, key_of(parts), partial(walk, graph))
+    many = partial(look_up, wire=wire, lookup=lookup)
+    return graph.choose(wire, MANY, many, lambda inner: (walk(inner, wire),))[0]
 
 
 def _by_target(trees: Sequence[Tree]) -> list[list[Tree]]:
@@ -108,32 +110,41 @@ def emit_fractions(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
     ends = np.cumsum([len(t.feature) for t in trees])[:-1]
     numbers = np.split(places.reshape(-1, 1).astype(np.float64), ends)
     numbered = [replace(t, values=v) for t, v in zip(trees, numbers, strict=True)]
-    answered = emit_apart(graph, block, numbered, small=len(table) <= _WHOLE)
     shares = graph.constant(table)
 
-    def one_by_one(inner: Graph) -> str:
-        chosen = inner.node("Cast", [answered], to=TensorProto.INT64)
-        held = inner.node("Gather", [shares, chosen])
-        summed = inner.node("CumSum", [held, inner.constant(np.int64(1))])
-        return inner.node("Gather", [summed, inner.constant(np.int64(count - 1))], axis=1)
+    def added_up(answered: str) -> str:
+        def one_by_one(inner: Graph) -> tuple[str]:
+            chosen = inner.node("Cast", [answered], to=TensorProto.INT64)
+            held = inner.node("Gather", [shares, chosen])
+            summed = inner.node("CumSum", [held, inner.constant(np.int64(1))])
+            return (inner.node("Gather", [summed, inner.constant(np.int64(count - 1))], axis=1),)
 
-    def class_by_class(inner: Graph) -> str:
-        across = inner.node("Transpose", [answered], perm=[1, 0])
-        flat = inner.node("Reshape", [across, inner.constant([-1])])
-        chosen = inner.node("Cast", [flat], to=TensorProto.INT32)
-        sums = []
-        for k in range(classes):
-            column = inner.node("Gather", [shares, inner.constant(np.int64(k))], axis=1)
-            held = inner.node("GatherElements", [column, chosen])
-            by_tree = inner.node("Reshape", [held, inner.constant([count, -1])])
-            sums.append(inner.node("ReduceSum", [by_tree, inner.constant([0])]))
-        return inner.node("Transpose", [inner.node("Concat", sums, axis=0)], perm=[1, 0])
+        def class_by_class(inner: Graph) -> tuple[str]:
+            across = inner.node("Transpose", [answered], perm=[1, 0])
+            flat = inner.node("Reshape", [across, inner.constant([-1])])
+            chosen = inner.node("Cast", [flat], to=TensorProto.INT32)
+            sums = []
+            for k in range(classes):
+                column = inner.node("Gather", [shares, inner.constant(np.int64(k))], axis=1)
+                held = inner.node("GatherElements", [column, chosen])
+                by_tree = inner.node("Reshape", [held, inner.constant([count, -1])])
+                sums.append(inner.node("ReduceSum", [by_tree, inner.constant([0])]))
+            return (inner.node("Transpose", [inner.node("Concat", sums, axis=0)], perm=[1, 0]),)
 
-    return graph.choose(answered, MANY, class_by_class, one_by_one, reached=[shares])
+        return graph.choose(answered, MANY, class_by_class, one_by_one, reached=[shares])[0]
+
+    return emit_apart(graph, block, numbered, small=len(table) <= _WHOLE, then=added_up)
 
 
-def emit_apart(graph: Graph, block: Block, trees: Sequence[Tree], *, small: bool = False) -> str:
-    """Add what each of scikit-learn's trees answers, of one target, for itself; [N, trees].
+def emit_apart(
+    graph: Graph,
+    block: Block,
+    trees: Sequence[Tree],
+    *,
+    small: bool = False,
+    then: Walk = lambda answered: answered,
+) -> str:
+    """Add what each of scikit-learn's trees answers, of one target, for itself, [N, trees]; and what follows.
 
     `small`: the answers are whole numbers that float32 holds; where nothing is folded into the
     splits they are then asked in float32, as scikit-learn does, and walked faster.
@@ -146,10 +157,13 @@ def emit_apart(graph: Graph, block: Block, trees: Sequence[Tree], *, small: bool
     filler = len(attributes["leaf_targetids"]) - len(own)
     targets = np.concatenate([np.zeros(filler, np.int64), own])
     attributes |= {"leaf_targetids": targets, "n_targets": len(trees)}
-    wire = questions.wire
-    if small and all(not c.maps or c.wire == CODES for c in columns.values()):
-        wire, attributes = _in_single(graph, wire, attributes)
-    return graph.node("TreeEnsemble", [wire], domain=ML, **attributes)
+    in_single = small and all(not c.maps or c.wire == CODES for c in columns.values())
+
+    def walk(rows: str) -> str:
+        wire, given = _in_single(graph, rows, attributes) if in_single else (rows, attributes)
+        return then(graph.node("TreeEnsemble", [wire], domain=ML, **given))
+
+    return walk_sorted(graph, questions.wire, key_of([(forest, questions)]), walk)
 
 
 def _in_single(graph: Graph, wire: str, attributes: dict[str, Any]) -> tuple[str, dict[str, Any]]:

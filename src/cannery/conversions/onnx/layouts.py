@@ -101,7 +101,7 @@ def attributes_of(forest: Forest, questions: Questions) -> dict[str, Any]:
     """Lay the trees out as the operator wants them: inner nodes and leaves in arrays of their own."""
     nonzero = forest.values != 0
     held = np.where(forest.leaf, nonzero.sum(axis=1), 0)
-    levels = _levels(forest)
+    levels = levels_of(forest)
     passes, nodes, leaves = [], 0, 0
     for p in range(max(1, int(held.max()))):
         alive = _alive(forest, levels, forest.leaf & (held > p) if p else forest.leaf)
@@ -150,7 +150,7 @@ def _apart(arrays: dict[str, NDArray[Any]], roots: Ints) -> dict[str, NDArray[An
     }
 
 
-def _levels(forest: Forest) -> list[Ints]:
+def levels_of(forest: Forest) -> list[Ints]:
     """Return the inner nodes by their depth."""
     levels: list[Ints] = []
     frontier = forest.roots

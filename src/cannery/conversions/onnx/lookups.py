@@ -108,7 +108,7 @@ def _answers(forest: Forest, bit: Ints, turned: Bools) -> Numbers:
     return np.asarray(forest.values[node, 0])
 
 
-def look_up(graph: Graph, wire: str, lookup: Lookup) -> str:
+def look_up(graph: Graph, wire: str, lookup: Lookup) -> tuple[str]:
     """Add the sums of the answers, double [N, targets]."""
     trees, codes = lookup.answers.shape
     yes = _answered(graph, wire, lookup.questions)
@@ -123,8 +123,8 @@ def look_up(graph: Graph, wire: str, lookup: Lookup) -> str:
         answers = list(graph.nodes("Split", [*answers, graph.constant(lookup.counts)], count))
     sums = [graph.node("ReduceSum", [each, graph.constant([0])]) for each in answers]
     if count == 1:
-        return graph.node("Reshape", [sums[0], graph.constant([-1, 1])])
-    return graph.node("Transpose", [graph.node("Concat", sums, axis=0)], perm=[1, 0])
+        return (graph.node("Reshape", [sums[0], graph.constant([-1, 1])]),)
+    return (graph.node("Transpose", [graph.node("Concat", sums, axis=0)], perm=[1, 0]),)
 
 
 def _answered(graph: Graph, wire: str, questions: Sequence[_Question]) -> str:
