@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from churn_cans import RECORD, RECORDS, Caller, MakeCan, expected
+from churn_cans import RECORD, RECORDS, Caller, MakeCan, expected, make_graph
 
 from cannery.errors import ProofError
 from cannery.serving.http import Application
@@ -19,7 +19,9 @@ from cannery.serving.metrics import Metrics
 from cannery.serving.operations import Operation
 from cannery.serving.patience import Patience
 from cannery.serving.routes import Desk, routes_of
+from cannery.serving.scorer import open_scorer
 from cannery.serving.scoring import ROUND, TURNS, Scoring, turn_of
+from cannery.serving.server import SELDOM, look
 from cannery.serving.service import Service, open_service
 
 
@@ -219,6 +221,20 @@ def test_a_canary_that_fails_in_any_way_is_said_to(make_can: MakeCan) -> None:
     call = Caller(app)
     assert call("GET", "/health").json()["reason"] == "the canary failed: MemoryError"
     assert "cannery_canary_ok 0" in call("GET", "/metrics").text
+
+
+@pytest.mark.parametrize("turn", [0, 1024])
+def test_metrics_tell_of_a_canary_that_nobody_asked_for(make_can: MakeCan, turn: int) -> None:
+    """A model that answers otherwise from one second to the next, quick or slow: seen without any probe."""
+    app, scorer = slow_app(make_can, 0)
+    app.scoring.quick = turn > 0
+    look(app, SELDOM)
+    other = open_scorer(make_can("other.can", graph=make_graph(factor=0.9)))
+    scorer.score = other.score  # type: ignore[method-assign]
+    app.desk._health = None
+    look(app, SELDOM)
+    app.scoring._reading.shutdown()
+    assert "cannery_canary_ok 0" in Caller(app)("GET", "/metrics").text
 
 
 def test_one_bad_record_fails_alone(make_can: MakeCan) -> None:

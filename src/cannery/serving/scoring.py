@@ -153,6 +153,10 @@ class Scoring:
         self._metrics.scored(len(batch), answer)
         return answer
 
+    def begin(self, act: Callable[[], object]) -> None:
+        """Act in a thread that nobody waits for."""
+        self._reading.submit(act)
+
     async def aside(self, act: Callable[..., _T], *arguments: Any) -> _T:
         """Act in a thread."""
         loop = asyncio.get_running_loop()

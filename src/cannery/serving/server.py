@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,9 @@ GRACE = 8
 """Seconds for requests in flight when the service is told to end: orchestrators kill after 10."""
 LAST = 1
 """Of them, in which those that could not be answered are told so."""
+
+SELDOM = 30
+"""Seconds between two tries of a slow model's canary that nobody asked for; a quick one's is tried every second."""
 
 _log = logging.getLogger(__name__)
 
@@ -143,6 +147,14 @@ def adopt(app: Application, service: Service, settings: Settings) -> None:
     app.adopt(routes_of(app.desk, settings.aliases), _scoring(service, app.desk, settings))
 
 
+def look(app: Application, second: int) -> None:
+    """Try the canary though nobody asks: what the metrics of this process say of it must not be old."""
+    if app.scoring.quick or app.scoring.hindrance:
+        app.desk.health()
+    elif second % SELDOM == 0:
+        app.scoring.begin(app.desk.health)
+
+
 def _info(service: Service) -> dict[str, str]:
     manifest = service.manifest
     about = {"name": manifest.name, "version": manifest.version, "digest": service.digest}
@@ -212,7 +224,10 @@ def run(
     if origin is not None and settings.watch:
         watch = Watch(app, settings, origin, partial(adopt, app, settings=settings))
 
+    seconds = count(1)
+
     def tick() -> None:
+        look(app, next(seconds))
         app.desk.metrics.publish()
         if watch is not None:
             watch.tick()
