@@ -39,6 +39,7 @@ def test_a_folder_is_told_with_one_line_of_summary(cannery: Any, models: Path) -
         "4 models: 1 safe, 1 review, 1 unsafe, 1 unreadable; 1 other file not looked at"
     )
     assert not (models / "owned").exists()
+    assert not done.stderr
 
 
 def test_trust_lifts_a_review(cannery: Any, models: Path) -> None:

@@ -108,10 +108,12 @@ def bar(*, silent: bool) -> Iterator[Tell]:
     )
     task = bars.add_task("", total=None)
     timer = threading.Timer(_PATIENCE, bars.start)
-    if screen.is_terminal and not silent:
+    shown = screen.is_terminal and not silent
+    if shown:
         timer.start()
     try:
         yield lambda done, models: bars.update(task, completed=done, total=models)
     finally:
         timer.cancel()
-        bars.stop()
+        if shown:  # elsewhere even the end of a bar that never began writes a line
+            bars.stop()
