@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cannery.conversions.nouns import Parity
-from cannery.conversions.parity import certify, compare, distances, flips, verdict
+from cannery.conversions.parity import certify, check_alone, compare, distances, flips, verdict
 from cannery.conversions.probes import Probed, answered
 from cannery.errors import ConversionError
 from cannery.signatures import Batch, Feature, Raw, Signature
@@ -144,3 +144,23 @@ def test_an_original_that_refuses_most_rows_is_not_asked_about_all() -> None:
     assert 10 <= len(found.batch) < 100
     assert found.refused == ("tied",)
     assert len(asked) < 400
+
+
+def test_an_answer_that_depends_on_the_rows_beside_is_told() -> None:
+    """Where a quarter of the rows are answered otherwise alone; one on a threshold is none of that."""
+    numbers = np.random.default_rng(0).normal(size=(40, 1))
+    rows = Batch(numbers=numbers, strings=np.empty((40, 0), dtype=object))
+    features = (Feature(name="x", type="double"),)
+
+    def centred(batch: Batch, _: tuple[Feature, ...]) -> Raw:
+        return {"prediction": batch.numbers[:, 0] - batch.numbers.mean()}
+
+    def rounded(batch: Batch, _: tuple[Feature, ...]) -> Raw:
+        on_edge = (batch.numbers[:, 0] == numbers[3, 0]) & (len(batch) == 1)
+        return {"prediction": np.where(on_edge, 1.0, batch.numbers[:, 0])}
+
+    sample = Probed(kind="sample", batch=rows, raw=rounded(rows, features))
+    check_alone(rounded, sample, features, 1e-6)
+    sample = Probed(kind="sample", batch=rows, raw=centred(rows, features))
+    with pytest.raises(ConversionError, match="no function of the row"):
+        check_alone(centred, sample, features, 1e-6)

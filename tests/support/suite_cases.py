@@ -211,6 +211,7 @@ def _unlabelled() -> Iterator[Any]:
     yield from (
         cluster.BisectingKMeans(3, random_state=0),
         cluster.MeanShift(),
+        cluster.AffinityPropagation(random_state=0),
         cluster.Birch(n_clusters=3),
     )
     yield from (
@@ -235,6 +236,7 @@ def _transformers() -> Iterator[Any]:
     yield from (pre.KBinsDiscretizer(), pre.KBinsDiscretizer(encode="ordinal", strategy="uniform"))
     yield from (
         pre.FunctionTransformer(np.abs),
+        pre.FunctionTransformer(np.arctan),
         decomposition.PCA(3),
         decomposition.TruncatedSVD(2),
     )

@@ -221,7 +221,6 @@ def study_of(
     rows = pick(rows.take(np.flatnonzero(allowed)), options.sample_cap, options.seed)
     options.progress("asking the original on sample, thresholds, nulls, unseen and extremes")
     probed = tuple(_probed(original, rows, features, options))
-    check_alone(original.predict, probed[0], features, options.tolerance)
     outputs = outputs_of(description, probed[0].raw, options.outputs)
     return Study(
         description=_widened(description, probed[0].raw),
@@ -308,6 +307,7 @@ def _chosen(
         differed = differed or parity
         where = located(original, study, parity) if runtime == "onnx" else ""
         notes.append(f"{runtime}: {verdict(parity)}{where}")
+    check_alone(original.predict, study.sample, study.signature.features, options.tolerance)
     raise _none_passed(notes, differed=differed, name=source.origin.given)
 
 

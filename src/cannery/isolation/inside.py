@@ -104,6 +104,9 @@ class Model:
 
 
 def _one_each(raw: Raw, rows: int) -> Raw:
+    """Return an answer for each row; some transformers forget that a single one is a table, too."""
+    if rows == 1:
+        raw = {name: v if len(v) == 1 else v.reshape(1, -1) for name, v in raw.items()}
     for values in raw.values():
         if len(values) != rows:
             raise ConversionError(f"the model answers {len(values)} rows where it is given {rows}")
