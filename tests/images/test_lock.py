@@ -119,6 +119,16 @@ def test_a_package_without_wheels_for_one_architecture_is_named(store: Store) ->
     assert "intel-openmp" in str(caught.value)
 
 
+@pytest.mark.network
+def test_a_python_that_a_package_is_too_old_for_is_named(store: Store) -> None:
+    """On one line: the package, and that there is none for this Python."""
+    target = Target(architecture="amd64", python="3.14")
+    with pytest.raises(ImageError, match=r"no wheels for Python 3\.14 .*msgspec") as caught:
+        resolve_wheels(["msgspec==0.19.0"], target, store, alone=True)
+    assert "\n" not in caught.value.message
+    assert "error:" not in caught.value.message
+
+
 def test_an_unreachable_index_is_a_clear_error(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,8 @@ class Target:
 _TIMEOUT = 600.0
 _LIMIT = 4 << 30
 """Unpacked bytes of one wheel."""
+_LABEL = re.compile(r"^\s*(?:error|cause|hint): ", re.IGNORECASE)
+"""With what pip and uv begin lines; a line of ours has one of its own."""
 _ABSENT = ("no solution found", "no matching distribution", "no wheels", "not found in the package")
 
 
@@ -144,7 +146,8 @@ def _checked(finished: Finished, target: Target) -> None:
         return
     text = finished.complaint
     lines = [line for line in text.splitlines() if not line.startswith("WARNING")]
-    message = "\n".join(lines) or f"ended with status {finished.status}"
+    said = [_LABEL.sub("", line).strip(" .") for line in lines]
+    message = "; ".join(filter(None, said)) or f"ended with status {finished.status}"
     lower = message.lower()
     if "do not match the hashes" in lower or "hash mismatch" in lower:
         raise ImageError(f"a wheel differs from its hash: {message}")
