@@ -22,6 +22,8 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from cannery.audits.audit import audit
 from cannery.conversions.onnx.orders import SORTED
@@ -126,3 +128,23 @@ def test_a_large_graph_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(opened) == times
         row = Batch(numbers=X[:1], strings=np.empty((1, 0), dtype=object))
         np.testing.assert_array_equal(made.score(row)["probabilities"], model.predict_proba(X[:1]))
+
+
+@pytest.mark.filterwarnings("ignore:X has feature names:UserWarning")
+@pytest.mark.parametrize(("classes", "scaled"), [(2, False), (2, True), (3, False), (3, True)])
+def test_votes_of_pure_leaves_are_counted_in_one_number(classes: int, scaled: bool) -> None:
+    """An even number of trees has ties, which the first class wins; scaled rows are compared as doubles."""
+    forest = ExtraTreesClassifier(60, random_state=0)
+    model = make_pipeline(StandardScaler(), forest) if scaled else forest
+    frame = as_frame(X)
+    model.fit(frame, np.random.default_rng(1).integers(0, classes, len(X)))
+    converted = load(model, frame)
+    (ensemble,) = (
+        n for n in onnx.load_from_string(converted.data).graph.node if n.op_type == "TreeEnsemble"
+    )
+    assert {a.name: a.i for a in ensemble.attribute}["n_targets"] == 1
+    rows = np.random.default_rng(0).normal(size=(3000, X.shape[1]))
+    votes = np.sort(model.predict_proba(as_frame(rows)), axis=1)
+    assert (votes[:, -1] == votes[:, -2]).any()
+    own = X if scaled else hugging(X, tree_thresholds(forest)[:400])
+    assert_same_in_any_order(model, converted, as_frame(np.concatenate([rows, own])), 0.0)

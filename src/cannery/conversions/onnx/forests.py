@@ -23,6 +23,8 @@ _MANY = 10
 """Trees from which on it is quicker to look the distributions of leaves up than to walk once more."""
 _MIXED = 1.005
 """Classes that a leaf holds in the mean, from which on it is quicker."""
+_VOTERS = 10_000
+"""Leaves of one class each, from which on it is quicker to count votes in one number."""
 _CELLS = 1000
 """Trees times classes, at most, that are looked up for each row: 8 MB for a thousand rows."""
 _FEW = 4
@@ -98,11 +100,18 @@ def emit_fractions(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
     """Add the sum of trees whose leaves hold class distributions; its wire, double [N, classes].
 
     Where many leaves hold several classes, every tree is walked once: it answers the number of its
-    leaf's distribution, and these are added up in the order of the trees.
+    leaf's distribution, and these are added up in the order of the trees. Where none does, votes are
+    counted.
     """
     count, classes = len(trees), trees[0].values.shape[1]
-    held = [(t.values[t.left < 0] != 0).sum(axis=1) for t in trees]
-    if np.concatenate(held).mean() < _MIXED or not _MANY <= count <= _CELLS // classes:
+    leaves = np.concatenate([t.values[t.left < 0] for t in trees])
+    ballots = (count + 1) ** (classes - 1)
+    held = (leaves != 0).sum(axis=1)
+    votes = held.max() == 1 and leaves.max(axis=1).min() == 1
+    if votes and classes > 1 and max(_VOTERS, ballots * classes) <= len(leaves):
+        return _counted(graph, block, trees, ballots)
+    mixed = held.mean() >= _MIXED
+    if not (mixed and _MANY <= count <= _CELLS // classes):
         return emit_trees(graph, block, trees, single=True, refuses_missing=False)
     table, places = np.unique(
         np.concatenate([t.values for t in trees]), axis=0, return_inverse=True
@@ -136,27 +145,48 @@ def emit_fractions(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
     return emit_apart(graph, block, numbered, small=len(table) <= _WHOLE, then=added_up)
 
 
+def _counted(graph: Graph, block: Block, trees: Sequence[Tree], ballots: int) -> str:
+    """Add up trees of one vote each: as the digits of one number, of which a table holds the counts."""
+    count, classes = len(trees), trees[0].values.shape[1]
+    digits = np.array([0, *((count + 1.0) ** np.arange(classes - 1))])
+    votes = [replace(t, values=t.values @ digits[:, None]) for t in trees]
+    rest, counts = np.arange(ballots), []
+    for _ in range(classes - 1):
+        counts.append(rest % (count + 1))
+        rest = rest // (count + 1)
+    table = np.stack([count - sum(counts), *counts], axis=1).astype(np.float64)
+
+    def looked_up(answered: str) -> str:
+        chosen = graph.node("Cast", [answered], to=TensorProto.INT64)
+        return graph.node("GatherND", [graph.constant(table), chosen])
+
+    return emit_apart(graph, block, votes, small=ballots <= _WHOLE, summed=True, then=looked_up)
+
+
 def emit_apart(
     graph: Graph,
     block: Block,
     trees: Sequence[Tree],
     *,
+    summed: bool = False,
     small: bool = False,
     then: Walk = lambda answered: answered,
 ) -> str:
     """Add what each of scikit-learn's trees answers, of one target, for itself, [N, trees]; and what follows.
 
-    `small`: the answers are whole numbers that float32 holds; where nothing is folded into the
-    splits they are then asked in float32, as scikit-learn does, and walked faster.
+    `summed`: their sum, [N, 1], instead. `small`: the answers are whole numbers that float32 holds;
+    where nothing is folded into the splits they are then asked in float32, as scikit-learn does, and
+    walked faster.
     """
     forest = stack(trees)
     columns = _settled(graph, block, forest, sets=True, refuses_missing=False)
     questions = _ask(graph, forest, columns, single=True)
     attributes = attributes_of(forest, questions)
-    own = np.repeat(np.arange(len(trees)), [int((t.left < 0).sum()) for t in trees])
-    filler = len(attributes["leaf_targetids"]) - len(own)
-    targets = np.concatenate([np.zeros(filler, np.int64), own])
-    attributes |= {"leaf_targetids": targets, "n_targets": len(trees)}
+    if not summed:
+        own = np.repeat(np.arange(len(trees)), [int((t.left < 0).sum()) for t in trees])
+        filler = len(attributes["leaf_targetids"]) - len(own)
+        targets = np.concatenate([np.zeros(filler, np.int64), own])
+        attributes |= {"leaf_targetids": targets, "n_targets": len(trees)}
     in_single = small and all(not c.maps or c.wire == CODES for c in columns.values())
 
     def walk(rows: str) -> str:
