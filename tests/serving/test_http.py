@@ -284,6 +284,20 @@ def test_bad_csv_is_400(call: Caller, text: str) -> None:
     assert response.status_code == 400
 
 
+@pytest.mark.parametrize("text", ["2,month,89.1\n60,year,20.0\n", "2,month,89.1\r\n60,year,20.0"])
+def test_csv_without_a_header_is_read_in_the_models_order(call: Caller, text: str) -> None:
+    """As SageMaker's callers send it: the first line has numbers where the model takes them."""
+    answer = call("POST", "/invocations", content=text, headers={"content-type": "text/csv"})
+    assert answer.json() == {"predictions": [pytest.approx(expected(r)) for r in RECORDS]}
+
+
+@pytest.mark.parametrize("text", ["0,1,2\n2,month,89.1\n", "a,b,c\n2,month,89.1\n", "2,month\n"])
+def test_names_that_the_model_does_not_know_are_no_row(call: Caller, text: str) -> None:
+    """Nor are the numbers that pandas gives to columns without names, nor a row that is too short."""
+    answer = call("POST", "/invocations", content=text, headers={"content-type": "text/csv"})
+    assert answer.status_code == 400
+
+
 def test_a_csv_cell_that_is_no_number_is_named(call: Caller) -> None:
     """The issue has row and field, as in JSON."""
     text = "contract,monthly charges,tenure\nmonth,much,\n"

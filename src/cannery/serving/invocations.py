@@ -121,9 +121,9 @@ def _with_nulls(records: list[Any], signature: Signature) -> list[Any]:
 
 
 def records_of_csv(body: bytes, signature: Signature) -> list[Record]:
-    """Return the records of a CSV body with a header line; raises MalformedError.
+    """Return the records of a CSV body; raises MalformedError.
 
-    An empty cell is null where its field may be null (else empty text); cells that are no number
+    It has a header line as MLflow's callers send it, or none as SageMaker's do. An empty cell is null where its field may be null (else empty text); cells that are no number
     stay as they are, so that the schema names them.
     """
     import csv  # only for those who send it
@@ -138,17 +138,36 @@ def records_of_csv(body: bytes, signature: Signature) -> list[Record]:
         raise MalformedError(f"the body is not CSV: {error}") from error
     if not lines:
         raise MalformedError("the CSV body has no header line")
-    names = lines[0]
+    headless = _is_row(lines[0], signature)
+    names, rows = (list(known), lines) if headless else (lines[0], lines[1:])
     _distinct(names)
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in enumerate(rows, start=1 if headless else 2):
         if len(line) != len(names):
-            raise MalformedError(f"row {number} has {len(line)} cells, the header {len(names)}")
-    _meant(names, lines[1:], signature)
+            raise MalformedError(f"row {number} has {len(line)} cells, not {len(names)}")
+    _meant(names, rows, signature)
     records = [
         {name: _cell(cell, known.get(name)) for name, cell in zip(names, line, strict=True)}
-        for line in lines[1:]
+        for line in rows
     ]
     return _with_nulls(records, signature)
+
+
+def _is_row(first: list[str], signature: Signature) -> bool:
+    """Whether the first line of a CSV body is no header: it has numbers exactly where the model takes them.
+
+    Numbers in order (`0,1,2`) are the names that pandas gives to columns without any.
+    """
+    features = signature.features
+    if len(first) != len(features) or first == [str(n) for n in range(len(first))]:
+        return False
+    cells = [
+        _cell(cell, feature)
+        for cell, feature in zip(first, features, strict=True)
+        if feature.type in ("double", "long")
+    ]
+    numbers = sum(isinstance(cell, float | int) for cell in cells)
+    whole = numbers > 0 and numbers + cells.count(None) == len(cells)
+    return whole and {f.name for f in features}.isdisjoint(first)
 
 
 def _listed(value: Any, form: str) -> list[Any]:
