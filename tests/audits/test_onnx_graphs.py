@@ -456,6 +456,7 @@ TREES: dict[str, bytes] = {
     "new leaf negative": graph(new_trees(nodes_falsenodeids=[-1])),
     "new circle": graph(new_trees(nodes_trueleafs=[0])),
     "new root beyond": graph(new_trees(tree_roots=[5])),
+    "new root of two trees": graph(new_trees(tree_roots=[0, 0])),
     "new target beyond": graph(new_trees(leaf_targetids=[0, 1])),
     "new short list": graph(new_trees(nodes_splits=numpy_helper.from_array(np.array([0.5, 1])))),
     "new wild flag": graph(new_trees(nodes_trueleafs=[2])),

@@ -65,8 +65,9 @@ def _new_problem(attributes: Mapping[str, Any], width: int | None) -> str | None
             return "a tree ensemble has lists of different lengths"
     if attributes.get("leaf_weights.elements") != len(leaves):
         return "a tree ensemble has lists of different lengths"
-    parents = np.bincount(np.concatenate(children), minlength=count)
-    if np.any(parents > 1) or np.any(parents[roots] > 0):
+    # A root of several trees costs the runtime the square of their number.
+    parents = np.bincount(np.concatenate([*children, roots]), minlength=count)
+    if np.any(parents > 1):
         return "a tree goes round in circles, or shares nodes"
     return _feature_problem(features, width)
 
