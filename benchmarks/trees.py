@@ -33,6 +33,8 @@ from cannery.signatures import Batch, Feature, Output, Signature
 COLUMNS = 12
 TRAINED, ASKED = 6000, 10_000
 SIZES = (1, 1000, ASKED)
+ONCE = 1 << 22
+"""Bytes of a graph that the scorer opens once, and not again for single rows."""
 
 Call = Callable[[], Any]
 
@@ -119,7 +121,7 @@ def questions(
     """Return what the library answers, and how the graphs are asked: ours alone, ours by the scorer, theirs."""
     features = tuple(Feature(name=f"f{i}", type="double") for i in range(COLUMNS))
     data, feeds = convert(model, features, "model")
-    ours = opened(data, N=1)
+    ours = opened(data, N=1) if len(data) < ONCE else opened(data)
     names = [output.name for output in ours.get_outputs()]
     name = next((name for name in names if name != "label"), "label")
     output = Output(name="answer", tensor=name, type="double")
