@@ -89,7 +89,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def server(argv: Sequence[str], env: Mapping[str, str]) -> Iterator[int]:
-    """Start a server in a group of its own and yield its pid; the group is gone when the block ends."""
+    """Start a server and yield its pid; it and all that it started are gone when the block ends."""
     process = subprocess.Popen(
         argv,
         env={**ENVIRONMENT, **env},
@@ -100,25 +100,32 @@ def server(argv: Sequence[str], env: Mapping[str, str]) -> Iterator[int]:
     try:
         yield process.pid
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        for one in family_of(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
         process.wait()
+
+
+def family_of(pid: int) -> list[int]:
+    """Return a process and its living descendants, those in groups of their own too."""
+    children = [
+        c for t in Path(f"/proc/{pid}/task").glob("*/children") for c in t.read_text().split()
+    ]
+    return [pid, *(one for child in children for one in family_of(int(child)))]
 
 
 def cpu_of(pid: int) -> float:
     """Return the seconds of processor of a process and its living descendants."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return own + sum(cpu_of(int(child)) for child in children)
+    stats = [
+        Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in family_of(pid)
+    ]
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_of(pid: int) -> int:
     """Return the bytes that a process and its living descendants hold, shared pages by their share."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    own = next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return own + sum(memory_of(int(child)) for child in children)
+    rolled = [Path(f"/proc/{one}/smaps_rollup").read_text().splitlines() for one in family_of(pid)]
+    return sum(int(x.split()[1]) << 10 for lines in rolled for x in lines if x.startswith("Pss:"))
 
 
 class Client:
