@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 
 import pandas as pd
 import pytest
+
+from cannery.cli.main import COMMANDS
 
 
 def test_without_a_command_the_help_is_shown(cannery) -> None:
@@ -113,3 +116,23 @@ def test_a_file_is_not_looked_for_among_images(cannery, project, command) -> Non
     assert done.status == 2
     assert "'churn.pkl' is neither a can nor an image" in done.complaint
     assert "cannery audit churn.pkl" in done.complaint
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"demo", "serve"}))
+def test_every_command_that_answers_takes_json(name) -> None:
+    """A program asks each command in the same way; a tour and a service are no answers."""
+    command = importlib.import_module(f"cannery.cli.{name}").command
+    assert "--json" in [flag for each in command.params for flag in each.opts]
+
+
+def test_scored_and_ejected_are_told_as_json(cannery, can, churn, tmp_path) -> None:
+    """How many rows, and which files: on stdout, unless the answers go there themselves."""
+    churn.head(3).to_csv(tmp_path / "in.csv", index=False)
+    done = cannery("score", can, tmp_path / "in.csv", "-o", tmp_path / "out.csv", "--json")
+    assert json.loads(done.stdout)["rows"] == 3
+    done = cannery("score", can, tmp_path / "in.csv", "-o", "-", "--json")
+    assert done.status == 2
+    assert "both go to stdout" in done.complaint
+    done = cannery("eject", can, "-o", tmp_path / "files", "--json")
+    files = [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
+    assert sorted(json.loads(done.stdout)["files"]) == sorted(map(str, files))

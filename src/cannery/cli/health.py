@@ -10,6 +10,7 @@ from cannery.errors import ProofError, said
 @click.command("health")
 @click.argument("url", default="http://127.0.0.1:8080")
 @click.option("--timeout", default=3.0, show_default=True, help="Seconds to wait.")
+@click.option("--json", is_flag=True, expose_value=False, help="The answer is JSON in any case.")
 def command(url: str, timeout: float) -> None:
     """Ask a running service whether it is healthy: exit code 0 yes, 1 no."""
     import httpx

@@ -9,8 +9,9 @@ import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cannery.cans.open import open_can
-from cannery.cli.main import talks
+from cannery.cli.main import print_json, talks
 from cannery.cli.options import options_of, picked
+from cannery.errors import UsageError
 from cannery.reports.text import console
 from cannery.scoring.local import ScoreOptions, score
 
@@ -20,9 +21,14 @@ from cannery.scoring.local import ScoreOptions, score
 @click.argument("source", metavar="INPUT")
 @click.option("-o", "--output", required=True, help="Where the answers go; '-' is stdout.")
 @options_of(ScoreOptions)
+@click.option("--json", "as_json", is_flag=True, help="Print what was scored as JSON.")
 @click.pass_context
-def command(ctx: click.Context, /, can: Path, source: str, output: str, **given: Any) -> None:
+def command(
+    ctx: click.Context, /, can: Path, source: str, output: str, as_json: bool, **given: Any
+) -> None:
     """Score every row of INPUT (CSV, JSON Lines or Parquet; '-' is stdin), in bounded memory."""
+    if as_json and output == "-":
+        raise UsageError("the answers and --json both go to stdout", hint="name a file: -o FILE")
     screen = console()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     shown = talks(ctx) and screen.is_terminal
@@ -44,6 +50,8 @@ def command(ctx: click.Context, /, can: Path, source: str, output: str, **given:
             ScoreOptions(**picked(ScoreOptions, given)),
             tell,
         )
-    if talks(ctx):
+    if as_json:
+        print_json({"output": output, "rows": scored.rows, "seconds": scored.seconds})
+    elif talks(ctx):
         rate = scored.rows / scored.seconds if scored.seconds else 0.0
         screen.print(f"{scored.rows:,} rows in {scored.seconds:.1f} s ({rate:,.0f} a second)")

@@ -11,6 +11,7 @@ from cannery.cli.main import print_json
 
 @click.command("smoke")
 @click.argument("can", type=click.Path(path_type=Path))
+@click.option("--json", is_flag=True, expose_value=False, help="The answer is JSON in any case.")
 def command(can: Path) -> None:
     """Load a can, score its canary, and print the answer to the first record.
 
