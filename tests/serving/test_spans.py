@@ -132,6 +132,7 @@ def test_a_dead_collector_costs_spans_and_nothing_else(make_can: MakeCan) -> Non
     ("variables", "words"),
     [
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}, "not an address"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "spans are sent by HTTP"),
         ({"OTEL_TRACES_SAMPLER": "sometimes"}, "OTEL_TRACES_SAMPLER is 'sometimes'"),
         ({"OTEL_EXPORTER_OTLP_HEADERS": "secret"}, "without '='"),
         (

@@ -47,6 +47,14 @@ def telemetry_of(env: Mapping[str, str]) -> Telemetry | None:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"{name} is '{env[name][:60]}', not an address: http://…")
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if protocol := env.get(name, "").strip().lower():
+            if not protocol.startswith("http/"):
+                raise UsageError(
+                    f"{name} is '{protocol[:60]}', but spans are sent by HTTP",
+                    hint="name the collector's HTTP port (4318), and set http/protobuf",
+                )
+            break
     headers = _pairs(env, "OTEL_EXPORTER_OTLP_HEADERS")
     headers |= _pairs(env, "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
     attributes = _pairs(env, "OTEL_RESOURCE_ATTRIBUTES")
