@@ -57,24 +57,19 @@ class Scorer(Protocol):
 class OnnxScorer:
     """A graph in an ONNX Runtime session, on the CPU, from bytes."""
 
-    __slots__ = ("_fills", "_most", "_options", "_outputs", "_session", "_single")
+    __slots__ = ("_fills", "_most", "_outputs", "_session", "_single")
 
     def __init__(
         self,
         sessions: tuple[Any, Any],
         fills: dict[str, Fill],
         outputs: list[str],
-        options: Any,
         most: int,
     ) -> None:
-        """Take a session for any number of rows and one for a single row.
-
-        `options`: of every run; `most`: rows that are scored at once.
-        """
+        """Take a session for any number of rows and one for a single row; `most` rows are scored at once."""
         self._session, self._single = sessions
         self._fills = fills
         self._outputs = outputs
-        self._options = options
         self._most = most
 
     def score(self, batch: Batch) -> Raw:
@@ -89,7 +84,7 @@ class OnnxScorer:
         feeds = {name: fill(batch) for name, fill in self._fills.items()}
         session = self._single if len(batch) == 1 else self._session
         try:
-            values = session.run(self._outputs, feeds, self._options)
+            values = session.run(self._outputs, feeds)
         except Exception as error:  # ONNX Runtime raises a dozen classes without a common base
             raise ProofError(f"the graph failed on {len(batch)} rows: {_brief(error)}") from error
         return {name: _array(value) for name, value in zip(self._outputs, values, strict=True)}
@@ -128,8 +123,6 @@ def onnx_scorer(
             raise CanError(f"ONNX Runtime can't open the graph: {_brief(error)}") from error
 
     session = opened()
-    running = onnxruntime.RunOptions()
-    running.only_execute_path_to_fetches = True  # what nobody asks for is not computed
     wanted = outputs or tuple(dict.fromkeys(o.tensor for o in signature.outputs))
     _same("output", wanted, [o.name for o in session.get_outputs()], exact=False)
     _same("input", [f.input for f in feeds], [i.name for i in session.get_inputs()], exact=True)
@@ -140,7 +133,6 @@ def onnx_scorer(
         (session, opened(**{_ROWS: 1}) if chooses else session),
         {f.input: _fill(f, signature) for f in feeds},
         list(wanted),
-        running,
         max(16, min(_ROUND * max(threads, 1), _WIDE // max(widest, 1))),
     )
 
