@@ -148,3 +148,42 @@ def test_votes_of_pure_leaves_are_counted_in_one_number(classes: int, scaled: bo
     assert (votes[:, -1] == votes[:, -2]).any()
     own = X if scaled else hugging(X, tree_thresholds(forest)[:400])
     assert_same_in_any_order(model, converted, as_frame(np.concatenate([rows, own])), 0.0)
+
+
+@pytest.mark.filterwarnings("ignore:X has feature names:UserWarning")
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_mixed_leaves_are_averaged_in_the_order_of_the_trees(classes: int) -> None:
+    """However many rows come at once, one too, to the last bit: it decides between classes that are even."""
+    random = np.random.default_rng(0)
+    x = random.integers(0, 4, (500, 4)).astype(float)
+    # every row stands there in all classes, a tenth of them left out: shares are almost even
+    frame, y = as_frame(np.repeat(x, classes, axis=0)), np.tile(np.arange(classes), len(x))
+    kept = random.random(len(y)) < 0.9
+    model = RandomForestClassifier(50, max_depth=4, random_state=0).fit(frame[kept], y[kept])
+    converted = load(model, frame)
+    tables = [
+        onnx.numpy_helper.to_array(c)
+        for c in onnx.load_from_string(converted.data).graph.initializer
+    ]
+    leaves = [t.tree_.value[t.tree_.children_left < 0, 0] for t in model.estimators_]
+    assert any(np.array_equal(t, np.unique(np.concatenate(leaves), axis=0)) for t in tables)
+    rows = as_frame(x[:130])
+    whole = expected(model, rows)
+    backwards = sum(t.predict_proba(rows.to_numpy()) for t in model.estimators_[::-1]) / 50
+    assert (backwards != whole["probabilities"]).any()
+    for size in (1, 2, 7, 63, 64, 65):
+        parts = [converted(rows[at : at + size]) for at in range(0, len(rows), size)]
+        for name, answers in whole.items():
+            found = np.concatenate([part[name] for part in parts])
+            np.testing.assert_array_equal(found, answers)
+
+
+def test_labels_that_are_their_own_places_are_not_looked_up() -> None:
+    """Classes 0, 1, 2 need no table; any others do."""
+    for classes, looked_up in (([0, 1, 2], False), ([1, 2, 3], True), ([0.0, 1.0, 2.0], True)):
+        model = ExtraTreesClassifier(1, random_state=0).fit(X, np.array(classes)[Y])
+        converted = load(model, as_frame(X))
+        nodes = onnx.load_from_string(converted.data).graph.node
+        (maker,) = (node for node in nodes if "label" in node.output)
+        assert (maker.op_type == "Gather") == looked_up
+        np.testing.assert_array_equal(converted(as_frame(X))["label"], model.predict(X))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from cannery.cans.manifest import Feed
@@ -160,8 +161,10 @@ def _label(graph: Graph, result: Classified) -> tuple[str, int]:
     if classes.dtype.kind not in kinds or classes.ndim != 1:
         raise ConversionError(f"labels of type {classes.dtype} can't be answered")
     kind, element = kinds[classes.dtype.kind]
-    values = graph.constant(classes.astype(kind))
-    return graph.node("Gather", [values, result.index]), element
+    values: NDArray[Any] = classes.astype(kind)
+    if element == TensorProto.INT64 and np.array_equal(values, np.arange(len(values))):
+        return result.index, element
+    return graph.node("Gather", [graph.constant(values), result.index]), element
 
 
 def _several(graph: Graph, result: Several) -> tuple[_Output, ...]:

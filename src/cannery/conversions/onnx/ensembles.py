@@ -164,14 +164,14 @@ def _bagging_classifier(emitter: Emitter, estimator: Any, block: Block) -> Class
         values = [
             _spread(fractions(m.tree_, len(m.classes_)), m.classes_, count) for m, _ in members
         ]
-        total = emit_fractions(graph, block, _bagged(estimator, values))
+        shares = emit_fractions(graph, block, _bagged(estimator, values))
     else:
         parts = []
         for i, (member, chosen) in enumerate(members):
             result = emitter.at(str(i)).classify(member, block.take(chosen.tolist()))
             parts.append(_share(emitter, estimator, member, result))
-        total = total_of(graph, parts)
-    return by_highest(graph, estimator.classes_, mean(graph, total, len(members)))
+        shares = mean(graph, total_of(graph, parts), len(members))
+    return by_highest(graph, estimator.classes_, shares)
 
 
 def _share(emitter: Emitter, estimator: Any, member: Any, result: Classified) -> str:

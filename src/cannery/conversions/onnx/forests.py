@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from cannery.conversions.onnx.answers import mean
 from cannery.conversions.onnx.builder import CODES, ML, Graph
 from cannery.conversions.onnx.columns import Block, Column, materialise
 from cannery.conversions.onnx.folds import LEQ, MEMBER, fold
@@ -97,7 +98,7 @@ def _settled(
 
 
 def emit_fractions(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
-    """Add the sum of trees whose leaves hold class distributions; its wire, double [N, classes].
+    """Add the mean of trees whose leaves hold class distributions; its wire, double [N, classes].
 
     Where many leaves hold several classes, every tree is walked once: it answers the number of its
     leaf's distribution, and these are added up in the order of the trees. Where none does, votes are
@@ -112,41 +113,42 @@ def emit_fractions(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
         return _counted(graph, block, trees, ballots)
     mixed = held.mean() >= _MIXED
     if not (mixed and _MANY <= count <= _CELLS // classes):
-        return emit_trees(graph, block, trees, single=True, refuses_missing=False)
-    table, places = np.unique(
-        np.concatenate([t.values for t in trees]), axis=0, return_inverse=True
-    )
-    ends = np.cumsum([len(t.feature) for t in trees])[:-1]
-    numbers = np.split(places.reshape(-1, 1).astype(np.float64), ends)
-    numbered = [replace(t, values=v) for t, v in zip(trees, numbers, strict=True)]
+        total = emit_trees(graph, block, trees, single=True, refuses_missing=False)
+        return mean(graph, total, count)
+    table, places = np.unique(leaves, axis=0, return_inverse=True)
+    left = np.concatenate([t.left for t in trees])
+    numbers = np.zeros((len(left), 1))
+    numbers[left < 0] = places.reshape(-1, 1)
+    parts = np.split(numbers, np.cumsum([len(t.left) for t in trees])[:-1])
+    numbered = [replace(t, values=v) for t, v in zip(trees, parts, strict=True)]
     shares = graph.constant(table)
 
-    def added_up(answered: str) -> str:
-        def one_by_one(inner: Graph) -> tuple[str]:
-            chosen = inner.node("Cast", [answered], to=TensorProto.INT64)
+    def averaged(answered: str) -> str:
+        def at_once(inner: Graph) -> tuple[str]:
+            across = inner.node("Transpose", [answered], perm=[1, 0])
+            chosen = inner.node("Cast", [across], to=TensorProto.INT32)
             held = inner.node("Gather", [shares, chosen])
-            summed = inner.node("CumSum", [held, inner.constant(np.int64(1))])
-            return (inner.node("Gather", [summed, inner.constant(np.int64(count - 1))], axis=1),)
+            return (inner.node("ReduceMean", [held, inner.constant([0])], keepdims=0),)
 
         def class_by_class(inner: Graph) -> tuple[str]:
             across = inner.node("Transpose", [answered], perm=[1, 0])
             flat = inner.node("Reshape", [across, inner.constant([-1])])
             chosen = inner.node("Cast", [flat], to=TensorProto.INT32)
-            sums = []
+            means = []
             for k in range(classes):
                 column = inner.node("Gather", [shares, inner.constant(np.int64(k))], axis=1)
                 held = inner.node("GatherElements", [column, chosen])
                 by_tree = inner.node("Reshape", [held, inner.constant([count, -1])])
-                sums.append(inner.node("ReduceSum", [by_tree, inner.constant([0])]))
-            return (inner.node("Transpose", [inner.node("Concat", sums, axis=0)], perm=[1, 0]),)
+                means.append(inner.node("ReduceMean", [by_tree, inner.constant([0])]))
+            return (inner.node("Transpose", [inner.node("Concat", means, axis=0)], perm=[1, 0]),)
 
-        return graph.choose(answered, MANY, class_by_class, one_by_one, reached=[shares])[0]
+        return graph.choose(answered, MANY, class_by_class, at_once, reached=[shares])[0]
 
-    return emit_apart(graph, block, numbered, small=len(table) <= _WHOLE, then=added_up)
+    return emit_apart(graph, block, numbered, small=len(table) <= _WHOLE, then=averaged)
 
 
 def _counted(graph: Graph, block: Block, trees: Sequence[Tree], ballots: int) -> str:
-    """Add up trees of one vote each: as the digits of one number, of which a table holds the counts."""
+    """Average trees of one vote each: as the digits of one number, of which a table holds the shares."""
     count, classes = len(trees), trees[0].values.shape[1]
     digits = np.array([0, *((count + 1.0) ** np.arange(classes - 1))])
     votes = [replace(t, values=t.values @ digits[:, None]) for t in trees]
@@ -154,7 +156,7 @@ def _counted(graph: Graph, block: Block, trees: Sequence[Tree], ballots: int) ->
     for _ in range(classes - 1):
         counts.append(rest % (count + 1))
         rest = rest // (count + 1)
-    table = np.stack([count - sum(counts), *counts], axis=1).astype(np.float64)
+    table = np.stack([count - sum(counts), *counts], axis=1) / count
 
     def looked_up(answered: str) -> str:
         chosen = graph.node("Cast", [answered], to=TensorProto.INT64)

@@ -58,8 +58,7 @@ def _voted(
 ) -> Classified:
     members = getattr(estimator, "estimators_", [estimator])
     trees = [tree_of(m.tree_, fractions(m.tree_, len(classes), output)) for m in members]
-    total = emit_fractions(emitter.graph, block, trees)
-    return by_highest(emitter.graph, classes, mean(emitter.graph, total, len(members)))
+    return by_highest(emitter.graph, classes, emit_fractions(emitter.graph, block, trees))
 
 
 def emit_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
