@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
+    OneHotEncoder,
     PowerTransformer,
     SplineTransformer,
 )
@@ -138,3 +139,12 @@ def test_the_service_refuses_what_the_original_refuses(tmp_path: Path, name: str
     with pytest.raises(SchemaError, match=r"row 1, column 'x': expected a number"):
         to_batch(pa.Table.from_pylist([bad]), can.manifest.signature)
     assert len(to_batch(pa.Table.from_pylist([good]), can.manifest.signature)) == 1
+
+
+def test_what_is_not_known_of_columns_is_asked_for(tmp_path: Path) -> None:
+    """Without a sample, a model that refuses every row that is made up: the error shows the table to fill in."""
+    texts = np.array([["Yes"], ["No"]])
+    model = make_pipeline(FunctionTransformer(np.char.lower), OneHotEncoder()).fit(texts)
+    with pytest.raises(SchemaError, match="too little is known") as caught:
+        pack(model, output=tmp_path / "can")
+    assert str(caught.value.hint).endswith('[features]\nx0 = "double"')

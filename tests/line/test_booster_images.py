@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from cannery.cans.manifest import Runtime
 from cannery.cans.open import Can
-from cannery.errors import ConversionError, SchemaError
+from cannery.errors import ConversionError
 from cannery.line import pack
 from cannery.packs import PackOptions
 from cannery.serving.schema import render
@@ -158,16 +158,13 @@ def test_categories_of_a_frame_reach_the_original(
     assert np.abs(np.array(got) - model.predict_proba(framed)[:, 1]).max() < 1e-12
 
 
-def test_what_is_not_known_of_columns_is_asked_for(churn: pd.DataFrame, tmp_path: Path) -> None:
-    """Without a sample, the error shows the table to fill in; with it filled in, that is enough."""
+def test_categories_are_texts_where_nothing_else_tells(churn: pd.DataFrame, tmp_path: Path) -> None:
+    """Without a sample, the model says which columns are texts; the user's table says more."""
     columns = [*NUMBERS, *TEXTS]
     model = catboost.CatBoostClassifier(cat_features=TEXTS, **QUIET)
     model.fit(churn[columns], churn["churn"])
-    with pytest.raises(SchemaError, match="too little is known") as caught:
-        pack(model, output=tmp_path / "can")
-    assert str(caught.value.hint).endswith(
-        '[features]\ntenure = "double"\nmonthly_charges = "double"\ncontract = "double"'
-    )
+    plain = pack(model, output=tmp_path / "plain").manifest.signature.features
+    assert [each.type for each in plain] == ["double", "double", "string"]
     told = (
         Feature(name="tenure", type="long", minimum=0.0, maximum=72.0),
         Feature(name="contract", type="string", categories=("Month-to-month", "Two year")),
