@@ -2,48 +2,64 @@
 
     python benchmarks/images.py [--sizes 10 500] [--frameworks 10] [--json]      # MB
 
-Needs docker-registry and Docker. Everything below the model is there already: in the peers' caches (for
+Needs docker-registry and Docker. First, everything below the model is there already: in the peers' caches (for
 Docker and buildah the Dockerfile is `FROM foundation` and two `COPY`; BentoML and MLflow stand on a base that
 `debootstrap` makes once), and in Cannery's store. So a further version is measured at its best, push included;
 so is a build of which nothing changed, and one in which only the serving code did. Then every image is
 pulled by podman into a store of its own that holds nothing (a second daemon of Docker would take the first
-one's network away). Cannery alone: every layer made anew from cached packages, and the seconds to its first
-answer, from `docker run` and from when Docker says that it started. A peer that does not work here is left
-out, and said to be. BuildKit needs a `docker` that has it built in, or buildx: name that program in DOCKER.
+one's network away).
+
+Then cold, with the smallest model, push included: nothing is there but the base, in the registry too (Cannery
+has none), and the packages: for Cannery in its store, for the others in an index on this machine. Docker and
+buildah build what `cannery eject` writes, the classical Dockerfile of two stages, with the lock's wheels by hash.
+Docker pulls all these images and starts them, each with its user's defaults: to the first right answer, from
+`docker run` and from when Docker says that it started (the middle of three). Cannery alone: layers without a
+push, and the first answer of models of every size. A peer that does not work here is left out, and said to be.
+BuildKit needs a `docker` that has it built in, or buildx: name that program in DOCKER.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 from heavy_graphs import heavy_graph
-from images_base import DOCKER, call
-from images_peers import FAILURES, Peer, Work, by_dockerfile, frameworks, ours
-from measuring import Figure, table
+from images_base import DOCKER, call, python_base, unseen
+from images_frameworks import frameworks, packages
+from images_peers import (
+    FAILURES,
+    Peer,
+    Service,
+    Work,
+    by_dockerfile,
+    ejected,
+    ours,
+    two_lines,
+)
+from measuring import Figure, first_answer, table
 from registries import running_registry
 from small_cans import make_can as small_can
 
 from cannery.blobs import canonical_json, digest_bytes
 from cannery.cans.manifest import AuditSummary, CanManifest, CanSource, File
-from cannery.cans.open import Can
+from cannery.cans.open import Can, open_can
 from cannery.cans.seal import seal
 from cannery.engines.docker import docker
 from cannery.images.compose import compose
-from cannery.images.lock import Lock, LockRequest, resolve
+from cannery.images.lock import Lock, LockRequest, host_architecture, resolve
 from cannery.images.plan import Plan
 from cannery.images.store import Store
 from cannery.oci.documents import Manifest, decode
@@ -132,10 +148,16 @@ def versions(peers: list[Peer], work: Work) -> Iterator[Figure]:
     for what, now, told in steps:
         for peer in here if told else ():
             peer.write(now)
-        seconds = [timed(lambda p=peer, w=now: p.deliver(w, p.image(w))) for peer in here]
-        for peer, other in zip(here[1:], seconds[1:], strict=True):
-            label = f"{what}, {work.size} MB, in the registry"
-            yield Figure(what=label, unit="s", ours=seconds[0], peer=other, beside=peer.name)
+        seen = [(p.name, timed(lambda p=p, w=now: p.deliver(w, p.image(w)))) for p in here]
+        yield from side_by_side(f"{what}, {work.size} MB, in the registry", "s", seen)
+
+
+def side_by_side(what: str, unit: str, seen: Sequence[tuple[str, float]]) -> Iterator[Figure]:
+    """Yield what was seen of each of the others beside the first, which is Cannery."""
+    (first, mine), *others = seen
+    assert first == "Cannery", first
+    for name, theirs in others:
+        yield Figure(what=what, unit=unit, ours=mine, peer=theirs, beside=name)
 
 
 def pulls(peers: list[Peer], work: Work, scratch: Path) -> Iterator[Figure]:
@@ -151,11 +173,9 @@ def pulls(peers: list[Peer], work: Work, scratch: Path) -> Iterator[Figure]:
             call(*podman, "rmi", "-f", image)
             seen.append((peer.name, (seconds, travelling(image) / 1e6, unpacked / 1e6)))
     units = (("pulled into an empty store", "s"), ("as it travels", "MB"), ("unpacked", "MB"))
-    (_, mine), *others = seen
     for place, (what, unit) in enumerate(units):
-        for name, theirs in others:
-            label = f"an image with a model of {work.size} MB, {what}"
-            yield Figure(what=label, unit=unit, ours=mine[place], peer=theirs[place], beside=name)
+        label = f"an image with a model of {work.size} MB, {what}"
+        yield from side_by_side(label, unit, [(name, figures[place]) for name, figures in seen])
 
 
 def travelling(image: str) -> int:
@@ -166,89 +186,159 @@ def travelling(image: str) -> int:
     return sum(layer.size for layer in decode(manifest, Manifest, image).layers)
 
 
-def alone(lock: Lock, store: Store, scratch: Path, sizes: list[int]) -> Iterator[Figure]:
-    """Measure what the others have no like of: layers from packages, size, and the way to the first answer."""
-    fresh = Store(root=scratch / "store")
+def packaged(lock: Lock, store: Store, root: Path) -> Store:
+    """Return a store that holds an image's packages and nothing else."""
+    fresh = Store(root=root)
     for platform in lock.platforms.values():
         for package in (*platform.debian, *platform.wheels):
             fresh.take(store.path(f"sha256:{package.sha256}"))
-    cold = timed(lambda: compose(Plan(lock=lock, mode="pull"), fresh))
-    yield Figure(what="every layer made anew from cached packages", unit="s", ours=cold)
+    return fresh
+
+
+def cold(peers: Iterable[Peer], work: Work) -> Iterator[Figure]:
+    """Measure builds of which every layer is made, and the way from those images to their first answers."""
+    built, whole, own = [], [], []
+    for peer in peers:
+        image = peer.image(work)
+        try:
+            peer.write(work)
+            seconds = timed(lambda p=peer, name=image: p.deliver(work, name))
+            built.append((peer.name, seconds))
+            call(DOCKER, "pull", "-q", image)
+            can = open_can(work.folder / "can")
+            starts = sorted(start(image, can, peer.service) for _ in range(3))
+            whole.append((peer.name, starts[1][0]))
+            own.append((peer.name, starts[1][1]))
+        except (*FAILURES, AssertionError) as error:
+            left_out(f"{peer.name}, cold,", error)
+    size = f"{work.size} MB"
+    yield from side_by_side(f"every layer made anew, {size}, in the registry", "s", built)
+    yield from side_by_side(f"from `docker run` to the first answer, {size}", "s", whole)
+    yield from side_by_side(f"from the start of its process to it, {size}", "s", own)
+
+
+def alone(lock: Lock, store: Store, scratch: Path, sizes: list[int]) -> Iterator[Figure]:
+    """Measure what needs no other beside it: layers from packages, size, and the first answer of any model."""
+    fresh = packaged(lock, store, scratch / "store")
+    seconds = timed(lambda: compose(Plan(lock=lock, mode="pull"), fresh))
+    yield Figure(what="every layer made anew from cached packages", unit="s", ours=seconds)
     image = compose(Plan(lock=lock, mode="pull"), store)
     yield Figure(what="without the model, as it travels", unit="MB", ours=image.size / 1e6)
     yield Figure(what="without the model, unpacked", unit="MB", ours=image.unpacked / 1e6)
     engine = docker()
+    hardened = Service(options=("--read-only", "--cap-drop", "ALL"))
     for size in (0, *sizes):
         can = working_can(scratch / f"working-{size}" / "can", size)
         subject = engine.load(
             compose(Plan(lock=lock, can=can.folder, manifest=can.manifest), store)
         )
         try:
-            whole, own = first_answer(subject, can)
+            whole, own = start(subject, can, hardened)
         finally:
             engine.remove_image(subject)
-        what = f"to the first answer, {size} MB"
+        what = f"to the first answer, {size} MB, hardened"
         yield Figure(what=f"from `docker run` {what}", unit="s", ours=whole)
         yield Figure(what=f"from the start of its process {what}", unit="s", ours=own)
 
 
-def first_answer(subject: str, can: Can) -> tuple[float, float]:
+def start(image: str, can: Can, service: Service) -> tuple[float, float]:
     """Return the seconds to the first answer from the command, and from when Docker says that it started."""
-    hardened = ("--read-only", "--cap-drop", "ALL", "-p", "127.0.0.1::8080")
-    body = json.dumps(can.canary().records[0]).encode()
+    canary = can.canary()
+    body = json.dumps(service.body(canary.records[:1])).encode()
+    publish = ("-p", f"127.0.0.1::{service.port}")
     began = time.time()
-    name = call(DOCKER, "run", "-d", *hardened, subject).strip()
+    name = call(DOCKER, "run", "-d", *service.options, *publish, image).strip()
     try:
-        port = int(call(DOCKER, "port", name, "8080").rpartition(":")[2])
-        while True:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-                connection.request("POST", "/predict", body)
-                if connection.getresponse().status == 200:
-                    break
-            time.sleep(0.002)
+        port = int(call(DOCKER, "port", name, str(service.port)).rpartition(":")[2])
+        said = first_answer(port, service.path, body)
         ended = time.time()
-        said = call(DOCKER, "inspect", "-f", "{{.State.StartedAt}}", name).strip()
-        started = datetime.fromisoformat(said[:26].rstrip("Z") + "+00:00").timestamp()
+        assert abs(service.answer(said) - canary.outputs[0]["churn"]) < 1e-6, said
+        told = call(DOCKER, "inspect", "-f", "{{.State.StartedAt}}", name).strip()
+        started = datetime.fromisoformat(told[:26].rstrip("Z") + "+00:00").timestamp()
     finally:
         call(DOCKER, "rm", "-f", name)
     return ended - began, ended - started
 
 
 def forget(names: str) -> None:
-    """Remove images from Docker."""
-    ids = call(DOCKER, "images", "-q", "--filter", f"reference={names}").split()
-    for one in {*ids}:
-        call(DOCKER, "rmi", "-f", one)
+    """Remove images from Docker and buildah, but for those that other images stand on."""
+    for engine in filter(shutil.which, (DOCKER, "buildah")):
+        for one in {*call(engine, "images", "-q", "--filter", f"reference={names}").split()}:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                call(engine, "rmi", "-f", one)
 
 
-def measured(scratch: Path, host: str, sizes: list[int], framed: list[int]) -> Iterator[Figure]:
-    """Measure everything; BentoML and MLflow with models of the sizes `framed`."""
-    store = Store()
-    lock = resolve(LockRequest(), store)
-    foundation = compose(Plan(lock=lock, mode="pull"), store)
-    push_image(foundation, parse(f"{host}/bench/foundation:1"))
-    push_image(foundation, parse(f"{host}/bench/ours:0"))
-    (scratch / "try").mkdir()
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What everything is measured with."""
+
+    scratch: Path
+    host: str
+    """Of the registry."""
+    lock: Lock
+    store: Store
+    sizes: list[int]
+    framed: list[int]
+    """Sizes of the models that BentoML and MLflow are tried with."""
+
+
+def warm_peers(here: Setting, base: str) -> list[Peer]:
+    """Return those that work, with everything below the model made."""
+    where, scratch = f"{here.host}/bench", here.scratch / "warm"
+    foundation = compose(Plan(lock=here.lock, mode="pull"), here.store)
+    push_image(foundation, parse(f"{where}/foundation:1"))
+    push_image(foundation, parse(f"{where}/ours:0"))
+    scratch.mkdir()
+    found = [ours(here.lock, here.store, f"{where}/ours", here.sizes)]
+    found += by_dockerfile(scratch, where, here.sizes, two_lines(f"{where}/foundation:1"))
+    if base and here.framed:
+        found += frameworks(scratch, where, base, here.framed)
+    return [*working(found, new_work(scratch / "first", 1))]
+
+
+def cold_peers(here: Setting, base: str) -> list[Peer]:
+    """Return everybody with nothing made but the base, which the builders of a Dockerfile have at hand."""
+    where, scratch = f"{here.host}/cold", here.scratch / "cold"
+    name = f"{where}/python:1"
+    unseen(base, name)
+    scratch.mkdir()
+    fresh = packaged(here.lock, here.store, scratch / "packages")
+    found = [ours(here.lock, fresh, f"{where}/ours", here.sizes)]
+    builders = by_dockerfile(scratch, where, here.sizes, two_lines(name))
+    for builder in working(builders, new_work(scratch / "first", 1)):
+        found.append(replace(builder, write=ejected(name, here.lock)))
+    if min(here.sizes) in here.framed:
+        found += frameworks(scratch, where, name, here.framed)
+    return found
+
+
+def measured(here: Setting) -> Iterator[Figure]:
+    """Measure everything."""
+    smallest = min(here.sizes)
+    can = working_can(here.scratch / "served" / "can", smallest)
+    wheels = here.lock.platforms[host_architecture()].wheels
+    pinned = tuple(f"{wheel.name}=={wheel.version}" for wheel in wheels)
+    wanted = [pinned, *(packages() if here.framed else ())]
     with contextlib.ExitStack() as stack:
-        peers = [ours(lock, store, f"{host}/bench/ours", sizes)]
-        peers += by_dockerfile(scratch / "try", host, sizes)
-        if framed:
-            try:
-                peers += stack.enter_context(frameworks(scratch / "try", host, framed))
-            except FAILURES as error:
-                left_out("BentoML and MLflow", error)
-        peers = [*working(peers, new_work(scratch / "first", 1))]
-        works = [new_work(scratch / f"of-{size}", size) for size in sizes]
+        base = ""
+        try:
+            base = stack.enter_context(python_base(wanted))
+        except FAILURES as error:
+            left_out("everybody else cold, BentoML and MLflow", error)
+        peers = warm_peers(here, base)
+        works = [new_work(here.scratch / f"of-{size}", size) for size in here.sizes]
         for work in works:
             yield from versions(peers, work)
         for work in works:
             try:
-                yield from pulls(peers, work, scratch / f"store-{work.size}")
+                yield from pulls(peers, work, here.scratch / f"store-{work.size}")
             except FAILURES as error:
                 left_out("a pull into an empty store", error)
-    forget(f"{host}/bench/*")
-    yield from alone(lock, store, scratch, sizes)
+        if base:
+            served = Work(folder=can.folder.parent, manifest=can.manifest, size=smallest, code="")
+            yield from cold(cold_peers(here, base), served)
+    forget(f"{here.host}/*/*")
+    yield from alone(here.lock, here.store, here.scratch, here.sizes)
 
 
 def main() -> None:
@@ -260,8 +350,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     framed = given.sizes if given.frameworks is None else given.frameworks
+    store = Store()
+    lock = resolve(LockRequest(), store)
     with tempfile.TemporaryDirectory() as name, running_registry(Path(name) / "registry") as host:
-        figures = [*measured(Path(name), host, given.sizes, framed)]
+        here = Setting(
+            scratch=Path(name), host=host, lock=lock, store=store, sizes=given.sizes, framed=framed
+        )
+        figures = [*measured(here)]
     text = json.dumps([asdict(f) for f in figures], indent=2) if given.json else table(figures)
     sys.stdout.write(text + "\n")
 

@@ -59,6 +59,15 @@ def python_base(wanted: Sequence[Sequence[str]]) -> Iterator[str]:
         yield name
 
 
+def unseen(base: str, name: str) -> None:
+    """Push a copy of the base that no builder has seen, so that nothing that was made on it is cached."""
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "seen").write_bytes(os.urandom(16))
+        (Path(place) / "Dockerfile").write_text(f"FROM {base}\nCOPY seen /\n")
+        call(DOCKER, "build", "-q", "-t", name, ".", cwd=Path(place))
+    call(DOCKER, "push", "-q", name)
+
+
 def _make(name: str, gateway: str) -> None:
     """Make the base."""
     root = "cannery-bench/root"

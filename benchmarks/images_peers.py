@@ -1,4 +1,4 @@
-"""Who brings a model into a registry: Cannery, Docker's two builders, buildah, BentoML, MLflow.
+"""Who brings a model into a registry: Cannery, Docker's two builders, buildah; `images_frameworks.py` has more.
 
 Each asks something of its user (a Dockerfile, a service, a saved model), which it writes, and then builds
 and pushes by its own command.
@@ -6,24 +6,23 @@ and pushes by its own command.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
-from images_base import DOCKER, PYTHON, call, python_base, version
-from serving import installed
+from images_base import DOCKER, call
 
 import cannery
 from cannery.cans.manifest import CanManifest
 from cannery.errors import CanneryError
 from cannery.images.compose import compose
-from cannery.images.lock import Lock
+from cannery.images.eject import EjectOptions, eject
+from cannery.images.lock import Lock, host_architecture
 from cannery.images.plan import Plan
 from cannery.images.store import Store
 from cannery.oci.references import parse
@@ -47,6 +46,20 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Service:
+    """How a container is started and asked; by default, as ours is."""
+
+    port: int = 8080
+    path: str = "/predict"
+    body: Callable[[Sequence[Mapping[str, Any]]], Any] = list
+    """From records to what it is asked."""
+    answer: Callable[[Any], float] = lambda said: said[0]["churn"]
+    """From what it answers to the first record's probability."""
+    options: tuple[str, ...] = ()
+    """Of `docker run`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Peer:
     """A builder."""
 
@@ -58,6 +71,7 @@ class Peer:
     """Build and push under a name."""
     sizes: Container[int]
     """Of the models that it is tried with, in MB."""
+    service: Service = field(default_factory=Service)
 
     def image(self, work: Work) -> str:
         """Return the name under which it pushes."""
@@ -83,15 +97,35 @@ def ours(lock: Lock, store: Store, repository: str, sizes: Container[int]) -> Pe
     return Peer(name="Cannery", repository=repository, write=write, deliver=deliver, sizes=sizes)
 
 
-def by_dockerfile(scratch: Path, host: str, sizes: Container[int]) -> Iterator[Peer]:
-    """Yield the builders of a Dockerfile that are here; theirs is at its best, with all else in the base."""
+def two_lines(base: str) -> Callable[[Work], None]:
+    """Return what writes a Dockerfile at its best: all but the model and a line of code is in the base."""
 
     def write(work: Work) -> None:
-        folder = _beside(work, "docker")
+        folder = beside(work, "docker")
         (folder / "score.py").write_text(f"CODE = {work.code!r}\n")
-        (folder / "Dockerfile").write_text(
-            f"FROM {host}/bench/foundation:1\nCOPY can /opt/cannery/can\nCOPY score.py /opt/\n"
-        )
+        lines = (f"FROM {base}", "COPY can /opt/cannery/can", "COPY score.py /opt/", "")
+        (folder / "Dockerfile").write_text("\n".join(lines))
+
+    return write
+
+
+def ejected(base: str, lock: Lock) -> Callable[[Work], None]:
+    """Return what writes the classical Dockerfile of two stages: a lock's wheels by hash, then our serving code."""
+    wheels = lock.platforms[host_architecture()].wheels
+    lines = [f"{w.name}=={w.version} --hash=sha256:{w.sha256}\n" for w in wheels]
+
+    def write(work: Work) -> None:
+        folder = work.folder / "docker"
+        eject(work.folder / "can", folder, force=True, options=EjectOptions(base=base))
+        (folder / "requirements.txt").write_text("".join(lines))
+
+    return write
+
+
+def by_dockerfile(
+    scratch: Path, where: str, sizes: Container[int], write: Callable[[Work], None]
+) -> Iterator[Peer]:
+    """Yield the builders of a Dockerfile that are here."""
 
     def legacy(work: Work, image: str) -> None:
         call(DOCKER, "build", "-q", "-t", image, ".", cwd=work.folder / "docker")
@@ -114,7 +148,7 @@ def by_dockerfile(scratch: Path, host: str, sizes: Container[int]) -> Iterator[P
     if shutil.which("buildah"):
         found["buildah build and push"] = buildah
     for name, deliver in found.items():
-        repository = f"{host}/bench/{deliver.__name__}"
+        repository = f"{where}/{deliver.__name__}"
         yield Peer(name=name, repository=repository, write=write, deliver=deliver, sizes=sizes)
 
 
@@ -129,133 +163,9 @@ def has_buildkit(scratch: Path) -> bool:
     return True
 
 
-def _beside(work: Work, name: str) -> Path:
-    """Return a folder with the model in it, for one kind of builder."""
+def beside(work: Work, name: str) -> Path:
+    """Return a folder with a copy of the can in it, for one kind of builder: a link would touch Cannery's."""
     folder = work.folder / name
     if not folder.exists():
-        shutil.copytree(work.folder / "can", folder / "can", copy_function=os.link)
+        shutil.copytree(work.folder / "can", folder / "can")
     return folder
-
-
-@contextlib.contextmanager
-def frameworks(scratch: Path, host: str, sizes: Container[int]) -> Iterator[list[Peer]]:
-    """Yield BentoML and MLflow on one base, as far as they are here; each finds that base's wheels until the end."""
-    python = installed("bentoml")
-    programs = scratch / "programs"
-    programs.mkdir()
-    (programs / "docker").symlink_to(shutil.which(DOCKER) or DOCKER)
-    environment = {
-        "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "DOCKER_BUILDKIT": str(int(has_buildkit(scratch))),
-        "BENTOML_HOME": str(scratch / "bentoml"),
-        "BENTOML_DO_NOT_TRACK": "true",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PYTHONWARNINGS": "ignore",
-    }
-    served = ("numpy", "onnxruntime", "uv")
-    build = (version("pip"), version("setuptools"), version("wheel"))
-    wanted = [(version("mlflow"), "gunicorn[gevent]", *build, *served)]
-    if python:
-        bento = "from importlib.metadata import version; print('bentoml==' + version('bentoml'))"
-        wanted.append((call(python, "-c", bento).strip(), *served))
-    with python_base(wanted) as base:
-        repository = f"{host}/bench"
-        found = [mlflow(base, f"{repository}/mlflow", environment, sizes)]
-        if python:
-            found.insert(0, bentoml(base, f"{repository}/bentoml", environment, sizes, python))
-        yield found
-
-
-_SERVICE = '''\
-"""One model."""
-
-import bentoml
-
-CODE = {code!r}
-image = bentoml.images.Image(
-    base_image={base!r}, distro="", python_version={python!r}, lock_python_packages=False
-).python_packages("numpy", "onnxruntime")
-
-
-@bentoml.service(image=image)
-class Bench:
-    def __init__(self) -> None:
-        import onnxruntime
-
-        self.session = onnxruntime.InferenceSession("can/model.onnx")
-
-    @bentoml.api
-    def predict(self, x: list[float]) -> list[float]:
-        return self.session.run(None, {{"x": x}})[0].tolist()
-'''
-
-
-def bentoml(
-    base: str, repository: str, environment: dict[str, str], sizes: Container[int], python: Path
-) -> Peer:
-    """Return BentoML: a bento, and an image of it; packages unlocked, and the model among the sources, are fastest."""
-    program = python.with_name("bentoml")
-
-    def write(work: Work) -> None:
-        folder = _beside(work, "bentoml")
-        service = _SERVICE.format(code=work.code, base=base, python=PYTHON)
-        (folder / "service.py").write_text(service)
-        options = "service: service:Bench\nname: bench\ninclude: [service.py, can]\n"
-        (folder / "bentofile.yaml").write_text(options)
-
-    def deliver(work: Work, image: str) -> None:
-        said = call(program, "build", "-o", "tag", cwd=work.folder / "bentoml", **environment)
-        bento = said.strip().rpartition("__tag__:")[2]
-        call(program, "containerize", bento, "-t", image, **environment)
-        call(DOCKER, "push", "-q", image)
-
-    name = "bentoml build, containerize and push"
-    return Peer(name=name, repository=repository, write=write, deliver=deliver, sizes=sizes)
-
-
-_SCORE = '''\
-"""One model."""
-
-CODE = {code!r}
-
-
-def _load_pyfunc(path):
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(path)
-'''
-_SAVE = """\
-import sys
-from mlflow.pyfunc import save_model
-
-folder, model = sys.argv[1:]
-packages = ["numpy", "onnxruntime"]
-save_model(folder, loader_module="score", data_path=model, code_paths=["score.py"], pip_requirements=packages)
-"""
-_BUILD = """\
-import sys
-from mlflow.models import build_docker
-
-folder, image, base = sys.argv[1:]
-build_docker(folder, image, env_manager="local", base_image=base)
-"""
-
-
-def mlflow(base: str, repository: str, environment: dict[str, str], sizes: Container[int]) -> Peer:
-    """Return MLflow: what `mlflow models build-docker` calls, which takes another base in Python alone."""
-
-    def write(work: Work) -> None:
-        folder = work.folder / "mlflow"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        (folder / "score.py").write_text(_SCORE.format(code=work.code))
-        model = work.folder / "can" / "model.onnx"
-        call(sys.executable, "-c", _SAVE, folder / "model", model, cwd=folder, **environment)
-
-    def deliver(work: Work, image: str) -> None:
-        folder = work.folder / "mlflow"
-        call(sys.executable, "-c", _BUILD, "model", image, base, cwd=folder, **environment)
-        call(DOCKER, "push", "-q", image)
-
-    name = "mlflow models build-docker and push"
-    return Peer(name=name, repository=repository, write=write, deliver=deliver, sizes=sizes)
