@@ -37,7 +37,8 @@ def test_update_shows_before_it_writes(
     written = cannery("update", "--yes", "--json")
     assert written.status == 0
     assert json.loads(written.stdout)["changed"].keys() == {"numpy"}
-    assert path.read_text() == newest
+    # The archive may have moved meanwhile, which the lock's time tells.
+    assert json.loads(path.read_text())["platforms"] == json.loads(newest)["platforms"]
 
 
 def test_update_needs_a_lock(cannery_in: Callable[[Path], Command], tmp_path: Path) -> None:
