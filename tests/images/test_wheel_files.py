@@ -71,6 +71,15 @@ def test_a_weak_hash_in_record_is_refused(weak: str, store: Store) -> None:
         wheel_tree(wheel, store)
 
 
+def test_an_encrypted_file_is_refused(store: Store) -> None:
+    """A wheel needs no password; what says that it does is damaged."""
+    data = make_wheel(MODULE)
+    at = data.index(b"PK\x01\x02") + 8  # flags of the first member, in the directory
+    wheel = keep(data[:at] + b"\x01" + data[at + 1 :], store)
+    with pytest.raises(ImageError, match=r"is damaged: .*encrypted"):
+        wheel_tree(wheel, store)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_two_files_of_one_name_are_refused(store: Store) -> None:
     """A zip that holds a name twice is refused."""

@@ -29,7 +29,7 @@ def found_by_python(data: bytes) -> list[tuple[object, ...]] | None:
     """Return what zipfile finds, None where it finds no archive."""
     try:
         infos = zipfile.ZipFile(io.BytesIO(data)).infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, OverflowError):
+    except (zipfile.BadZipFile, RuntimeError, ValueError, struct.error, OverflowError):
         return None
     return [
         (i.filename, i.orig_filename, i.flag_bits, i.compress_type, i.CRC, i.compress_size, i.file_size,

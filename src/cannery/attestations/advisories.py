@@ -216,7 +216,7 @@ def _packed(path: Path) -> Iterator[_Record]:
                 if member.filename.endswith(".json"):
                     with archive.open(member) as stream:
                         yield from _decoded(stream.read(LIMIT + 1), f"{path}:{member.filename}")
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
         raise SourceError(f"'{path}' is a damaged zip: {error}") from error
 
 

@@ -181,7 +181,7 @@ def wheel_tree(wheel: Wheel, store: Store) -> Tree:
         raise ImageError(f"'{wheel.filename}' is not in the store", hint="fetch the lock first")
     try:
         return {f"{LIBRARIES}/{path}": entry for path, entry in _unpack(data, wheel.filename)}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise ImageError(f"'{wheel.filename}' is damaged: {error}") from error
 
 
