@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cannery.serving.estimators import members_of
+
 TIED = "the model leaves it to its search which of several points, equally far, are the nearest"
 LOST = "the numbers are so large that rounding decides what the model answers"
 
@@ -22,7 +24,6 @@ _CERTAIN = 40.0
 """Of a score in an exponent that is so much higher, nothing is left beside it."""
 _LEAST = 1e-8
 """Errors of angles and exponents that don't matter."""
-_HAND_ON = ("Voting", "Stacking", "OneVsRest", "MultiOutput")
 _THRESHOLDS = ("ThresholdClassifier", "ThresholdClassifierCV")
 """Classes whose members see the rows as they are."""
 
@@ -92,14 +93,9 @@ class _Columns(NamedTuple):
 
 
 def _members(model: Any) -> Iterator[Any]:
-    """Yield those whom a search of parameters, a calibration, a threshold, a vote or a stack hands its rows to."""
-    if (best := getattr(model, "best_estimator_", None)) is not None:
-        yield best
-    for calibrated in getattr(model, "calibrated_classifiers_", ()):
-        yield calibrated.estimator
-    if type(model).__name__.startswith(_HAND_ON):
-        yield from model.estimators_
-    elif type(model).__name__.endswith(_THRESHOLDS):
+    """Yield those to whom a model hands its rows as they come."""
+    yield from members_of(model)
+    if type(model).__name__.endswith(_THRESHOLDS):
         yield model.estimator_
 
 

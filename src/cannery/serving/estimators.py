@@ -24,7 +24,7 @@ METHODS = {
 """Which method answers which raw output."""
 
 
-_HAND_ON = ("Voting", "Stacking", "OneVsRest", "OneVsOne", "MultiOutput")
+_HAND_ON = ("Voting", "Stacking", "OneVsRest", "MultiOutput")
 """Beginnings of the names of ensembles whose members take the rows as they come."""
 
 
@@ -160,12 +160,18 @@ def _first(model: Any) -> list[Any]:
         return [model.steps[0][1]]
     if getattr(model, "transformer_list", None):
         return [part for _, part in model.transformer_list]
-    inner = [getattr(model, name, None) for name in ("best_estimator_", "estimator_")]
-    calibrated = getattr(model, "calibrated_classifiers_", ())
-    members = [*inner, *(one.estimator for one in calibrated)]
-    if type(model).__name__.startswith(_HAND_ON):
+    members = [*members_of(model), getattr(model, "estimator_", None)]
+    if type(model).__name__.startswith("OneVsOne"):
         members += model.estimators_
     return [part for part in members if hasattr(part, "get_params")]
+
+
+def members_of(model: Any) -> list[Any]:
+    """Return those to whom a search of parameters, a calibration, a vote or a stack hands its rows as they come."""
+    best = getattr(model, "best_estimator_", None)
+    calibrated = [one.estimator for one in getattr(model, "calibrated_classifiers_", ())]
+    members = model.estimators_ if type(model).__name__.startswith(_HAND_ON) else ()
+    return [*([] if best is None else [best]), *calibrated, *members]
 
 
 def _columns(batch: Batch, signature: Signature) -> dict[str, NDArray[Any]]:

@@ -24,7 +24,7 @@ from cannery.signatures import Batch, concatenate
 ASIDE = 32 << 10
 """Bytes; a longer body is read in a thread, so that health answers meanwhile."""
 PLAIN = 256 << 10
-"""Bytes; up to here a plain body for a quick model is not: it is decoded in a millisecond or two."""
+"""Bytes of the longest plain body that is read within the loop all the same, if the model is quick."""
 TURNS = (1, 16, 256, 1024)
 """Rows that may be scored within one turn of the loop: the most that take no longer than `PAUSE`."""
 PAUSE = 0.004
