@@ -13,8 +13,8 @@ from cannery.blobs import pretty_json
 from cannery.errors import ImageError, UnreachableError
 from cannery.images.lock import Lock, LockRequest, covers, read_lock, resolve, write_lock
 from cannery.images.packages import DebianPackage, Platform, Wheel
+from cannery.images.resolutions import Target, resolve_wheels
 from cannery.images.store import Store
-from cannery.images.wheels import Target, resolve_wheels
 
 SMALL = Lock(
     created="2026-11-21T02:10:46Z",

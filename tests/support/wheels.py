@@ -20,17 +20,21 @@ def hash_of(content: bytes) -> str:
 
 
 def make_wheel(
-    files: dict[str, bytes], *, record: dict[str, str] | None = None, twice: str | None = None
+    files: dict[str, bytes],
+    *,
+    record: dict[str, str] | None = None,
+    twice: str | None = None,
+    stem: str = "tiny-1.0",
 ) -> bytes:
     """Return a wheel of these files; `record` overrides hashes (an empty one leaves the line out)."""
     hashes = {name: hash_of(content) for name, content in files.items()} | (record or {})
     lines = [f"{name},{value},\n" for name, value in hashes.items() if value]
-    lines.append("tiny-1.0.dist-info/RECORD,,\n")
+    lines.append(f"{stem}.dist-info/RECORD,,\n")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name), content)
-        archive.writestr("tiny-1.0.dist-info/RECORD", "".join(lines))
+        archive.writestr(f"{stem}.dist-info/RECORD", "".join(lines))
         if twice:
             archive.writestr(zipfile.ZipInfo(twice), b"another")
     return buffer.getvalue()

@@ -14,7 +14,7 @@ from cannery.blobs import write_folder
 from cannery.cans.open import Can, open_can
 from cannery.errors import OutputError
 from cannery.images.labels import tag_of
-from cannery.images.recipe import LIBRARIES, PYTHON
+from cannery.images.recipe import LIBRARIES, PYTHON, linked_by
 from cannery.images.requirements import download_wheels, pin
 from cannery.images.serving_files import serving_tree
 from cannery.options import option
@@ -92,6 +92,7 @@ def _write_templates(target: Path, can: Can, options: EjectOptions) -> None:
         "BASE": _plain(options.base),
         "TAG": tag_of(manifest),
         "RECORD": record.replace("'", "'\\''"),
+        "LINKED": "".join(map(_linked, linked_by(manifest.requirements))),
         "": "@",
     }
     templates = files("cannery.images") / "eject_templates"
@@ -101,6 +102,16 @@ def _write_templates(target: Path, can: Can, options: EjectOptions) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         filled = _PLACEHOLDER.sub(lambda match: values[match[1]], text)
         place.write_text(filled, encoding="utf-8")
+
+
+def _linked(package: str) -> str:
+    """Return the step that brings a package of Debian, unless the base has its library already."""
+    return (
+        f"# A library that the model's own links, and that small bases lack.\n"
+        f"RUN ldconfig -p | grep -q {package.rstrip('0123456789')}.so \\\n"
+        f" || (apt-get update && apt-get install --yes --no-install-recommends {package} \\\n"
+        f"     && rm -rf /var/lib/apt/lists/*)\n\n"
+    )
 
 
 def _plain(text: str) -> str:

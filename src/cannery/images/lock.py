@@ -30,8 +30,9 @@ from cannery.images.recipe import (
     recipe_digest,
     requirements_of,
 )
+from cannery.images.resolutions import Target, fetch_wheels, resolve_wheels
 from cannery.images.store import Store
-from cannery.images.wheels import Target, check_libraries, fetch_wheels, resolve_wheels
+from cannery.images.wheels import check_libraries
 from cannery.oci.descriptors import Architecture
 from cannery.parallel import each
 from cannery.progress import Event, Progress, quiet, station

@@ -1,4 +1,4 @@
-"""Wheels for the image's Python: resolved by uv, fetched by pip as the user configured it, unpacked with suspicion."""
+"""Wheels, unpacked with suspicion."""
 
 from __future__ import annotations
 
@@ -6,169 +6,21 @@ import base64
 import csv
 import hashlib
 import io
-import os
 import re
-import sys
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import replace
 
-from cannery.blobs import digest_file
-from cannery.caches import uv_cache
-from cannery.errors import ImageError, UnreachableError
+from cannery.errors import ImageError
 from cannery.images.elf import read_elf, without_debugging
 from cannery.images.packages import BaseImage, Wheel
-from cannery.images.recipe import LIBRARIES, MACHINES, PYTHON, Cut
+from cannery.images.recipe import LIBRARIES, Cut
 from cannery.images.store import Store
 from cannery.images.trees import Entry, LeftOut, Tree, leave_out, safe_path
-from cannery.indexes import UNUSED, index_environment
-from cannery.oci.descriptors import Architecture
-from cannery.processes import Finished, run
 
-_OLD_GLIBC = 17
-_GLIBC = 28
-"""Newest glibc (2.x) that wheels may ask for; Debian's and most bases' is newer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What wheels are for."""
-
-    architecture: Architecture
-    python: str = PYTHON
-    glibc: int = _GLIBC
-    """Minor version of the C library that is there."""
-
-    @property
-    def newest(self) -> int:
-        """Newest C library that a wheel may ask for: one of two by which uv resolves."""
-        return _GLIBC if self.glibc >= _GLIBC else _OLD_GLIBC
-
-    def __str__(self) -> str:
-        return f"Python {self.python} on {self.architecture}"
-
-
-_TIMEOUT = 600.0
 _LIMIT = 4 << 30
 """Unpacked bytes of one wheel."""
-_LABEL = re.compile(r"^\s*(?:error|cause|hint): ", re.IGNORECASE)
-"""With what pip and uv begin lines; a line of ours has one of its own."""
-_ABSENT = ("no solution found", "no matching distribution", "no wheels", "not found in the package")
-
-
-def resolve_wheels(
-    requirements: Sequence[str], target: Target, store: Store, *, alone: bool
-) -> tuple[Wheel, ...]:
-    """Return the newest wheels that satisfy `requirements`, and bring them into the store.
-
-    `alone`: nothing that they in turn declare is added. Raises ImageError naming what has no wheel.
-    """
-    with tempfile.TemporaryDirectory(prefix="cannery-wheels-") as name:
-        folder = Path(name)
-        wanted = folder / "requirements.in"
-        wanted.write_text("".join(f"{requirement}\n" for requirement in sorted(requirements)))
-        pinned = folder / "requirements.txt"
-        _compile(wanted, pinned, target, alone=alone)
-        files = _download(pinned, target, folder / "wheels")
-        return tuple(_wheel(file, store.take(file)) for file in files)
-
-
-def fetch_wheels(wheels: Iterable[Wheel], target: Target, store: Store) -> None:
-    """Bring wheels that the store lacks into it; raises ImageError where one differs from its hash."""
-    lacking = [wheel for wheel in wheels if store.find(f"sha256:{wheel.sha256}") is None]
-    if not lacking:
-        return
-    with tempfile.TemporaryDirectory(prefix="cannery-wheels-") as name:
-        folder = Path(name)
-        pinned = folder / "requirements.txt"
-        pinned.write_text(
-            "".join(f"{w.name}=={w.version} --hash=sha256:{w.sha256}\n" for w in lacking)
-        )
-        found = {digest_file(f): f for f in _download(pinned, target, folder / "wheels")}
-        for wheel in lacking:
-            file = found.get(f"sha256:{wheel.sha256}")
-            if file is None:
-                raise ImageError(f"the index has no '{wheel.filename}' with the lock's hash")
-            store.take(file)
-
-
-def _compile(wanted: Path, pinned: Path, target: Target, *, alone: bool) -> None:
-    """Ask uv for exact versions and all their hashes."""
-    words: list[str | Path] = [
-        _uv(),
-        *("pip", "compile", wanted, "--output-file", pinned, "--quiet"),
-        *("--generate-hashes", "--no-annotate", "--no-header", "--only-binary", ":all:"),
-        # Wheels alone need no interpreter of that version: none is to be looked for, let alone fetched.
-        *("--python", sys.executable, "--no-python-downloads"),
-        *("--python-version", target.python),
-        *("--python-platform", f"{MACHINES[target.architecture]}-manylinux_2_{target.newest}"),
-        *(["--no-deps"] if alone else []),
-        *(word for name in UNUSED for word in ("--no-emit-package", name)),
-    ]
-    # In a folder of its own: the settings that uv may find are the user's, not those of some project.
-    environment = {**os.environ, **index_environment(), **uv_cache()}
-    _checked(run(words, env=environment, cwd=pinned.parent, timeout=_TIMEOUT), target)
-
-
-def _uv() -> Path:
-    """Return the uv that came with Cannery."""
-    import uv
-
-    try:
-        return Path(uv.find_uv_bin())
-    except FileNotFoundError as error:
-        raise ImageError(
-            "the uv program is missing", hint="install Cannery anew: uv is one of its packages"
-        ) from error
-
-
-def _download(pinned: Path, target: Target, folder: Path) -> list[Path]:
-    """Let pip fetch these very wheels, from wherever the user's pip fetches."""
-    machine = MACHINES[target.architecture]
-    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(target.newest, 16, -1)]
-    words: list[str | Path] = [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--no-input"),
-        *("--disable-pip-version-check", "--require-hashes", "--no-deps"),
-        *("--only-binary", ":all:", "--implementation", "cp", "--python-version", target.python),
-        *(word for tag in (*tags, f"manylinux2014_{machine}") for word in ("--platform", tag)),
-        *("--dest", folder, "--requirement", pinned),
-    ]
-    _checked(run(words, timeout=_TIMEOUT), target)
-    return sorted(folder.glob("*.whl"))
-
-
-def _checked(finished: Finished, target: Target) -> None:
-    """Turn what pip or uv complained of into one of our errors."""
-    if finished.ok:
-        return
-    text = finished.complaint
-    lines = [line for line in text.splitlines() if not line.startswith("WARNING")]
-    said = [_LABEL.sub("", line).strip(" .") for line in lines]
-    message = "; ".join(filter(None, said)) or f"ended with status {finished.status}"
-    lower = message.lower()
-    if "do not match the hashes" in lower or "hash mismatch" in lower:
-        raise ImageError(f"a wheel differs from its hash: {message}")
-    if any(words in lower for words in _ABSENT):
-        raise ImageError(
-            f"no wheels for {target} satisfy what the image needs: {message}",
-            hint="choose versions that have wheels for this Python and platform",
-        )
-    if "connect" in lower or "failed to fetch" in lower or "timed out" in lower:
-        raise UnreachableError(f"the package index does not answer: {message}")
-    raise ImageError(f"can't resolve or fetch wheels: {message}")
-
-
-def _wheel(file: Path, digest: str) -> Wheel:
-    name, version = file.name.split("-")[:2]
-    return Wheel(
-        name=re.sub(r"[-_.]+", "-", name).lower(),
-        version=version,
-        filename=file.name,
-        sha256=digest.removeprefix("sha256:"),
-    )
 
 
 def wheel_tree(wheel: Wheel, store: Store) -> Tree:
