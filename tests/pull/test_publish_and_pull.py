@@ -64,10 +64,11 @@ def test_what_was_published_is_pulled_by_every_name(
     server: SimpleNamespace, published: SimpleNamespace, tmp_path: Path, which: str
 ) -> None:
     """Alias, version and stage lead to the same can, to the last byte."""
-    folder = fetch(f"models:/churn{which}", tmp_path / "cache", _env(server))
+    pulled = fetch(f"models:/churn{which}", tmp_path / "cache", _env(server))
     assert published.model == "models:/churn/1"
-    assert open_can(folder).digest == published.digest == published.can.digest
-    assert folder.name == published.digest.removeprefix("sha256:")
+    assert pulled == open_can(pulled.folder)
+    assert pulled.digest == published.digest == published.can.digest
+    assert pulled.folder.name == published.digest.removeprefix("sha256:")
 
 
 def test_a_run_a_logged_model_and_an_address_are_pulled_too(
@@ -76,8 +77,8 @@ def test_a_run_a_logged_model_and_an_address_are_pulled_too(
     """Whatever carries the tags can be named; the address in them can be given directly."""
     for uri in (f"runs:/{server.run_id}/model", f"models:/{server.model_id}"):
         done = publish(can.folder, uri, tracking_uri=server.uri)
-        assert fetch(uri, tmp_path / "cache", _env(server)).is_dir()
-    assert fetch(done.uri, tmp_path / "other", _env(server)).name in can.digest
+        assert fetch(uri, tmp_path / "cache", _env(server)).digest == can.digest
+    assert fetch(done.uri, tmp_path / "other", _env(server)).digest == can.digest
 
 
 def test_a_version_without_a_can_says_how_to_publish_one(
@@ -150,11 +151,11 @@ def test_a_damaged_cache_is_no_last_good_can(
     """What is cached is verified like everything else: pulled again while it can be, refused after."""
     with forward() as port:
         env = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
-        folder = fetch("models:/churn@champion", tmp_path, env)
-        (folder / "model.onnx").write_bytes(b"rot")
-        assert open_can(fetch("models:/churn@champion", tmp_path, env)).digest == published.digest
-        remember("models:/churn@champion", folder, tmp_path, env)
-        (folder / "model.onnx").write_bytes(b"rot")
+        pulled = fetch("models:/churn@champion", tmp_path, env)
+        (pulled.folder / "model.onnx").write_bytes(b"rot")
+        assert fetch("models:/churn@champion", tmp_path, env).digest == published.digest
+        remember("models:/churn@champion", pulled, tmp_path, env)
+        (pulled.folder / "model.onnx").write_bytes(b"rot")
     with pytest.raises(UnreachableError):
         fetch("models:/churn@champion", tmp_path, env)
 
@@ -165,8 +166,8 @@ def test_another_server_has_another_last_good_can(
     """What staging's champion was must not become production's."""
     with forward() as port:
         env = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
-        folder = fetch("models:/churn@champion", tmp_path, env)
-        remember("models:/churn@champion", folder, tmp_path, env)
+        pulled = fetch("models:/churn@champion", tmp_path, env)
+        remember("models:/churn@champion", pulled, tmp_path, env)
     with pytest.raises(UnreachableError):
         fetch("models:/churn@champion", tmp_path, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
 
@@ -188,8 +189,8 @@ def test_something_else_on_that_port_is_told(server: SimpleNamespace, tmp_path: 
 
 def test_paths_and_file_addresses_are_opened_where_they_lie(can: Can, tmp_path: Path) -> None:
     """A mounted can needs no server and no cache."""
-    assert fetch(str(can.folder), tmp_path / "c", {}) == can.folder
-    assert fetch(can.folder.as_uri(), tmp_path / "c", {}) == can.folder
+    assert fetch(str(can.folder), tmp_path / "c", {}) == can
+    assert fetch(can.folder.as_uri(), tmp_path / "c", {}) == can
     assert not (tmp_path / "c").exists()
 
 
@@ -227,7 +228,7 @@ def test_a_can_in_a_registry_is_pulled_by_tag_digest_and_model(
         done = publish(can.folder, "models:/churn/2", to=f"{place}:v2", tracking_uri=server.uri)
         names = (f"{place}:v2", done.uri, "models:/churn/2")
         pulled = [fetch(n, tmp_path / str(i), _env(server)) for i, n in enumerate(names)]
-        assert {open_can(folder).digest for folder in pulled} == {can.digest}
+        assert {one.digest for one in pulled} == {can.digest}
         with pytest.raises(SourceError, match="no such can"):
             fetch(f"{place}:v3", tmp_path / "x", {})
         remember(f"{place}:v2", pulled[0], tmp_path / "0", {})
@@ -277,6 +278,6 @@ def test_a_published_can_brings_its_signature(
         fetch(model, cache, env | trusted)
     signature_place(can.folder).write_bytes(sign_can(can, mine))
     publish(can.folder, model, tracking_uri=server.uri)
-    assert open_can(fetch(model, cache, env | trusted)).digest == can.digest
+    assert fetch(model, cache, env | trusted).digest == can.digest
     with pytest.raises(SignatureError, match="not signed by this key"):
         fetch(model, cache, env | {KEY: pem_of(other.public_key()).decode()})

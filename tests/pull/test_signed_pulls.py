@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,11 +18,11 @@ from cannery.attestations.signatures import pem_of
 from cannery.attestations.vouching import sign_image
 from cannery.cans.open import Can, open_can
 from cannery.cans.vouchers import signature_place
-from cannery.errors import SignatureError, UnreachableError, UsageError
+from cannery.errors import CanError, SignatureError, UnreachableError, UsageError
 from cannery.oci.modelpack import push_can
 from cannery.oci.references import Reference, parse
 from cannery.oci.transfer import open_registry
-from cannery.serving.keys import KEY, key_of
+from cannery.serving.keys import KEY, check_can, key_of
 from cannery.serving.origins import origin_of
 from cannery.serving.pull import fetch, remember
 from cannery.serving.settings import settings_of
@@ -94,7 +96,37 @@ def test_a_key_in_a_file_is_read(can: Can, tmp_path: Path) -> None:
     with pytest.raises(SignatureError, match="no signature of a model"):
         fetch(str(can.folder), tmp_path, env)
     sign(can)
-    assert fetch(str(can.folder), tmp_path, env) == can.folder
+    assert fetch(str(can.folder), tmp_path, env).digest == can.digest
+
+
+def test_what_is_served_of_a_signed_path_is_a_copy(can: Can, tmp_path: Path) -> None:
+    """Whoever may write there changes nothing of what the key vouched for, however late."""
+    sign(can)
+    cache = tmp_path / "cache"
+    opened = fetch(str(can.folder), cache, TRUSTED)
+    assert opened.folder == cache / can.digest.removeprefix("sha256:")
+    (can.folder / "model.onnx").write_bytes(b"another model")
+    assert open_can(opened.folder) == opened
+    with pytest.raises(CanError, match=r"'model\.onnx' is damaged"):
+        fetch(str(can.folder), cache, TRUSTED)
+
+
+def test_a_signed_path_that_changes_while_it_is_copied_is_refused(
+    can: Can, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole can that nobody signed, put there after the look at the signature, is another one."""
+    sign(can)
+    forged = make_can(tmp_path / "forged.can", version="666")
+
+    def check(*words: Any) -> None:
+        check_can(*words)
+        shutil.rmtree(can.folder)
+        forged.folder.rename(can.folder)
+
+    monkeypatch.setattr("cannery.serving.pull.check_can", check)
+    with pytest.raises(CanError, match=f"but {can.digest} was"):
+        fetch(str(can.folder), tmp_path / "cache", TRUSTED)
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_a_key_that_would_vouch_for_nothing_is_an_error() -> None:
@@ -126,8 +158,7 @@ def test_a_can_in_a_registry_must_be_signed_there(
             fetch(uri, cache, TRUSTED)
         assert not cache.exists()
         sign_image(registry, pushed, MINE)
-    folder = fetch(uri, cache, TRUSTED)
-    assert open_can(folder).digest == can.digest
+    assert fetch(uri, cache, TRUSTED).digest == can.digest
 
 
 @pytest.mark.registry
@@ -143,4 +174,4 @@ def test_a_dead_registry_gives_only_what_this_key_vouched_for(can: Can, tmp_path
     with pytest.raises(UnreachableError):
         fetch(uri, cache, TRUSTED)
     remember(uri, fetch(uri, cache, {}), cache, TRUSTED)
-    assert open_can(fetch(uri, cache, TRUSTED)).digest == can.digest
+    assert fetch(uri, cache, TRUSTED).digest == can.digest

@@ -102,7 +102,7 @@ def test_a_look_that_lasts_does_not_hold_the_end(app: Application) -> None:
     """A registry that says nothing is not waited for when the service is told to end."""
     asked, leaving = threading.Event(), threading.Event()
 
-    def find() -> Path:
+    def find() -> Can:
         asked.set()
         leaving.wait(60)
         raise SourceError("nobody answers")

@@ -9,8 +9,6 @@ from typing import Any
 import click
 
 from cannery.caches import cache_folder
-from cannery.cans.open import open_can
-from cannery.errors import UsageError
 
 
 @click.command("serve")
@@ -53,11 +51,4 @@ def command(can: str, **given: Any) -> int:
     plain = Path(can).is_dir() and not env.get("PULL_KEY")  # a key must vouch for a folder too
     env["CANNERY_CAN" if plain else "MODEL_URI"] = can
     settings = settings_of(env)
-    origin = origin_of(settings, env)
-    folder = origin.find()
-    if not (folder / "can.json").is_file():
-        raise UsageError(
-            f"'{can}' is no can", hint=f"pack it first: cannery pack {can} -o NAME.can"
-        )
-    open_can(folder)
-    return serve(folder, settings, origin)
+    return serve(settings, origin_of(settings, env))

@@ -8,8 +8,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
+from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,6 +17,7 @@ from cannery.serving.origins import Origin, origin_of
 from cannery.serving.settings import Settings, checked_grpc, settings_of
 
 if TYPE_CHECKING:
+    from cannery.cans.open import Can
     from cannery.serving.service import Service
 
 USAGE = """usage: python -m cannery.serving [serve | health | smoke]
@@ -49,49 +49,47 @@ def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
         return 0
 
 
-def serve(can: Path, settings: Settings, origin: Origin | None = None) -> int:
+def serve(settings: Settings, origin: Origin) -> int:
     """Load the can, check its canary, then listen until SIGTERM or SIGINT; return the exit status.
-
-    `origin` says, while it serves, which can it should be by now, and learns that this one is good.
 
     Raises CanError or ProofError when the can must not be served, UsageError when the address
     can't be had.
     """
-    from cannery.cans.open import open_can
+    from cannery.serving.logs import configure
     from cannery.serving.starting import ahead, hurry
 
-    count = settings.workers or _fitting(can)
-    checked = ahead(partial(open_can, can))  # half a second of hashing for 500 MB
+    configure(settings.log_level, settings.log_format, access=settings.access_log)
+    # 500 MB are hashed for half a second; what is pulled half must be removed when a signal comes,
+    # of which only this thread hears.
+    found = cache(origin.find) if settings.model_uri else ahead(origin.find)
+    count = settings.workers or _fitting(found())
     hurry(beside=count == 1)
-    from cannery.serving.logs import configure
     from cannery.serving.server import bind, run
     from cannery.serving.service import healthy
     from cannery.serving.workers import SIGNALS, supervise
 
-    configure(settings.log_level, settings.log_format, access=settings.access_log)
     listener = bind(settings.host, settings.port)
     if settings.grpc_port is not None:
         # Its library must not be loaded where the process forks: this socket only holds the port.
         held = bind(settings.host, checked_grpc(settings.grpc_port), shared=True)
         settings = replace(settings, grpc_port=held.getsockname()[1])
 
-    whole = checked()
+    can = found()
 
     def opened() -> Service:
-        service = healthy(whole, threads=settings.threads)
-        if origin is not None:
-            origin.keep(can)
+        service = healthy(can, threads=settings.threads)
+        origin.keep(can)
         return service
 
     if count == 1:
-        return run(opened(), settings, listener, origin=origin)
+        return run(opened(), settings, listener, origin)
     from cannery.serving.boards import Board
 
     board = Board(count)
 
     def work(slot: int) -> int:
         try:
-            return run(opened(), settings, listener, origin=origin, board=board, slot=slot)
+            return run(opened(), settings, listener, origin, board=board, slot=slot)
         except CanneryError as error:
             sys.stderr.write(f"error: {error.message}\n")
             return 1 if isinstance(error, RefusedError) else 2
@@ -114,28 +112,27 @@ def serve(can: Path, settings: Settings, origin: Origin | None = None) -> int:
     return supervise(count, start)
 
 
-def _fitting(can: Path) -> int:
+def _fitting(can: Can) -> int:
     """Return how many workers this machine, or this container, has place for."""
     from cannery.serving.cgroups import workers_for
     from cannery.serving.weights import bytes_apart
 
-    size = sum(file.stat().st_size for file in can.glob("*") if file.is_file())
-    shared = sum(map(bytes_apart, can.glob("*.onnx")))
+    size = sum(file.size for file in can.manifest.files.values())
+    shared = bytes_apart(can.model_path) if can.manifest.runtime == "onnx" else 0
     return workers_for(size - shared, shared)
 
 
 def _serve(settings: Settings, env: Mapping[str, str]) -> int:
-    origin = origin_of(settings, env)
-    return serve(origin.find(), settings, origin)
+    return serve(settings, origin_of(settings, env))
 
 
 def _smoke(settings: Settings, env: Mapping[str, str]) -> int:
     """Print the answer to the canary's first record; raises ProofError when the canary fails."""
     import msgspec
 
-    from cannery.serving.service import open_service
+    from cannery.serving.service import healthy
 
-    service = open_service(origin_of(settings, env).find(), threads=settings.threads)
+    service = healthy(origin_of(settings, env).find(), threads=settings.threads)
     answer = service.predict_one(service.canary.records[0])
     sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
     return 0
@@ -148,9 +145,9 @@ def _health(settings: Settings, env: Mapping[str, str]) -> int:
     try:
         status, body = ask(settings.host, settings.port, tls=settings.tls is not None)
     except ConnectionRefusedError:
-        from cannery.serving.service import open_service
+        from cannery.serving.service import healthy
 
-        open_service(origin_of(settings, env).find(), threads=settings.threads)
+        healthy(origin_of(settings, env).find(), threads=settings.threads)
         sys.stdout.write('{"status":"healthy","served":false}\n')
         return 0
     except OSError as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from cannery.cans.open import Can, open_can
 from cannery.errors import UsageError
 from cannery.serving.settings import Settings, found_can
 
@@ -14,9 +14,9 @@ from cannery.serving.settings import Settings, found_can
 class Origin:
     """Says which can should be served by now."""
 
-    find: Callable[[], Path]
-    """Return its folder; verified where it had to be pulled."""
-    keep: Callable[[Path], None] = lambda _: None
+    find: Callable[[], Can]
+    """Fetch and open it, every byte verified."""
+    keep: Callable[[Can], None] = lambda _: None
     """Remember that this can's canary came out right: it is the one to fall back to."""
 
 
@@ -33,16 +33,16 @@ def origin_of(settings: Settings, env: Mapping[str, str]) -> Origin:
             hint="name a mounted can in MODEL_URI; one in the image is covered by the image's signature",
         )
     if uri is None:
-        return Origin(find=lambda: found_can(settings.can, env))
+        return Origin(find=lambda: open_can(found_can(settings.can, env)))
 
-    def find() -> Path:
+    def find() -> Can:
         from cannery.serving.pull import fetch  # an HTTP client: a baked can needs none
 
         return fetch(uri, settings.cache, env)
 
-    def keep(folder: Path) -> None:
+    def keep(can: Can) -> None:
         from cannery.serving.pull import remember
 
-        remember(uri, folder, settings.cache, env)
+        remember(uri, can, settings.cache, env)
 
     return Origin(find=find, keep=keep)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from cannery.blobs import digest_bytes, hex_of, write_file, write_folder
 from cannery.cans.manifest import CanManifest, read_manifest
-from cannery.cans.open import MANIFEST, MANIFEST_LIMIT, check_names, open_can
+from cannery.cans.open import MANIFEST, MANIFEST_LIMIT, Can, check_names, open_can
 from cannery.cans.vouchers import SUFFIX, files_of, signature_place
 from cannery.errors import CanError, CanneryError, SourceError, UnreachableError
 from cannery.serving.keys import check_can, check_manifest, key_of
@@ -33,8 +35,8 @@ Save = Callable[[str, Path, str, int], None]
 """Bring the file of this name to this path; it has this digest and size."""
 
 
-def fetch(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
-    """Return the folder of the can that `uri` names, every byte of it verified.
+def fetch(uri: str, cache: Path, env: Mapping[str, str]) -> Can:
+    """Return the can that `uri` names, opened: every byte of it is verified.
 
     `models:/name@alias`, `models:/name/3`, `models:/name/Production`, `models:/name/latest`,
     `models:/m-<id>` and `runs:/…` are asked of the tracking server (MLFLOW_TRACKING_URI), which knows
@@ -42,7 +44,8 @@ def fetch(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
     `mlflow-artifacts:/…`, `file:…` and a plain path name the can itself. What was pulled is kept in
     `cache` under its digest; where nobody answers, the can that this address last led to, and that
     was remembered as good, is used. Where `PULL_KEY` is set, that key must have signed the can (CAN.sig
-    beside it) or its manifest in the registry, whether it is cached or not.
+    beside it) or its manifest in the registry, whether it is cached or not; one on a path is copied into
+    `cache`, where whoever may write to that path can't change it any more.
 
     Raises UnreachableError when nobody answers and nothing is cached, SourceError for an address that
     leads to no can, CanError for a can that is not the one that was published, SignatureError for one
@@ -50,7 +53,7 @@ def fetch(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
     """
     kind = _kind(uri)
     if kind in ("", "file"):
-        return _local(uri, kind, env)
+        return _local(uri, cache, env)
     if kind not in ("models", "runs", "oci", ARTIFACTS):
         raise SourceError(
             f"'{uri}' is no address of a can", hint="use models:/name@alias, oci://…, or a path"
@@ -61,13 +64,13 @@ def fetch(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
         return _last_good(_note(uri, cache, env), uri, cache, error)
 
 
-def remember(uri: str, folder: Path, cache: Path, env: Mapping[str, str]) -> None:
+def remember(uri: str, can: Can, cache: Path, env: Mapping[str, str]) -> None:
     """Remember that `uri` led to this can, whose canary came out right: where nobody answers, it is served."""
-    if folder.parent != cache or _kind(uri) in ("", "file"):
+    if can.folder.parent != cache or _kind(uri) in ("", "file"):
         return
     try:
         with write_file(_note(uri, cache, env)) as stream:
-            stream.write(folder.name.encode())
+            stream.write(hex_of(can.digest).encode())
     except CanneryError as error:  # the can is there and can be served: a restart will have to ask
         log.warning("can't remember what was pulled: %s", error)
 
@@ -78,28 +81,42 @@ def _kind(uri: str) -> str:
     return scheme[1].lower() if scheme else ""
 
 
-def _local(uri: str, kind: str, env: Mapping[str, str]) -> Path:
-    if kind == "file":
+def _local(uri: str, cache: Path, env: Mapping[str, str]) -> Can:
+    path = uri
+    if _kind(uri) == "file":
         parts = urllib.parse.urlsplit(uri)
         if parts.netloc not in ("", "localhost"):
             raise SourceError(f"'{uri}' names the host '{parts.netloc}'", hint="write file:///path")
-        uri = urllib.request.url2pathname(parts.path)
-    folder = Path(uri)
+        path = urllib.request.url2pathname(parts.path)
+    folder = Path(path)
     if folder.is_file():
         raise CanError(
             f"'{folder}' is a file, not a can: a model file is never opened here",
             hint="`cannery pack` makes a can of it",
         )
     can = open_can(folder)
-    if (key := key_of(env)) is not None:
-        place = signature_place(folder)
-        data = place.read_bytes() if place.is_file() else None
-        check_can(data, files_of(can.manifest, can.digest), str(place), key)
-    return folder
+    if (key := key_of(env)) is None:
+        return can
+    place = signature_place(folder)
+    data = place.read_bytes() if place.is_file() else None
+    check_can(data, files_of(can.manifest, can.digest), str(place), key)
+    return _kept(cache, can.digest) or _copied(can, cache)
 
 
-def _pull(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
-    """Resolve `uri` and return the cached folder of its can, downloaded where it isn't there yet."""
+def _copied(can: Can, cache: Path) -> Can:
+    """Return the can's copy in the cache; raises CanError where it was changed since it was opened."""
+    target = cache / hex_of(can.digest)
+    with write_folder(target, force=True) as folder:
+        for name in (MANIFEST, *sorted(can.manifest.files)):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(can.folder / name, folder / name)
+        copy = open_can(folder)
+        _must_be(copy.digest, can.digest, str(can.folder))
+    return replace(copy, folder=target)
+
+
+def _pull(uri: str, cache: Path, env: Mapping[str, str]) -> Can:
+    """Resolve `uri` and return its cached can, downloaded where it isn't there yet."""
     expected = None
     if _kind(uri) in ("models", "runs"):
         published = find(uri, open_tracking(env))
@@ -114,9 +131,9 @@ def _pull(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
     if kind == ARTIFACTS:
         return _from_artifacts(uri, cache, env, expected)
     if kind == "file":
-        folder = _local(uri, kind, env)
-        _must_be(open_can(folder).digest, expected, uri)
-        return folder
+        can = _local(uri, cache, env)
+        _must_be(can.digest, expected, uri)
+        return can
     raise SourceError(f"the can was published at '{uri}', which can't be reached from here")
 
 
@@ -141,7 +158,7 @@ def _must_be(digest: str, expected: str | None, uri: str) -> None:
         )
 
 
-def _from_registry(uri: str, cache: Path, env: Mapping[str, str], expected: str | None) -> Path:
+def _from_registry(uri: str, cache: Path, env: Mapping[str, str], expected: str | None) -> Can:
     repository, target = open_repository(uri, env, led=expected is not None)
     data = repository.manifest(target)
     layers = layers_of(data, uri)
@@ -163,7 +180,7 @@ def _from_registry(uri: str, cache: Path, env: Mapping[str, str], expected: str 
     return _assemble(repository.read(layers[MANIFEST]), cache, save, uri)
 
 
-def _from_artifacts(uri: str, cache: Path, env: Mapping[str, str], expected: str | None) -> Path:
+def _from_artifacts(uri: str, cache: Path, env: Mapping[str, str], expected: str | None) -> Can:
     tracking = open_tracking(env)
 
     def address(name: str) -> str:
@@ -186,7 +203,7 @@ def _from_artifacts(uri: str, cache: Path, env: Mapping[str, str], expected: str
         ) from refused
 
 
-def _assemble(data: bytes, cache: Path, save: Save, uri: str) -> Path:
+def _assemble(data: bytes, cache: Path, save: Save, uri: str) -> Can:
     """Bring every file that `can.json` names into the cache and open the can there."""
     manifest = _manifest(data, uri)
     target = cache / hex_of(digest_bytes(data))
@@ -196,9 +213,9 @@ def _assemble(data: bytes, cache: Path, save: Save, uri: str) -> Path:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             save(name, path, file.digest, file.size)
-        open_can(folder)
+        can = open_can(folder)
     log.info("pulled '%s' to '%s'", uri, target)
-    return target
+    return replace(can, folder=target)
 
 
 def _manifest(data: bytes, uri: str) -> CanManifest:
@@ -215,17 +232,17 @@ def _manifest(data: bytes, uri: str) -> CanManifest:
     return manifest
 
 
-def _kept(cache: Path, digest: str) -> Path | None:
+def _kept(cache: Path, digest: str) -> Can | None:
     """Return the cached can of this digest, if there is one and every byte of it holds."""
     folder = cache / hex_of(digest)
     if not folder.exists():
         return None
     try:
-        if open_can(folder).digest == digest:
-            return folder
+        can = open_can(folder)
     except CanError as error:
-        log.warning("the cached can %s is damaged and is pulled again: %s", digest, error)
-    return None
+        log.warning("the cached can %s is damaged and is fetched again: %s", digest, error)
+        return None
+    return can if can.digest == digest else None
 
 
 def _note(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
@@ -236,14 +253,14 @@ def _note(uri: str, cache: Path, env: Mapping[str, str]) -> Path:
     return cache / _LAST / hex_of(digest_bytes(words.encode()))
 
 
-def _last_good(note: Path, uri: str, cache: Path, error: UnreachableError) -> Path:
+def _last_good(note: Path, uri: str, cache: Path, error: UnreachableError) -> Can:
     """Return the can that `uri` last led to; raises `error` where there is none."""
     try:
         name = note.read_text()
     except OSError:
         raise error from None
-    folder = _kept(cache, f"sha256:{name}") if re.fullmatch(r"[0-9a-f]{64}", name) else None
-    if folder is None:
+    can = _kept(cache, f"sha256:{name}") if re.fullmatch(r"[0-9a-f]{64}", name) else None
+    if can is None:
         raise error
     log.warning("%s; serving the can that '%s' last led to: sha256:%s", error, uri, name)
-    return folder
+    return can

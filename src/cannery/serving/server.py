@@ -184,8 +184,8 @@ def run(
     service: Service,
     settings: Settings,
     listener: socket.socket,
+    origin: Origin,
     *,
-    origin: Origin | None = None,
     board: Board | None = None,
     slot: int = 0,
 ) -> int:
@@ -221,7 +221,7 @@ def run(
     url = f"{'https' if config.is_ssl else 'http'}://{place}"
     _log.info("serving %s %s (%s) on %s", manifest.name, manifest.version, service.digest, url)
     watch = None
-    if origin is not None and settings.watch:
+    if settings.watch:
         watch = Watch(app, settings, origin, partial(adopt, app, settings=settings))
 
     seconds = count(1)

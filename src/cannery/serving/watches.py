@@ -9,12 +9,10 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from cannery.blobs import digest_bytes
-from cannery.cans.open import MANIFEST
 from cannery.errors import CanneryError
 from cannery.serving.http import Application
 from cannery.serving.origins import Origin
-from cannery.serving.service import Service, open_service
+from cannery.serving.service import Service, healthy
 from cannery.serving.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -64,13 +62,12 @@ class Watch:
 
     def _candidate(self) -> Service | None:
         """Return the service of another can than the one that is served, its canary checked."""
-        folder = self._origin.find()
-        digest = digest_bytes((folder / MANIFEST).read_bytes())
-        if digest in (self._app.desk.service.digest, self._refused):
+        can = self._origin.find()
+        if can.digest in (self._app.desk.service.digest, self._refused):
             return None
-        self._refused = digest  # until it is served
-        service = open_service(folder, threads=self._settings.threads)
-        self._origin.keep(folder)
+        self._refused = can.digest  # until it is served
+        service = healthy(can, threads=self._settings.threads)
+        self._origin.keep(can)
         return service
 
 
