@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -193,10 +193,12 @@ def environment(can: Path | None = None, **variables: str) -> dict[str, str]:
 
 
 @contextmanager
-def running(can: Path, **variables: str) -> Iterator[Running]:
-    """Serve a can in a process of its own until the block ends."""
+def running(
+    can: Path, *, words: Sequence[str] | None = None, **variables: str
+) -> Iterator[Running]:
+    """Serve a can in a process of its own until the block ends; `words` start it otherwise than an image does."""
     port = free_port()
-    with started(program(), env=environment(can, PORT=str(port), **variables)) as process:
+    with started(words or program(), env=environment(can, PORT=str(port), **variables)) as process:
         service = Running(process, port, "https" if "TLS_CERT" in variables else "http")
         deadline = time.monotonic() + 30
         while process.poll() is None and time.monotonic() < deadline:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -121,8 +121,3 @@ class CanManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def read_manifest(data: bytes) -> CanManifest:
     """Decode `can.json`; raises msgspec.ValidationError or msgspec.DecodeError."""
     return msgspec.json.decode(data, type=CanManifest)
-
-
-def builtins_of(manifest: CanManifest) -> Any:
-    """Return the manifest as plain JSON values."""
-    return msgspec.to_builtins(manifest)

@@ -1,4 +1,4 @@
-"""Memory that several workers share, so that any of them can tell the metrics of all."""
+"""Memory that several workers share: any of them can tell the metrics of all, and their parent whether they turn."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import zlib
 SLOT = 256 << 10
 """Bytes of each worker."""
 _HEAD = struct.Struct("<II")
+_TURNS = struct.Struct("<Q")
 _TRIES = 5
 
 
@@ -17,7 +18,7 @@ class Board:
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._memory = mmap.mmap(-1, slots * SLOT)
+        self._memory = mmap.mmap(-1, slots * (SLOT + _TURNS.size))
 
     def write(self, slot: int, data: bytes) -> None:
         """Put data into a slot; what is too long leaves what was there."""
@@ -38,3 +39,15 @@ class Board:
             if zlib.crc32(data) == checksum:
                 return data
         return None
+
+    def turn(self, slot: int) -> None:
+        """Note that the loop of a slot's worker has turned once more."""
+        _TURNS.pack_into(self._memory, self._place(slot), self.turns(slot) + 1)
+
+    def turns(self, slot: int) -> int:
+        """Return how often it has been noted."""
+        count: int = _TURNS.unpack_from(self._memory, self._place(slot))[0]
+        return count
+
+    def _place(self, slot: int) -> int:
+        return self.slots * SLOT + slot * _TURNS.size

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -18,7 +16,7 @@ from cannery.serving.settings import Settings, checked_grpc, settings_of
 
 if TYPE_CHECKING:
     from cannery.cans.open import Can
-    from cannery.serving.service import Service
+    from cannery.serving.boards import Board
 
 USAGE = """usage: python -m cannery.serving [serve | health | smoke]
 
@@ -42,9 +40,8 @@ def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
             raise UsageError(f"no such command '{words}'", hint="serve, health or smoke")
         return _COMMANDS[command](settings_of(env), env)
     except CanneryError as error:
-        hint = f" ({error.hint})" if error.hint else ""
-        sys.stderr.write(f"error: {error.message}{hint}\n")
-        return 1 if isinstance(error, RefusedError) or command == "health" else 2
+        status = _tell(error)
+        return 1 if command == "health" else status
     except KeyboardInterrupt:
         return 0
 
@@ -66,7 +63,6 @@ def serve(settings: Settings, origin: Origin) -> int:
     hurry(beside=count == 1)
     from cannery.serving.server import bind, run
     from cannery.serving.service import healthy
-    from cannery.serving.workers import SIGNALS, supervise
 
     listener = bind(settings.host, settings.port)
     if settings.grpc_port is not None:
@@ -76,40 +72,30 @@ def serve(settings: Settings, origin: Origin) -> int:
 
     can = found()
 
-    def opened() -> Service:
+    def work(board: Board | None, slot: int) -> int:
         service = healthy(can, threads=settings.threads)
         origin.keep(can)
-        return service
+        return run(service, settings, listener, origin, board=board, slot=slot)
 
     if count == 1:
-        return run(opened(), settings, listener, origin)
-    from cannery.serving.boards import Board
+        return work(None, 0)
+    from cannery.serving.workers import PATIENCE, supervise
 
-    board = Board(count)
-
-    def work(slot: int) -> int:
+    def told(board: Board, slot: int) -> int:
         try:
-            return run(opened(), settings, listener, origin, board=board, slot=slot)
+            return work(board, slot)
         except CanneryError as error:
-            sys.stderr.write(f"error: {error.message}\n")
-            return 1 if isinstance(error, RefusedError) else 2
+            return _tell(error)
 
-    def start(slot: int) -> int:
-        """Fork a worker; in the child this never returns."""
-        if child := os.fork():
-            return child
-        status = 1
-        try:
-            for number in SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            status = work(slot)
-        except Exception:  # the child ends here, so that nobody else would tell
-            traceback.print_exc()
-        finally:
-            os._exit(status)
+    # A slow model that holds the interpreter's lock may keep the loop from turning for its whole time.
+    return supervise(count, told, patience=max(PATIENCE, settings.deadline))
 
-    return supervise(count, start)
+
+def _tell(error: CanneryError) -> int:
+    """Say what is wrong in one line, and return the exit status."""
+    hint = f" ({error.hint})" if error.hint else ""
+    sys.stderr.write(f"error: {error.message}{hint}\n")
+    return 1 if isinstance(error, RefusedError) else 2
 
 
 def _fitting(can: Can) -> int:

@@ -191,35 +191,14 @@ def run(
 ) -> int:
     """Serve until a signal comes and what was in flight is answered; return the exit status.
 
-    `origin` is asked for another can while it serves, where the settings say so.
+    `origin` is asked for another can while it serves, where the settings say so. With siblings, `slot`
+    is the place on their board. Raises UsageError where the files for TLS are none.
     """
     app = application(service, settings, board, slot)
-    config = Config(
-        app,
-        loop="uvloop",
-        http=HotProtocol,
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=GRACE,
-        ssl_certfile=settings.tls[0] if settings.tls else None,
-        ssl_keyfile=settings.tls[1] if settings.tls else None,
-    )
+    config = _config(app, settings)
     manifest = service.manifest
-    host, port = listener.getsockname()[:2]
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        config.load()
-    except OSError as error:  # ssl.SSLError is one
-        raise UsageError(f"TLS_CERT and TLS_KEY are no certificate and its key: {error}") from error
-    url = f"{'https' if config.is_ssl else 'http'}://{place}"
-    _log.info("serving %s %s (%s) on %s", manifest.name, manifest.version, service.digest, url)
+    place = _place(listener, tls=config.is_ssl)
+    _log.info("serving %s %s (%s) on %s", manifest.name, manifest.version, service.digest, place)
     watch = None
     if settings.watch:
         watch = Watch(app, settings, origin, partial(adopt, app, settings=settings))
@@ -227,6 +206,8 @@ def run(
     seconds = count(1)
 
     def tick() -> None:
+        if board is not None:
+            board.turn(slot)
         look(app, next(seconds))
         app.desk.metrics.publish()
         if watch is not None:
@@ -244,6 +225,38 @@ def run(
         app.spans.close()
     _log.info("stopped")
     return 0 if server.started else 1
+
+
+def _config(app: Application, settings: Settings) -> Config:
+    """Return how uvicorn is to run the application; raises UsageError where the files for TLS are none."""
+    config = Config(
+        app,
+        loop="uvloop",
+        http=HotProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=GRACE,
+        ssl_certfile=settings.tls[0] if settings.tls else None,
+        ssl_keyfile=settings.tls[1] if settings.tls else None,
+    )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(f"TLS_CERT and TLS_KEY are no certificate and its key: {error}") from error
+    return config
+
+
+def _place(listener: socket.socket, *, tls: bool) -> str:
+    """Return the address of the service, for people."""
+    host, port = listener.getsockname()[:2]
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _remote(app: Application, settings: Settings) -> Remote | None:
