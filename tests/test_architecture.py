@@ -133,6 +133,7 @@ def test_the_library_neither_prints_nor_exits() -> None:
         "demo.",
         "serving.main",
         "serving.probe",
+        "serving.workers",
         "serving.__main__",
         "isolation.inside",
         "isolation.attempts",
