@@ -12,12 +12,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
 from cannery.errors import OutputError, SourceError
 
+T = TypeVar("T")
 CHUNK = 1 << 20
 _ELSEWHERE = "choose another place"
 
@@ -36,6 +37,16 @@ def digest_file(path: Path) -> str:
 def digest_stream(stream: BufferedReader | BufferedRandom) -> str:
     """Return `sha256:<64 hex>` of what is left of an open file, read in pieces."""
     return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def parse_json(data: bytes, kind: type[T]) -> T:
+    """Decode JSON that anybody may have written; raises msgspec.DecodeError whatever is wrong with it."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError("it is no UTF-8") from error
+    except RecursionError as error:
+        raise msgspec.DecodeError("it is nested too deeply") from error
 
 
 def hex_of(digest: str) -> str:

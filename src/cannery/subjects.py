@@ -12,7 +12,7 @@ from typing import IO, TypeVar
 import msgspec
 
 from cannery.attestations.statements import PREDICATE
-from cannery.blobs import digest_bytes
+from cannery.blobs import digest_bytes, parse_json
 from cannery.cans.manifest import CanManifest, read_manifest
 from cannery.cans.open import MANIFEST, Can, open_can
 from cannery.engines.choose import detect
@@ -89,7 +89,7 @@ def can_of(word: str, folder: Path, looking: Looking | None = None) -> Can:
 def _manifest(data: bytes, word: str) -> CanManifest:
     try:
         return read_manifest(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise ImageError(f"'{MANIFEST}' in '{word}' can't be read: {error}") from error
 
 
@@ -175,7 +175,7 @@ def _in_archive(stream: IO[bytes], word: str, take: Take[T]) -> tuple[ImageFacts
     except tarfile.TarError as error:
         raise ImageError(f"'{word}' is no archive of an image: {error}") from error
     try:
-        (entry,) = msgspec.json.decode(documents["manifest.json"], type=list[_Saved])
+        (entry,) = parse_json(documents["manifest.json"], list[_Saved])
         config = documents[entry.config]
     except (KeyError, ValueError, msgspec.MsgspecError) as error:
         raise ImageError(f"'{word}' holds no single image") from error

@@ -79,6 +79,7 @@ class Handler(BaseHTTPRequestHandler):
             data = state.blobs.get(m[2])
             self.answer(404 if data is None else 200, data or b"")
         elif path.endswith("/blobs/uploads/") and self.command == "POST":
+            state.part = b""
             self.answer(202, Location=f"{path}one?_state=a%2Bb%3D")
         elif "/blobs/uploads/" in path and self.command in ("PATCH", "GET"):
             if self.command == "PATCH":

@@ -17,6 +17,7 @@ import msgspec
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from cannery.blobs import parse_json
 from cannery.errors import SourceError
 from cannery.images.bases.versions import version_key
 
@@ -229,7 +230,7 @@ def _decoded(data: bytes, place: str) -> Sequence[_Record]:
         except msgspec.ValidationError:
             if b'"vulns"' not in data:
                 raise
-            return msgspec.json.decode(data, type=_Answer).vulns
+            return parse_json(data, _Answer).vulns
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SourceError(
             f"'{place}' is no advisory in OSV's format: {error}", hint=_HINT

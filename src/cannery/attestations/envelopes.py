@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cannery.attestations.signatures import SIGNATURE, is_signed, layers_under, push_layers, sign
-from cannery.blobs import digest_bytes
+from cannery.blobs import digest_bytes, parse_json
 from cannery.cans.vouchers import IN_TOTO, Envelope, Signed, encoded
 from cannery.oci.descriptors import Descriptor
 from cannery.oci.registry import Registry
@@ -66,7 +66,7 @@ def envelopes_of(
         if layer.media_type != ENVELOPE:
             continue
         try:
-            envelope = msgspec.json.decode(registry.blob(repository, layer), type=Envelope)
+            envelope = parse_json(registry.blob(repository, layer), Envelope)
         except msgspec.MsgspecError:
             continue
         found.append((layer.annotations.get(PREDICATE_TYPE, ""), envelope))

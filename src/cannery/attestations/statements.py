@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from cannery.attestations.sbom import CYCLONEDX, sbom_of
-from cannery.blobs import canonical_json, hex_of
+from cannery.blobs import canonical_json, hex_of, parse_json
 from cannery.cans.open import Can
 from cannery.cans.vouchers import IN_TOTO
 from cannery.images.lock import Lock
@@ -122,7 +122,7 @@ def _digest(digest: str) -> dict[str, Any]:
 def check_statement(payload: bytes, digest: str, kind: str | None = None) -> str | None:
     """Return why a statement does not speak of an image, or not in the `kind` that it is kept under; None when it does."""
     try:
-        document = msgspec.json.decode(payload, type=_Statement)
+        document = parse_json(payload, _Statement)
     except msgspec.MsgspecError as error:
         return f"it is no in-toto statement: {error}"
     if document.type_ != STATEMENT:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from cannery.blobs import parse_json
 from cannery.signatures import Signature
 
 Runtime = Literal["onnx", "catboost", "lightgbm", "xgboost", "skops", "pickle"]
@@ -120,4 +121,4 @@ class CanManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 def read_manifest(data: bytes) -> CanManifest:
     """Decode `can.json`; raises msgspec.ValidationError or msgspec.DecodeError."""
-    return msgspec.json.decode(data, type=CanManifest)
+    return parse_json(data, CanManifest)

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from cannery.blobs import digest_bytes, digest_file
+from cannery.blobs import digest_bytes, digest_file, parse_json
 from cannery.cans.manifest import CanManifest, File, read_manifest
 from cannery.errors import CanError
 from cannery.signatures import Canary
@@ -53,7 +53,7 @@ class Can:
     def canary(self) -> Canary:
         """Return the golden records; raises CanError when there are none or they can't be read."""
         try:
-            canary = msgspec.json.decode(self.read(CANARY), type=Canary)
+            canary = parse_json(self.read(CANARY), Canary)
         except msgspec.DecodeError as error:
             raise CanError(f"'{CANARY}' is no canary: {error}") from error
         if not canary.records or len(canary.records) != len(canary.outputs):
@@ -79,7 +79,7 @@ def open_can(folder: Path) -> Can:
         ) from error
     except OSError as error:
         raise CanError(f"can't read '{folder / MANIFEST}': {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise CanError(
             f"'{folder / MANIFEST}' can't be read: {error}",
             hint="it is damaged, or was made by another version of Cannery",

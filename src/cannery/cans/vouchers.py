@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from cannery.blobs import hex_of
+from cannery.blobs import hex_of, parse_json
 from cannery.cans.manifest import CanManifest
 from cannery.cans.open import MANIFEST
 from cannery.errors import SignatureError, UsageError
@@ -73,9 +73,9 @@ def encoded(statement: bytes) -> bytes:
 def check_bundle(data: bytes, files: dict[str, str], place: str, is_signed: IsSigned) -> None:
     """Raise SignatureError unless the bundle at `place` vouches for exactly these files, UsageError for no bundle."""
     try:
-        envelope = msgspec.json.decode(data, type=_Bundle).envelope
-        statement = msgspec.json.decode(envelope.statement, type=_Statement)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        envelope = parse_json(data, _Bundle).envelope
+        statement = parse_json(envelope.statement, _Statement)
+    except msgspec.MsgspecError as error:
         raise UsageError(f"'{place}' is no signature of a model: {error}") from error
     if not envelope.holds(is_signed):
         raise SignatureError(f"'{place}' is not signed by this key")
@@ -94,8 +94,8 @@ def payload_trouble(
     if not is_signed(payload, signature):
         return "another key signed it"
     try:
-        critical = msgspec.json.decode(payload, type=_Payload).critical
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        critical = parse_json(payload, _Payload).critical
+    except msgspec.MsgspecError:
         return "what was signed is no payload of an image"
     if critical.type_ != IMAGE or critical.image.digest != digest:
         return f"it was signed for {critical.image.digest}"

@@ -28,7 +28,7 @@ from cannery.reports.text import ticker
 def command(ctx: click.Context, source: str, output: Path, force: bool, as_json: bool) -> None:
     """Pull a can into a folder, or an image (all of its platforms) into an OCI layout; every digest is checked."""
     from cannery.oci.copies import is_can, pull_can_files, pull_image  # an HTTP client
-    from cannery.oci.transfer import open_registry
+    from cannery.oci.transfer import fixed, open_registry
 
     reference = parse(source)
     with (
@@ -36,6 +36,7 @@ def command(ctx: click.Context, source: str, output: Path, force: bool, as_json:
         station("pull", progress) as work,
         open_registry(reference) as registry,
     ):
+        reference = fixed(reference, registry)
         can = is_can(reference, registry)
         if can:
             pull_can_files(reference, output, registry, open_can, force=force)

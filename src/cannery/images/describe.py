@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from cannery.blobs import digest_bytes
+from cannery.blobs import digest_bytes, parse_json
 from cannery.errors import ImageError
 from cannery.images.contents import CONTENTS, Contents, Included
 from cannery.images.recipe import REASONS
@@ -119,6 +119,6 @@ def described(
 
 def _contents(config: bytes) -> tuple[Contents, ...]:
     try:
-        return msgspec.json.decode(config, type=_Told).contents
-    except msgspec.ValidationError:
+        return parse_json(config, _Told).contents
+    except msgspec.DecodeError:
         return ()

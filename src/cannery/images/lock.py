@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from cannery.blobs import canonical_json, digest_bytes, pretty_json, write_file
+from cannery.blobs import canonical_json, digest_bytes, parse_json, pretty_json, write_file
 from cannery.cans.manifest import Runtime
 from cannery.errors import ImageError, UnreachableError
 from cannery.images.bases.apt import find_mirrors
@@ -136,10 +136,10 @@ def resolve(
 def read_lock(path: Path) -> Lock:
     """Read `cannery.lock`; raises ImageError where it is missing, damaged or of another recipe."""
     try:
-        lock = msgspec.json.decode(path.read_bytes(), type=Lock)
+        lock = parse_json(path.read_bytes(), Lock)
     except OSError as error:
         raise ImageError(f"can't read '{path}': {error.strerror}") from error
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except msgspec.DecodeError as error:
         raise ImageError(f"'{path}' is not a lock: {error}") from error
     if lock.recipe != RECIPE:
         raise ImageError(

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from cannery.blobs import parse_json
 from cannery.errors import CanneryError, UsageError
 from cannery.oci.references import HUB
 from cannery.processes import run
@@ -80,7 +81,7 @@ def _files(env: Mapping[str, str]) -> list[Path]:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        return parse_json(path.read_bytes(), dict[str, Any])
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -157,7 +158,7 @@ def _from_helper(
 
 def _answered(data: bytes, program: str) -> Credentials:
     try:
-        answer = msgspec.json.decode(data, type=dict[str, str])
+        answer = parse_json(data, dict[str, str])
         name, secret = answer["Username"], answer["Secret"]
     except (msgspec.MsgspecError, KeyError) as error:
         raise UsageError(f"'{program}' answered with something that is no login") from error

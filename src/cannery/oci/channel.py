@@ -6,21 +6,19 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TypeVar
 
 import httpx
-import msgspec
 
 from cannery.blobs import CHUNK
 from cannery.errors import CanneryError, RegistryError, UnreachableError, said
+from cannery.oci.answers import BUSY, TransientError, read_body, reason_of, retry_after
 from cannery.oci.auth import Credentials
 from cannery.oci.contents import Span
 from cannery.oci.documents import LIMIT
 from cannery.oci.tokens import Authorizer, is_loopback, login_hint
 
-_BUSY = frozenset({408, 429, 500, 502, 503, 504})
 Result = TypeVar("Result")
 Body = bytes | Span | None
 
@@ -67,16 +65,6 @@ class Answer:
     url: httpx.URL
 
 
-class TransientError(Exception):
-    """Something that may go well the next time."""
-
-    def __init__(self, error: CanneryError, pause: float | None = None) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.pause = pause
-        """Seconds that the registry asked for."""
-
-
 class Channel:
     """The connections to one registry."""
 
@@ -93,7 +81,8 @@ class Channel:
             timeout=httpx.Timeout(options.answer, connect=options.connect),
             verify=False if plain else _trust(host),
             trust_env=not is_loopback(bare),  # no proxy stands before this machine itself
-            headers={"User-Agent": "cannery"},
+            # Blobs travel as they are: nothing is to be compressed on the way, and unpacked here.
+            headers={"User-Agent": "cannery", "Accept-Encoding": "identity"},
         )
 
     def close(self) -> None:
@@ -148,6 +137,7 @@ class Channel:
         url = self.base.join(request.address)
         # Our name is told to the registry alone, not to where it may send uploads or redirect us.
         own = self._is_own(url)
+        self._check_encrypted(url)
         reading = request.method in ("GET", "HEAD")
         scope = f"repository:{request.repository}:{'pull' if reading else 'pull,push'}"
 
@@ -164,12 +154,20 @@ class Channel:
 
         login = self._authorizer.header(scope) if own else {}
         response = send(login)
+        self._check_encrypted(response.url)
         if response.status_code == 401 and own and self._is_own(response.url):
             challenge = response.headers.get("WWW-Authenticate", "")
             if self._authorizer.answer(self._client, challenge, scope, login):
                 response.close()
                 response = send(self._authorizer.header(scope))
         return response
+
+    def _check_encrypted(self, url: httpx.URL) -> None:
+        """Raise RegistryError where a registry that is spoken to with encryption sends us on without."""
+        if self.base.scheme == "https" and url.scheme == "http":
+            raise RegistryError(
+                f"registry '{self.host}' sends us to 'http://{url.netloc.decode()}', which is not encrypted"
+            )
 
     def _is_own(self, url: httpx.URL) -> bool:
         return (url.scheme, url.host, url.port) == (
@@ -182,27 +180,35 @@ class Channel:
         answer = Answer(
             status=response.status_code,
             headers=response.headers,
-            body=_read(response),
+            body=read_body(response),
             url=response.url,
         )
         if answer.status in request.accepted:
+            if len(answer.body) > LIMIT:
+                raise RegistryError(
+                    f"registry '{self.host}' answers '{answer.url.path}' with more than {LIMIT} bytes"
+                )
             return answer
         refusal = self._refusal(answer, request.repository)
-        if answer.status in _BUSY:
-            raise TransientError(refusal, _retry_after(answer))
+        if answer.status in BUSY:
+            raise TransientError(refusal, retry_after(answer.headers))
         raise refusal
 
     def _unreachable(self, error: httpx.HTTPError) -> CanneryError:
-        text = said(error)
+        text, place = said(error), f"registry '{self.host}'"
         hint = "check its address, and that it runs"
+        url = error.request.url if isinstance(error, httpx.RequestError) else self.base
+        if not self._is_own(url):
+            place = f"'{url.scheme}://{url.host}', where {place} sends us,"
+            hint = "ask whoever runs the registry"
         if "wrong version number" in text.lower().replace("_", " "):
             hint = "it seems to speak plain HTTP: allow that only if you trust the way to it"
         elif "CERTIFICATE_VERIFY_FAILED" in text:
             hint = "name the authority that signed its certificate in SSL_CERT_FILE"
-        return UnreachableError(f"registry '{self.host}' does not answer: {text}", hint=hint)
+        return UnreachableError(f"{place} does not answer: {text}", hint=hint)
 
     def _refusal(self, answer: Answer, repository: str) -> RegistryError:
-        place, reason = f"'{self.host}/{repository}'", _reason(answer.body)
+        place, reason = f"'{self.host}/{repository}'", reason_of(answer.body)
         if answer.status in (401, 403):
             return RegistryError(
                 f"registry refused access to {place}{reason}",
@@ -228,40 +234,3 @@ def _trust(host: str) -> ssl.SSLContext:
         for file in sorted((folder / host).glob("*.crt")):
             context.load_verify_locations(cafile=file)
     return context
-
-
-def _read(response: httpx.Response) -> bytes:
-    """Read a body that must be small; what is longer is cut off."""
-    body = bytearray()
-    try:
-        for chunk in response.iter_bytes(1 << 16):
-            body += chunk
-            if len(body) > LIMIT:
-                break
-    finally:
-        response.close()
-    return bytes(body)
-
-
-def _retry_after(answer: Answer) -> float | None:
-    """Return the seconds that the registry asks for, which it may also give as a date."""
-    value = answer.headers.get("Retry-After", "")
-    if value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
-
-
-def _reason(body: bytes) -> str:
-    """Return what the registry says is wrong, from the error document of the specification."""
-    try:
-        errors = msgspec.json.decode(body, type=dict[str, object]).get("errors")
-    except msgspec.MsgspecError:
-        return ""
-    first = errors[0] if isinstance(errors, list) and errors else None
-    if not isinstance(first, dict):
-        return ""
-    words = [str(first.get(key))[:200] for key in ("code", "message") if first.get(key)]
-    return f" ({': '.join(words)})" if words else ""

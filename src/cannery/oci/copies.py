@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from cannery.blobs import digest_bytes, hex_of, refuse_foreign, write_folder
+from cannery.blobs import digest_bytes, hex_of, parse_json, refuse_foreign, write_folder
 from cannery.errors import ImageError, SourceError
 from cannery.oci.descriptors import INDEX, MANIFEST, Descriptor
 from cannery.oci.documents import Entry, Index, Manifest, decode, is_index
@@ -17,6 +17,8 @@ from cannery.oci.references import Reference
 from cannery.oci.referrers import list_referrer
 from cannery.oci.registry import Registry, Source
 from cannery.oci.transfer import Note, push_blobs, silent
+
+_DEPTH = 4
 
 
 def push_layout(
@@ -50,23 +52,22 @@ def _push_attached(
         list_referrer(registry, repository, subject.digest, msgspec.to_builtins(entry))
 
 
-def _push_whole(
-    folder: Path, entry: Entry, repository: str, registry: Registry, note: Note
-) -> None:
-    data = _push_parts(folder, entry.digest, repository, registry, note)
-    registry.push_manifest(repository, entry.digest, data, _type_of(data))
-
-
 def _push_parts(
     folder: Path, digest: str, repository: str, registry: Registry, note: Note
 ) -> bytes:
     """Push all that a manifest or index names, and return its own bytes."""
-    data = read_document(folder, digest)
-    if is_index(data):
-        for entry in decode(data, Index, digest).manifests:
-            _push_whole(folder, entry, repository, registry, note)
-        return data
-    manifest = decode(data, Manifest, digest)
+    top = read_document(folder, digest)
+    for data in _documents(top, digest, lambda below: read_document(folder, below)):
+        if not is_index(data):
+            _push_blobs(folder, decode(data, Manifest, digest), repository, registry, note)
+        if data is not top:
+            registry.push_manifest(repository, digest_bytes(data), data, _type_of(data))
+    return top
+
+
+def _push_blobs(
+    folder: Path, manifest: Manifest, repository: str, registry: Registry, note: Note
+) -> None:
     parts: dict[str, tuple[Descriptor, Source]] = {
         d.digest: (d, blob_path(folder, d.digest)) for d in (manifest.config, *manifest.layers)
     }
@@ -74,7 +75,6 @@ def _push_parts(
     if missing:
         raise ImageError(f"'{folder}' lacks the blob {missing[0]}")
     push_blobs(registry, repository, list(parts.values()), note)
-    return data
 
 
 def pull_image(
@@ -93,15 +93,15 @@ def pull_image(
     data, _ = registry.manifest(reference.repository, reference.target)
     with write_folder(folder, force=force) as target:
         (target / "blobs" / "sha256").mkdir(parents=True)
-        for document, descriptors in _documents(data, reference, registry):
+        for document in _documents(
+            data,
+            f"'{reference}'",
+            lambda digest: registry.manifest(reference.repository, digest)[0],
+        ):
             blob_path(target, digest_bytes(document)).write_bytes(document)
-            for descriptor in descriptors:
-                place = blob_path(target, descriptor.digest)
-                if not place.exists():
-                    note(
-                        f"pulling {hex_of(descriptor.digest)[:12]}, {descriptor.size / 1e6:.1f} MB"
-                    )
-                    registry.fetch(reference.repository, descriptor, place)
+            if not is_index(document):
+                manifest = decode(document, Manifest, f"'{reference}'")
+                _pull_blobs(manifest, reference.repository, registry, target, note)
         entry = {"mediaType": _type_of(data), "digest": digest_bytes(data), "size": len(data)}
         if reference.tag:
             entry["annotations"] = {NAME: reference.tag}
@@ -109,6 +109,16 @@ def pull_image(
         (target / "index.json").write_bytes(msgspec.json.encode(index))
         (target / MARK).write_bytes(LAYOUT)
     return folder
+
+
+def _pull_blobs(
+    manifest: Manifest, repository: str, registry: Registry, target: Path, note: Note
+) -> None:
+    for descriptor in (manifest.config, *manifest.layers):
+        place = blob_path(target, descriptor.digest)
+        if not place.exists():
+            note(f"pulling {hex_of(descriptor.digest)[:12]}, {descriptor.size / 1e6:.1f} MB")
+            registry.fetch(repository, descriptor, place)
 
 
 def pull_can_files(
@@ -145,21 +155,26 @@ def is_can(reference: Reference, registry: Registry) -> bool:
     return decode(data, Manifest, f"'{reference}'").artifact_type is not None
 
 
-def _documents(
-    data: bytes, reference: Reference, registry: Registry
-) -> Iterator[tuple[bytes, tuple[Descriptor, ...]]]:
-    """Yield each manifest and index with the blobs that it names."""
-    if not is_index(data):
-        manifest = decode(data, Manifest, f"'{reference}'")
-        yield data, (manifest.config, *manifest.layers)
-        return
-    yield data, ()
-    for entry in decode(data, Index, f"'{reference}'").manifests:
-        below, _ = registry.manifest(reference.repository, entry.digest)
-        yield from _documents(below, reference, registry)
+def _documents(data: bytes, place: str, read: Callable[[str], bytes]) -> Iterator[bytes]:
+    """Yield each manifest and index below a document once, and after all that it names itself.
+
+    `read` gives one by digest. Raises ImageError for indexes within indexes that no tool would write.
+    """
+    seen: set[str] = set()
+
+    def below(document: bytes, depth: int) -> Iterator[bytes]:
+        if depth > _DEPTH:
+            raise ImageError(f"{place} holds indexes within indexes, more than {_DEPTH} deep")
+        for entry in decode(document, Index, place).manifests if is_index(document) else ():
+            if entry.digest not in seen:
+                seen.add(entry.digest)
+                yield from below(read(entry.digest), depth + 1)
+        yield document
+
+    yield from below(data, 1)
 
 
 def _type_of(data: bytes) -> str:
     """Return the media type that a document gives itself."""
-    document = msgspec.json.decode(data, type=dict[str, object])
+    document = parse_json(data, dict[str, object])
     return str(document.get("mediaType") or (INDEX if is_index(data) else MANIFEST["oci"]))

@@ -7,13 +7,14 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from cannery.blobs import parse_json
 from cannery.errors import ImageError
 from cannery.oci.descriptors import MANIFEST, Descriptor
 
 LIMIT = 4 << 20
 """Bytes of the largest document that is read: what registries accept at least, and most at most."""
 
-Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -105,7 +106,7 @@ def decode(data: bytes, kind: type[Document], place: str) -> Document:
     if len(data) > LIMIT:
         raise ImageError(f"{place} has {len(data)} bytes; at most {LIMIT} are read")
     try:
-        document: Document = msgspec.json.decode(data, type=kind)
+        document: Document = parse_json(data, kind)
     except msgspec.MsgspecError as error:
         words = str(error)
         message = words[:1].lower() + words[1:]
@@ -118,7 +119,7 @@ def decode(data: bytes, kind: type[Document], place: str) -> Document:
 def is_index(data: bytes) -> bool:
     """Tell whether a document is an index of several manifests, by what it says, not by how it was announced."""
     try:
-        return "manifests" in msgspec.json.decode(data, type=dict[str, Any])
+        return "manifests" in parse_json(data, dict[str, Any])
     except msgspec.MsgspecError:
         return False
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from cannery.blobs import Blob, digest_bytes
+from cannery.blobs import Blob, digest_bytes, parse_json
 from cannery.errors import CanError, RegistryError
 from cannery.oci.descriptors import MANIFEST, Descriptor
 from cannery.oci.documents import LIMIT, Manifest
@@ -140,7 +140,7 @@ def _read_can(folder: Path) -> _Can:
     try:
         if path.stat().st_size > LIMIT:
             raise CanError(f"'{path}' has more than {LIMIT} bytes")
-        return msgspec.json.decode(path.read_bytes(), type=_Can)
+        return parse_json(path.read_bytes(), _Can)
     except OSError as error:
         raise CanError(f"can't read '{path}': {error.strerror}", hint="is this a can?") from error
     except msgspec.MsgspecError as error:

@@ -62,10 +62,10 @@ def payload_of(registry: Registry, repository: str, artifact: Descriptor) -> byt
 def list_referrer(registry: Registry, repository: str, digest: str, entry: dict[str, Any]) -> None:
     """List an artifact under the tag of what it refers to, for a registry that keeps no such lists."""
     known = registry.find_manifest(repository, _tag(digest))
-    entries: list[dict[str, Any]] = msgspec.json.decode(known)["manifests"] if known else []
-    entries = [e for e in entries if e.get("digest") != entry["digest"]]
-    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [*entries, entry]}
-    registry.push_manifest(repository, _tag(digest), msgspec.json.encode(index), INDEX)
+    index = decode(known, Index, f"the referrers of {digest}") if known else Index(schema_version=2)
+    entries = [msgspec.to_builtins(e) for e in index.manifests if e.digest != entry["digest"]]
+    listed = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [*entries, entry]}
+    registry.push_manifest(repository, _tag(digest), msgspec.json.encode(listed), INDEX)
 
 
 def _tag(digest: str) -> str:

@@ -14,11 +14,12 @@ from threading import Lock
 import httpx
 import msgspec
 
+from cannery.blobs import parse_json
 from cannery.errors import RegistryError
+from cannery.oci.answers import BUSY, TransientError, read_body, retry_after
 from cannery.oci.auth import Credentials
 
 _PARAMETER = re.compile(r'([A-Za-z_]+)="((?:[^"\\]|\\.)*)"')
-_TOKEN_LIMIT = 1 << 20
 
 
 def is_loopback(host: str) -> bool:
@@ -50,7 +51,8 @@ class Authorizer:
     ) -> bool:
         """Answer `WWW-Authenticate`; tell whether there is another header to try than the one that failed.
 
-        Raises RegistryError when the token service refuses; transport errors pass through.
+        Raises RegistryError when the token service refuses, TransientError when it is busy; transport errors
+        pass through.
         """
         with self.lock:
             if self.header(scope) != tried:
@@ -65,6 +67,8 @@ class Authorizer:
 
     def _token(self, client: httpx.Client, parameters: dict[str, str], scope: str) -> str:
         realm = httpx.URL(parameters.get("realm", ""))
+        if not realm.host:
+            raise RegistryError(f"registry '{self.registry}' asks for a token that nobody gives")
         plain = is_loopback(realm.host) and is_loopback(httpx.URL(f"//{self.registry}").host)
         if realm.scheme != "https" and not plain:
             raise RegistryError(
@@ -75,28 +79,35 @@ class Authorizer:
             query["service"] = parameters["service"]
         if self.credentials and self.credentials.token is not None:
             form = {"grant_type": "refresh_token", "refresh_token": self.credentials.token}
-            response = client.post(realm, data={**form, **query, "client_id": "cannery"})
+            form |= {**query, "client_id": "cannery"}
+            request = client.build_request("POST", realm, data=form)
         else:
             login = {"Authorization": _basic(self.credentials)} if self.credentials else {}
             scopes = {"scope": query["scope"].split()}  # one by one, where there are several
-            response = client.get(realm.copy_merge_params({**query, **scopes}), headers=login)
+            address = realm.copy_merge_params({**query, **scopes})
+            request = client.build_request("GET", address, headers=login)
+        response = client.send(request, stream=True)
+        body = read_body(response)
         if response.status_code in (401, 403):
             raise RegistryError(
                 f"'{realm.host}' refused the login for registry '{self.registry}'",
                 hint=login_hint(self.registry, self.credentials),
             )
-        return self._read(response)
+        return self._read(response, body)
 
-    def _read(self, response: httpx.Response) -> str:
+    def _read(self, response: httpx.Response, body: bytes) -> str:
         place = f"the token service of '{self.registry}'"
-        if response.status_code != 200 or len(response.content) > _TOKEN_LIMIT:
-            raise RegistryError(f"{place} answered {response.status_code}")
+        if response.status_code != 200:
+            error = RegistryError(f"{place} answered {response.status_code}")
+            if response.status_code in BUSY:
+                raise TransientError(error, retry_after(response.headers))
+            raise error
         try:
-            document = msgspec.json.decode(response.content, type=dict[str, object])
+            document = parse_json(body, dict[str, object])
         except msgspec.MsgspecError as error:
             raise RegistryError(f"{place} answered with no JSON object") from error
         token = document.get("token") or document.get("access_token")
-        if not isinstance(token, str) or not token.isprintable():
+        if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
             raise RegistryError(f"{place} answered without a token")
         return token
 

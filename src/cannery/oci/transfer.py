@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from cannery.blobs import digest_bytes
@@ -144,13 +144,18 @@ def pull_manifest(
     return digest_bytes(data), decode(data, Manifest, f"'{reference}'")
 
 
+def fixed(reference: Reference, registry: Registry) -> Reference:
+    """Return the reference with the digest that stands under it now: its tag may move between two requests."""
+    data, _ = registry.manifest(reference.repository, reference.target)
+    return replace(reference, digest=digest_bytes(data))
+
+
 def pinned(reference: Reference) -> Reference:
     """Return the reference by the digest that its registry has under it now; an index stays an index."""
     if reference.digest is not None:
         return reference.at(reference.digest)
     with open_registry(reference) as registry:
-        data, _ = registry.manifest(reference.repository, reference.target)
-    return reference.at(digest_bytes(data))
+        return replace(fixed(reference, registry), tag=None)
 
 
 def pull_image_manifest(registry: Registry, reference: Reference, architecture: str) -> bytes:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import httpx
 
 from cannery.errors import RegistryError
-from cannery.oci.channel import Answer, Channel, Request, TransientError
+from cannery.oci.answers import TransientError
+from cannery.oci.channel import Answer, Channel, Request
 from cannery.oci.contents import Content, Span
 from cannery.oci.descriptors import Descriptor
 
 PIECE = 64 << 20
 """Bytes of one request; what is not longer goes in one."""
-_RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
+_RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})")
 _BYTES = {"Content-Type": "application/octet-stream"}
 
 
@@ -37,6 +38,10 @@ class Upload:
         begun = self._begun()
         if begun.status == 201:
             return False
+        if not begun.headers.get("Location"):
+            raise RegistryError(
+                f"registry '{self.channel.host}' begins an upload without saying where it goes on"
+            )
         place, sent = _place(begun), 0
         if self.content.size > PIECE:
             place, sent = self._in_pieces(place)
@@ -57,29 +62,37 @@ class Upload:
 
     def _in_pieces(self, place: httpx.URL) -> tuple[httpx.URL, int]:
         """Send every piece but the last; return where that goes, and from which byte."""
-        sent = troubles = 0
+        sent = farthest = troubles = 0
         while self.content.size - sent > PIECE:
+            end = sent + PIECE
             try:
-                end = sent + PIECE
                 place = _place(self._ask("PATCH", place, (202, 204), self._span(sent, end)))
-                sent, troubles = end, 0
+                # A registry that goes back again and again is no progress.
+                troubles = 0 if end > farthest else troubles
+                sent = end
             except TransientError as trouble:
                 troubles += 1
                 if troubles >= self.channel.options.attempts:
                     raise
                 time.sleep(self.channel.pause(troubles, trouble))
-                place, sent = self._where(place)
+                place, sent = self._where(place, end)
+            farthest = max(farthest, end)
         return place, sent
 
-    def _where(self, place: httpx.URL) -> tuple[httpx.URL, int]:
-        """Ask the registry how far it got; raises TransientError where it has forgotten the upload."""
+    def _where(self, place: httpx.URL, most: int) -> tuple[httpx.URL, int]:
+        """Ask the registry how far it got, of `most` bytes; raises TransientError where it has forgotten the upload."""
         try:
             answer = self._ask("GET", place, (204, 202))
         except RegistryError as error:
             # The common registry knows an upload no more when half a piece of it came: all begins again.
             raise TransientError(error) from error
         told = _RANGE.fullmatch(answer.headers.get("Range", ""))
-        return _place(answer), int(told[1]) + 1 if told and told[1] != "0" else 0
+        got = int(told[1]) + 1 if told and told[1] != "0" else 0
+        if got > most:
+            raise RegistryError(
+                f"registry '{self.channel.host}' says that it has {got} bytes of an upload of which {most} were sent"
+            )
+        return _place(answer), got
 
     def _span(self, start: int, end: int) -> Span:
         return Span(content=self.content, start=start, end=end)

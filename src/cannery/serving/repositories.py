@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from cannery.blobs import digest_bytes
+from cannery.blobs import digest_bytes, parse_json
 from cannery.cans.vouchers import SUFFIX
 from cannery.errors import CanError, SourceError
 from cannery.serving.tracking import authority_of
@@ -196,8 +196,8 @@ def layers_of(data: bytes, place: str) -> dict[str, _Layer]:
 
 def _layers(data: bytes, place: str) -> tuple[_Layer, ...]:
     try:
-        return msgspec.json.decode(data, type=_Manifest).layers
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return parse_json(data, _Manifest).layers
+    except msgspec.DecodeError as error:
         raise CanError(f"the manifest of '{place}' can't be read: {error}") from error
 
 
@@ -210,7 +210,7 @@ def _login(host: str, env: Mapping[str, str]) -> str | None:
     if folder is None:
         return None
     try:
-        document = msgspec.json.decode(Path(folder, "config.json").read_bytes())
+        document = parse_json(Path(folder, "config.json").read_bytes(), dict[str, Any])
         auths = document["auths"]
         entry = auths.get(host) or auths.get(f"https://{host}") or {}
         auth = entry.get("auth")
