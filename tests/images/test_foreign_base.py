@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from cannery.errors import ImageError, RegistryError
 from cannery.images.bases.foreign import base_image as fetched
 from cannery.images.bases.foreign import fetch_base, resolve_base
 from cannery.images.bases.pythons import find_python
+from cannery.images.bytecode import Compiler, base_interpreter
 from cannery.images.compose import compose
+from cannery.images.inside import compiled
 from cannery.images.lock import (
     LockRequest,
     covers,
@@ -29,6 +32,7 @@ from cannery.images.lock import (
 )
 from cannery.images.plan import Plan
 from cannery.images.store import Store
+from cannery.images.trees import Entry
 from cannery.oci.descriptors import Image, manifest_of
 from cannery.oci.references import parse, remote
 from cannery.oci.transfer import push_image
@@ -120,6 +124,30 @@ def test_what_is_built_on_it_runs_from_bytecode(built: tuple[Image, Store], tmp_
     assert done.returncode == 0, done.stderr[-2000:]
     assert "# code object from /opt/cannery" not in done.stderr
     assert "code object from '/opt/cannery/lib/cannery/serving/__pycache__" in done.stderr
+
+
+def test_a_base_is_unpacked_once(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its Python is kept from the last time, less what compiling never reads, and compiles the same."""
+    store = Store(root=tmp_path / "store")
+    pinned = resolve_base(base, host_architecture(), store, quiet)
+    tree = {"a.py": Entry(data=b"a = 1\n")}
+
+    def compiles() -> bytes | None:
+        with ExitStack() as stack:
+            interpreter = base_interpreter(pinned, store)
+            compiler = Compiler(interpreter=interpreter, stack=stack, store=store)
+            made = compiler.with_bytecode(tree)
+        return made[f"__pycache__/a.cpython-{PYTHON.replace('.', '')}.pyc"].data
+
+    assert compiles() == compiled(b"a = 1\n", "/a.py")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("it is unpacked again")
+
+    monkeypatch.setattr("cannery.images.bytecode.unpack_base", refuse)
+    assert compiles() == compiled(b"a = 1\n", "/a.py")
 
 
 def test_the_same_lock_gives_the_same_digest_elsewhere(

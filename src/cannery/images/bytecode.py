@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import marshal
+import re
 import shutil
+import stat
 import struct
 import tarfile
 import tempfile
@@ -12,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from threading import Lock as Mutex
+from typing import IO, cast
 
 from cannery.blobs import digest_bytes
 from cannery.errors import CanneryError, ImageError
@@ -27,13 +30,15 @@ from cannery.images.recipe import (
     TRIPLETS,
     recipe_digest,
 )
-from cannery.images.store import Store
+from cannery.images.store import Sink, Store
 from cannery.images.trees import Entry, LeftOut, Tree
 from cannery.oci.descriptors import Architecture
 from cannery.processes import run
 
 _TIMEOUT = 300.0
 _PROGRAM = Path(__file__).parent / "inside.py"
+_IDLE = re.compile(r"\./usr/share|.*/(site|dist)-packages|.*/python3[^/]*/test")
+"""Folders of a base that hold nothing that compiling needs."""
 _FLAGS = ("-S", "-s", "-P", "-B", "-W", "ignore")
 
 
@@ -59,12 +64,15 @@ def debian_interpreter(
     """Return Debian's Python, started through its own loader: it is verified from the signature down."""
     by_name = {package.name: package for package in packages}
 
+    chosen = [by_name[name] for name in COMPILING_PACKAGES]
+    key = {"packed": [package.sha256 for package in chosen], "made by": recipe_digest()}
+
+    def pack(sink: Sink) -> None:
+        for piece in pieces_of(python_tree(chosen, store).tree):
+            sink.write(piece)
+
     def write(root: Path) -> None:
-        packed = _packed([by_name[name] for name in COMPILING_PACKAGES], store)
-        with tarfile.open(packed, "r:") as tar:
-            # What was packed here is taken as it is; Pythons before 3.11.4 know no other way.
-            tar.extraction_filter = lambda member, _: member
-            tar.extractall(root)
+        _extract(_packed(key, store, pack), root)
 
     def words(root: Path) -> list[str | Path]:
         return [
@@ -77,18 +85,23 @@ def debian_interpreter(
     return Interpreter(version=version, minor=PYTHON, write=write, words=words, home="usr")
 
 
-def _packed(packages: list[DebianPackage], store: Store) -> Path:
-    """Return the tar of what these packages hold, kept from the last time: they are slow to unpack."""
-    key = {"packed": [package.sha256 for package in packages], "made by": recipe_digest()}
+def _packed(key: object, store: Store, pack: Callable[[Sink], None]) -> Path:
+    """Return the tar that `pack` writes, kept from the last time: what it is made of is slow to unpack."""
     kept = store.recall(key, str)
     found = None if kept is None else store.find(kept)
     if found is not None:
         return found
     with store.writing() as sink:
-        for piece in pieces_of(python_tree(packages, store).tree):
-            sink.write(piece)
+        pack(sink)
     store.remember(key, sink.digest)
     return store.path(sink.digest)
+
+
+def _extract(packed: Path, root: Path) -> None:
+    with tarfile.open(packed, "r:") as tar:
+        # What was packed here is taken as it is; Pythons before 3.11.4 know no other way.
+        tar.extraction_filter = lambda member, _: member
+        tar.extractall(root)
 
 
 def base_interpreter(base: BaseImage, store: Store) -> Interpreter:
@@ -108,12 +121,27 @@ def base_interpreter(base: BaseImage, store: Store) -> Interpreter:
             *(base.python, *_FLAGS, "/tmp/inside.py"),
         ]
 
+    def pack(sink: Sink) -> None:
+        with tempfile.TemporaryDirectory(prefix="cannery-base-") as name:
+            root = Path(name).resolve() / "root"
+            unpack_base(base, store, root)
+            with tarfile.open(fileobj=cast("IO[bytes]", sink), mode="w|") as tar:
+                tar.add(root, ".", filter=_compiling)
+
     def write(root: Path) -> None:
-        unpack_base(base, store, root)
+        key = {"unpacked": base.digest, "without": _IDLE.pattern}
+        _extract(_packed(key, store, pack), root)
         for name in ("dev", "tmp"):
             (root / name).mkdir(exist_ok=True)
 
     return Interpreter(version=base.digest, minor=base.version, write=write, words=words)
+
+
+def _compiling(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Return what of a base its Python may need to compile; None for the rest, and for what we may not read."""
+    needed = stat.S_IRUSR | stat.S_IXUSR if member.isdir() else stat.S_IRUSR
+    readable = member.issym() or member.mode & needed == needed
+    return member if readable and not _IDLE.fullmatch(member.name) else None
 
 
 @dataclass(slots=True)
