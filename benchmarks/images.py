@@ -6,8 +6,7 @@ Needs docker-registry and Docker. First, everything below the model is there alr
 Docker and buildah the Dockerfile is `FROM foundation` and two `COPY`; BentoML and MLflow stand on a base that
 `debootstrap` makes once), and in Cannery's store. So a further version is measured at its best, push included;
 so is a build of which nothing changed, and one in which only the serving code did. Then every image is
-pulled by podman into a store of its own that holds nothing (a second daemon of Docker would take the first
-one's network away).
+pulled by podman and by a Docker of its own (which needs root) into stores that hold nothing.
 
 Then cold, with the smallest model, push included: nothing is there but the base, in the registry too (Cannery
 has none), and the packages: for Cannery in its store, for the others in an index on this machine. Docker and
@@ -49,6 +48,7 @@ from images_peers import (
     ours,
     two_lines,
 )
+from images_pulls import Puller, lone_docker, lone_podman
 from measuring import Figure, first_answer, table
 from registries import running_registry
 from small_cans import make_can as small_can
@@ -160,22 +160,32 @@ def side_by_side(what: str, unit: str, seen: Sequence[tuple[str, float]]) -> Ite
         yield Figure(what=what, unit=unit, ours=mine, peer=theirs, beside=name)
 
 
-def pulls(peers: list[Peer], work: Work, scratch: Path) -> Iterator[Figure]:
-    """Measure what is pulled of each image into a store that holds nothing."""
-    seen = []
-    podman = ("podman", "--root", scratch / "root", "--runroot", scratch / "run")
-    for peer in peers:
-        image = peer.image(work)
-        if work.size in peer.sizes:
-            pull = (*podman, "pull", "-q", "--tls-verify=false", image)
-            seconds = timed(lambda words=pull: call(*words))
-            unpacked = int(call(*podman, "image", "inspect", "-f", "{{.Size}}", image))
-            call(*podman, "rmi", "-f", image)
-            seen.append((peer.name, (seconds, travelling(image) / 1e6, unpacked / 1e6)))
-    units = (("pulled into an empty store", "s"), ("as it travels", "MB"), ("unpacked", "MB"))
-    for place, (what, unit) in enumerate(units):
-        label = f"an image with a model of {work.size} MB, {what}"
-        yield from side_by_side(label, unit, [(name, figures[place]) for name, figures in seen])
+def pulls(peers: list[Peer], work: Work, pullers: Sequence[Puller]) -> Iterator[Figure]:
+    """Measure what is pulled of each image into stores that hold nothing."""
+    images = {peer.name: peer.image(work) for peer in peers if work.size in peer.sizes}
+    label = f"an image with a model of {work.size} MB"
+    for puller in pullers:
+        seconds, unpacked = [], []
+        for name, image in images.items():
+            seconds.append((name, puller.pull(image)))
+            unpacked.append((name, puller.unpacked(image) / 1e6))
+            puller.forget(image)
+        yield from side_by_side(f"{label}, pulled by {puller.name}", "s", seconds)
+        yield from side_by_side(f"{label}, unpacked by {puller.name}", "MB", unpacked)
+    layers = [(name, travelling(image) / 1e6) for name, image in images.items()]
+    yield from side_by_side(f"{label}, as it travels", "MB", layers)
+
+
+def all_pulls(peers: list[Peer], works: list[Work], here: Setting) -> Iterator[Figure]:
+    """Measure pulls by every engine that works here."""
+    with contextlib.ExitStack() as stack:
+        pullers = [lone_podman(here.scratch / "podman")]
+        try:
+            pullers.append(stack.enter_context(lone_docker(here.scratch / "docker", here.registry)))
+        except FAILURES as error:
+            left_out("Docker's pulls", error)
+        for work in works:
+            yield from pulls(peers, work, pullers)
 
 
 def travelling(image: str) -> int:
@@ -275,6 +285,8 @@ class Setting:
     scratch: Path
     host: str
     """Of the registry."""
+    registry: Path
+    """Where it keeps what it has."""
     lock: Lock
     store: Store
     sizes: list[int]
@@ -329,11 +341,7 @@ def measured(here: Setting) -> Iterator[Figure]:
         works = [new_work(here.scratch / f"of-{size}", size) for size in here.sizes]
         for work in works:
             yield from versions(peers, work)
-        for work in works:
-            try:
-                yield from pulls(peers, work, here.scratch / f"store-{work.size}")
-            except FAILURES as error:
-                left_out("a pull into an empty store", error)
+        yield from all_pulls(peers, works, here)
         if base:
             served = Work(folder=can.folder.parent, manifest=can.manifest, size=smallest, code="")
             yield from cold(cold_peers(here, base), served)
@@ -354,7 +362,13 @@ def main() -> None:
     lock = resolve(LockRequest(), store)
     with tempfile.TemporaryDirectory() as name, running_registry(Path(name) / "registry") as host:
         here = Setting(
-            scratch=Path(name), host=host, lock=lock, store=store, sizes=given.sizes, framed=framed
+            scratch=Path(name),
+            host=host,
+            registry=Path(name) / "registry",
+            lock=lock,
+            store=store,
+            sizes=given.sizes,
+            framed=framed,
         )
         figures = [*measured(here)]
     text = json.dumps([asdict(f) for f in figures], indent=2) if given.json else table(figures)
