@@ -55,11 +55,13 @@ def walked(data: bytes) -> list[onnx.NodeProto]:
     return [node for node in few.node if node.op_type == "TreeEnsemble"]
 
 
-def asked_of(ensemble: onnx.NodeProto) -> list[tuple[int, float]]:
-    """Return (column, number) of every split."""
+def asked_of(ensemble: onnx.NodeProto, width: int) -> list[tuple[int, float]]:
+    """Return (column, number) of every split; from `width` on columns are negated ones."""
     found = {a.name: onnx.helper.get_attribute_value(a) for a in ensemble.attribute}
     numbers = onnx.numpy_helper.to_array(found["nodes_splits"])
-    return sorted(set(zip(found["nodes_featureids"], numbers.tolist(), strict=True)))
+    columns = np.array(found["nodes_featureids"])
+    numbers = np.where(columns < width, numbers, -np.nextafter(numbers, np.inf))
+    return sorted(set(zip((columns % width).tolist(), numbers.tolist(), strict=True)))
 
 
 def sums(converted: Converted) -> Converted:
@@ -103,7 +105,9 @@ def test_rows_beside_thresholds_are_looked_up_as_they_are_walked(name: str) -> N
     frame = as_frame(x)
     model.fit(frame, y)
     converted = load(model, frame)
-    splits = [split for ensemble in walked(converted.data) for split in asked_of(ensemble)]
+    splits = [
+        split for ensemble in walked(converted.data) for split in asked_of(ensemble, x.shape[1])
+    ]
     rows = np.concatenate([x, hugging(x, splits)])
     assert_same_both_ways(model, converted, as_frame(rows))
 

@@ -17,6 +17,7 @@ from cannery.conversions.onnx.columns import Block, Column, materialise
 from cannery.conversions.onnx.folds import LEQ, MEMBER, fold
 from cannery.conversions.onnx.layouts import Forest, Ints, Questions, Tree, attributes_of, stack
 from cannery.conversions.onnx.lookups import MANY, are_small, look_up, tabulate
+from cannery.conversions.onnx.mirrors import mirror
 from cannery.conversions.onnx.orders import Walk, key_of, walk_sorted
 from cannery.conversions.onnx.roots import rank, settle
 
@@ -52,10 +53,12 @@ def emit_trees(
     owned = _by_target(trees)
     parts = [asked(part) for part in (owned if 0 < len(owned) <= _FEW else [trees])]
     wire = parts[0][1].wire
-    attributes = [attributes_of(*part) for part in parts]
+    turned, prepare = mirror(parts, graph.widths[wire])
+    attributes = [attributes_of(own, asks) for (own, _), asks in zip(parts, turned, strict=True)]
 
     def walk(inner: Graph, rows: str) -> str:
-        sums = [inner.node("TreeEnsemble", [rows], domain=ML, **each) for each in attributes]
+        ready = prepare(inner, rows)
+        sums = [inner.node("TreeEnsemble", [ready], domain=ML, **each) for each in attributes]
         return sums[0] if len(sums) == 1 else inner.node("Concat", sums, axis=1)
 
     lookup = None
@@ -183,17 +186,19 @@ def emit_apart(
     forest = stack(trees)
     columns = _settled(graph, block, forest, sets=True, refuses_missing=False)
     questions = _ask(graph, forest, columns, single=True)
-    attributes = attributes_of(forest, questions)
+    in_single = small and all(not c.maps or c.wire == CODES for c in columns.values())
+    kind = np.float32 if in_single else np.float64
+    (turned,), prepare = mirror([(forest, questions)], graph.widths[questions.wire], kind)
+    attributes = attributes_of(forest, turned)
     if not summed:
         own = np.repeat(np.arange(len(trees)), [int((t.left < 0).sum()) for t in trees])
         filler = len(attributes["leaf_targetids"]) - len(own)
         targets = np.concatenate([np.zeros(filler, np.int64), own])
         attributes |= {"leaf_targetids": targets, "n_targets": len(trees)}
-    in_single = small and all(not c.maps or c.wire == CODES for c in columns.values())
 
     def walk(rows: str) -> str:
         wire, given = _in_single(graph, rows, attributes) if in_single else (rows, attributes)
-        return then(graph.node("TreeEnsemble", [wire], domain=ML, **given))
+        return then(graph.node("TreeEnsemble", [prepare(graph, wire)], domain=ML, **given))
 
     return walk_sorted(graph, questions.wire, key_of([(forest, questions)]), walk)
 
@@ -238,8 +243,9 @@ def emit_single_trees(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
         swapped=np.zeros(n, bool),
         members=members,
     )
-    wire, attributes = _in_single(graph, wire, attributes_of(forest, questions))
-    return graph.node("TreeEnsemble", [wire], domain=ML, **attributes)
+    (turned,), prepare = mirror([(forest, questions)], graph.widths[wire], np.float32)
+    wire, attributes = _in_single(graph, wire, attributes_of(forest, turned))
+    return graph.node("TreeEnsemble", [prepare(graph, wire)], domain=ML, **attributes)
 
 
 def _ranked(
@@ -258,10 +264,11 @@ def _ranked(
 def _ask(graph: Graph, forest: Forest, columns: dict[int, Column], *, single: bool) -> Questions:
     """Fold the maps of the columns into the splits."""
     wires = list(dict.fromkeys(c.wire for c in columns.values()))
-    starts = dict(zip(wires, np.cumsum([0, *(graph.widths[w] for w in wires)]), strict=False))
+    *starts, width = np.cumsum([0, *(graph.widths[w] for w in wires)]).tolist()
+    starts = dict(zip(wires, starts, strict=True))
     n = len(forest.feature)
     questions = Questions(
-        wire=wires[0] if len(wires) == 1 else graph.node("Concat", wires, axis=1),
+        wire=wires[0] if len(wires) == 1 else graph.node("Concat", wires, axis=1, width=width),
         feature=np.zeros(n, np.int64),
         mode=np.zeros(n, np.uint8),
         split=np.zeros(n),

@@ -58,6 +58,12 @@ class Forest:
         """Whether each node is a leaf."""
         return self.left < 0
 
+    @property
+    def met(self) -> float:
+        """How many splits a row meets, if every tree were even."""
+        inner = np.add.reduceat((~self.leaf).astype(np.int64), self.roots)
+        return float(np.log2(inner + 1).sum())
+
 
 @dataclass(frozen=True, slots=True)
 class Questions:

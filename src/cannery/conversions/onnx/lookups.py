@@ -69,9 +69,8 @@ def tabulate(forest: Forest, questions: Questions, counts: Sequence[int]) -> Loo
             own[question] = own.get(question, 0) + (1 << int(bit[node]))
     every = sorted({question for own in weights for question in own})
     width = max(map(len, weights))
-    walked = float(np.log2(np.bincount(tree, inner) + 1).sum()) * _LEVEL
     looked_up = _ALWAYS + len(every) * _QUESTION + len(weights) * _TREE
-    if width > _WIDTH or looked_up > walked:
+    if width > _WIDTH or looked_up > forest.met * _LEVEL:
         return None
     place = {question: i for i, question in enumerate(every)}
     asked = np.zeros((len(weights), width), np.int64)

@@ -21,7 +21,7 @@ from cannery.conversions.onnx.layouts import Forest, Ints, Questions, levels_of
 
 SORTED = 512
 """Rows from which on sorting is worth its while."""
-_WALKED = 300
+_MET = 300
 """Splits that a row meets, from which on it is."""
 _BITS = 8
 """Questions by which rows are sorted, at most."""
@@ -52,8 +52,7 @@ class _Axis:
 
 def key_of(parts: Sequence[tuple[Forest, Questions]]) -> dict[str, Any] | None:
     """Return the tree that answers where a row is sorted to; None where sorting doesn't pay."""
-    inner = np.concatenate([np.add.reduceat((~f.leaf).astype(np.int64), f.roots) for f, _ in parts])
-    if np.log2(inner + 1).sum() < _WALKED:
+    if sum(forest.met for forest, _ in parts) < _MET:
         return None
     axes = _axes(parts)
     cells = {axis.column: np.zeros(1, np.int64) for axis in axes}

@@ -23,12 +23,14 @@ def tree_of(fitted: Any, values: NDArray[np.float64]) -> Tree:
     """Return the arrays of a fitted `sklearn.tree._tree.Tree` with `values` [nodes, targets] in its leaves."""
     left = np.asarray(fitted.children_left, dtype=np.int64)
     missing = getattr(fitted, "missing_go_to_left", None)
+    if missing is None:  # before 1.3 trees take no NaN, so that it may go where `mirrors` wants it
+        missing = fitted.n_node_samples[left] > fitted.n_node_samples[fitted.children_right]
     return Tree(
         feature=np.where(left < 0, 0, fitted.feature),
         threshold=np.asarray(fitted.threshold, dtype=np.float64),
         left=left,
         right=np.asarray(fitted.children_right, dtype=np.int64),
-        missing_left=np.zeros(len(left), bool) if missing is None else np.asarray(missing, bool),
+        missing_left=np.asarray(missing, bool),
         values=values,
     )
 
