@@ -12,7 +12,7 @@ from typing import IO, TypeVar
 import msgspec
 
 from cannery.attestations.statements import PREDICATE
-from cannery.blobs import digest_bytes, parse_json
+from cannery.blobs import digest_bytes
 from cannery.cans.manifest import CanManifest, read_manifest
 from cannery.cans.open import MANIFEST, Can, open_can
 from cannery.engines.choose import detect
@@ -24,6 +24,7 @@ from cannery.oci.descriptors import LAYER_TAR
 from cannery.oci.documents import LIMIT, Config, Manifest, decode
 from cannery.oci.layout import MARK, blob_path, read_documents
 from cannery.oci.references import parse
+from cannery.oci.saved import DAMAGES, only_saved
 from cannery.oci.streams import as_file
 
 T = TypeVar("T")
@@ -101,31 +102,35 @@ def _opened(word: str, looking: Looking, take: Take[T]) -> tuple[ImageFacts, T |
             return _in_layout(Path(rest), looking, take)
         if (Path(word) / MARK).is_file():
             return _in_layout(Path(word), looking, take)
-        if kind == "archive" and rest:
+        archive = archive_of(word)
+        if archive is not None:
             try:
-                with Path(rest).open("rb") as stream:
+                with archive.open("rb") as stream:
                     return _in_archive(stream, word, take)
             except OSError as error:
-                raise SourceError(f"can't read '{rest}': {error.strerror}") from error
-        if Path(word).is_file():
-            raise no_image(Path(word))
+                raise SourceError(f"can't read '{archive}': {error.strerror}") from error
         if parse(word).registry is not None:
             return _in_registry(word, looking.architecture, take)
     with detect(looking.engine).save(word) as stream:
         return _in_archive(stream, word, take)
 
 
-def no_image(path: Path) -> UsageError:
-    """Return what to say of a file that stands where the name of an image belongs."""
-    if tarfile.is_tarfile(path):
-        return UsageError(
-            f"'{path}' is a file, and no name of an image",
-            hint=f"archive:{path} is inspected and compared; to start it, load it into an engine",
+def archive_of(word: str) -> Path | None:
+    """Return the archive that `word` names, with `archive:` before it or without; None: it names none.
+
+    Raises UsageError for a file that is no archive.
+    """
+    kind, _, rest = word.partition(":")
+    if kind == "archive" and rest:
+        return Path(rest)
+    if not Path(word).is_file():
+        return None
+    if not tarfile.is_tarfile(word):
+        raise UsageError(
+            f"'{word}' is neither a can nor an image",
+            hint=f"cannery audit {word} says what opening it would do",
         )
-    return UsageError(
-        f"'{path}' is neither a can nor an image",
-        hint=f"cannery audit {path} says what opening it would do",
-    )
+    return Path(word)
 
 
 def _in_layout(folder: Path, looking: Looking, take: Take[T]) -> tuple[ImageFacts, T | None]:
@@ -164,7 +169,7 @@ def _in_archive(stream: IO[bytes], word: str, take: Take[T]) -> tuple[ImageFacts
     sizes: dict[str, int] = {}
     taken: T | None = None
     try:
-        with tarfile.open(fileobj=stream, mode="r|") as tar:
+        with tarfile.open(fileobj=stream, mode="r|*") as tar:
             for member in tar:
                 content = tar.extractfile(member) if member.isreg() else None
                 sizes[member.name] = member.size
@@ -172,20 +177,12 @@ def _in_archive(stream: IO[bytes], word: str, take: Take[T]) -> tuple[ImageFacts
                     taken = take(content)
                 elif content is not None and member.size <= LIMIT:
                     documents[member.name] = content.read()
-    except tarfile.TarError as error:
+    except DAMAGES as error:
         raise ImageError(f"'{word}' is no archive of an image: {error}") from error
-    try:
-        (entry,) = parse_json(documents["manifest.json"], list[_Saved])
-        config = documents[entry.config]
-    except (KeyError, ValueError, msgspec.MsgspecError) as error:
-        raise ImageError(f"'{word}' holds no single image") from error
+    entry = only_saved(documents.get("manifest.json"), word)
+    config = documents.get(entry.config)
+    if config is None:
+        raise ImageError(f"'{word}' lacks '{entry.config}', which it names")
     if len(entry.layers) != len(decode(config, Config, f"the config of '{word}'").rootfs.diff_ids):
         raise ImageError(f"the documents of '{word}' disagree on its layers")
     return described(config, [sizes.get(name, 0) for name in entry.layers]), taken
-
-
-class _Saved(msgspec.Struct, frozen=True, rename="pascal"):
-    """An image in `manifest.json`."""
-
-    config: str
-    layers: tuple[str, ...]

@@ -126,7 +126,9 @@ def test_a_can_becomes_a_layout_without_any_engine(cannery, can, project) -> Non
     assert built["delivered"] == ["archive churn-v1.tar", "OCI layout churn-v1.oci"]
     assert (project / "churn-v1.tar").is_file()
     assert (project / "cannery.lock").is_file()
-    proven = cannery("verify", "oci:churn-v1.oci", "--engine", "sandbox", "--json")
+    refused = cannery("verify", "churn-v1.oci", "--engine", "sandbox", "--attest")
+    assert "nothing can be attached to 'churn-v1.oci'" in refused.complaint
+    proven = cannery("verify", "churn-v1.tar", "--engine", "sandbox", "--json")
     assert proven.ok, proven.complaint
     assert all(check["passed"] for check in json.loads(proven.stdout)["checks"])
 

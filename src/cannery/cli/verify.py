@@ -22,21 +22,22 @@ from cannery.errors import CanneryError, EngineError, UsageError
 from cannery.images.lock import host_architecture
 from cannery.images.recipe import CAN
 from cannery.oci.descriptors import Image
-from cannery.oci.layout import read_layout
+from cannery.oci.layout import MARK, read_layout
 from cannery.oci.references import Reference, parse
+from cannery.oci.saved import read_archive
 from cannery.progress import station
 from cannery.proofs.contracts import CONTRACTS
 from cannery.proofs.nouns import Proof, require
 from cannery.proofs.prove import ProofOptions, prove
 from cannery.reports.text import ticker
-from cannery.subjects import no_image
+from cannery.subjects import archive_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 
 @click.command("verify")
-@click.argument("image", metavar="IMAGE|oci:FOLDER|CAN")
+@click.argument("image", metavar="IMAGE|oci:FOLDER|archive:FILE")
 @click.option(
     "--can",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -81,8 +82,6 @@ def command(
             f"'{image}' is a can, and no image that could be started",
             hint="cannery smoke tries it; --key checks who signed it",
         )
-    if engine is None and Path(image).is_file():
-        raise no_image(Path(image))
     runner = detect(engine)
     with contextlib.ExitStack() as after:
         scratch = Path(after.enter_context(tempfile.TemporaryDirectory(prefix="cannery-")))
@@ -153,13 +152,17 @@ def _check_can(folder: Path, key: EllipticCurvePublicKey, *, as_json: bool) -> N
 
 def _found(image: str, engine: Engine, scratch: Path, *, attest: bool) -> Image | str:
     """Return the image of a layout or a registry, or the name under which the engine has it."""
-    if image.startswith("oci:"):
-        if attest:
-            raise UsageError(
-                f"nothing can be attached to '{image}'",
-                hint="push it, and verify it in its registry",
-            )
-        return read_layout(Path(image.removeprefix("oci:")), architecture=host_architecture())
+    folder = Path(image.removeprefix("oci:"))
+    archive = archive_of(image)
+    layout = image.startswith("oci:") or (folder / MARK).is_file()
+    if attest and (archive or layout):
+        raise UsageError(
+            f"nothing can be attached to '{image}'", hint="push it, and verify it in its registry"
+        )
+    if archive is not None:
+        return read_archive(archive, scratch / "archive", host_architecture())
+    if layout:
+        return read_layout(folder, architecture=host_architecture())
     reference = parse(image)
     if attest or (reference.registry is not None and not _knows(engine, image)):
         from cannery.oci.copies import pull_image
