@@ -1,4 +1,4 @@
-"""SIGTERM while callers are at every stage of a request: whoever has begun to ask is answered."""
+"""Ends from both sides: SIGTERM at every stage of a request, and callers who close their half."""
 
 from __future__ import annotations
 
@@ -93,4 +93,34 @@ def test_what_never_comes_is_not_waited_for(make_can: MakeCan) -> None:
         assert b"the service ends, and the body was not here" in answer
     assert answers[2] == b""
     assert (status, seconds < 9.5) == (0, True), seconds
+    assert "Traceback" not in log
+
+
+SAID: dict[str, tuple[bytes, int]] = {
+    "the short cut": (WHOLE, 1),
+    "the long way": (QUERY, 1),
+    "one after the other": (WHOLE + QUERY + WHOLE, 3),
+    "a long one": (LONG, 1),
+    "chunks": (CHUNKED + CHUNK + b"0\r\n\r\n", 1),
+    "half a head behind": (QUERY + WHOLE[:40], 1),
+    "half a body": (WHOLE[:-9], 0),
+    "half a body, the long way": (QUERY[:-9], 0),
+    "nothing": (b"", 0),
+}
+"""What a caller says before it closes its half of the connection, and how many answers must come."""
+
+
+def test_a_caller_who_closes_its_half_is_answered(make_can: MakeCan) -> None:
+    """Every whole request, and then the connection ends; what is half is not waited for."""
+    with running(make_can().folder) as service:
+        for name, (first, count) in SAID.items():
+            talk = Talk(service, first)
+            talk.socket.shutdown(socket.SHUT_WR)
+            began = time.monotonic()
+            answer = talk.rest()
+            assert answer.count(b"HTTP/1.1 200") == answer.count(b"HTTP/1.1 ") == count, name
+            assert time.monotonic() - began < 10, name
+        service.process.send_signal(signal.SIGTERM)
+        status, log = service.end()
+    assert status == 0
     assert "Traceback" not in log

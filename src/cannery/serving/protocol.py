@@ -51,6 +51,19 @@ class Protocol(HttpToolsProtocol):
         if self._leaving:
             self._say_farewell()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the way open to a caller who has said everything and is due answers; the last one ends it.
+
+        With TLS there are no halves of a connection.
+        """
+        cycle = self.cycle
+        due = cycle is not None and not (cycle.more_body or cycle.response_complete)
+        if not due or self.scheme == "https":
+            return False
+        self._come()
+        self._say_farewell()
+        return True
+
     def shutdown(self) -> None:
         """Answer what has begun or is on its way, and hang up then."""
         self._leaving = True
