@@ -15,24 +15,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving"))
 
-from churn_cans import RECORDS, expected, make_graph, make_manifest
+from churn_cans import sealed
 from test_hot import WIRED, alike
 from wires import mangled
 
-from cannery.blobs import canonical_json
-from cannery.cans.open import Can
-from cannery.cans.seal import seal
 from cannery.serving.server import application
 from cannery.serving.service import open_service
 from cannery.serving.settings import Settings
-from cannery.signatures import Canary
-
-
-def sealed(folder: Path) -> Can:
-    """Seal `churn.can` in a folder."""
-    canary = Canary(records=RECORDS, outputs=tuple(map(expected, RECORDS)))
-    files = {"model.onnx": make_graph(), "canary.json": canonical_json(canary)}
-    return seal(make_manifest(), files, folder / "churn.can")
 
 
 def main(minutes: float = 10.0, seed: int = 0) -> int:
@@ -40,7 +29,7 @@ def main(minutes: float = 10.0, seed: int = 0) -> int:
     logging.disable()
     first, ends = seed, time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory() as folder:
-        service = open_service(sealed(Path(folder)).folder)
+        service = open_service(sealed(Path(folder, "churn.can")).folder)
         app = application(service, Settings(max_body=1 << 20))
         while time.monotonic() < ends:
             try:

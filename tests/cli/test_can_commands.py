@@ -14,9 +14,10 @@ import httpx
 import pandas as pd
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from projects import CUSTOMER, free_port
+from projects import CUSTOMER
 
 from cannery.attestations.signatures import pem_of
+from cannery.engines.asking import free_port
 from cannery.processes import run, started
 
 

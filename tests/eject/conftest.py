@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import pytest
 from base_images import PYTHON, base_image
-from churn_cans import RECORDS, expected, make_graph, make_manifest
+from churn_cans import sealed
 
-from cannery.blobs import canonical_json
-from cannery.cans.manifest import CanManifest
 from cannery.cans.open import Can
-from cannery.cans.seal import seal
 from cannery.images.eject import EjectOptions, eject
 from cannery.oci.descriptors import Image
-from cannery.signatures import Canary
 
 
 @pytest.fixture(scope="session")
 def can(tmp_path_factory: pytest.TempPathFactory) -> Can:
     """Return a sealed can around a small graph."""
-    canary = Canary(records=RECORDS, outputs=tuple(expected(record) for record in RECORDS))
-    files = {"model.onnx": make_graph(), "canary.json": canonical_json(canary)}
-    manifest = msgspec.json.decode(msgspec.json.encode(make_manifest()), type=CanManifest)
-    return seal(manifest, files, tmp_path_factory.mktemp("cans") / "churn.can")
+    return sealed(tmp_path_factory.mktemp("cans") / "churn.can")
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from projects import LINE, SETTINGS, Project, free_port, wait_for
+from projects import LINE, SETTINGS, Project, wait_for
+from registries import running_registry
 
+from cannery.engines.asking import free_port
 from cannery.processes import run, started
 
 
@@ -41,15 +43,8 @@ def can(project: Project, first: dict[str, Any]) -> Path:
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run a real registry on the loopback; its host and port."""
-    folder, port = tmp_path_factory.mktemp("registry"), free_port()
-    config = folder / "config.yml"
-    config.write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\nlog: {{level: error}}\n"
-    )
-    with started(["docker-registry", "serve", config]):
-        wait_for(f"http://127.0.0.1:{port}/v2/")
-        yield f"127.0.0.1:{port}"
+    with running_registry(tmp_path_factory.mktemp("registry")) as host:
+        yield host
 
 
 @pytest.fixture(scope="session")

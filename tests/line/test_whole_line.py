@@ -15,10 +15,11 @@ import httpx
 import msgspec
 import pandas as pd
 import pytest
-from projects import CUSTOMER, LINE, Project, free_port, wait_for
+from projects import CUSTOMER, LINE, Project, wait_for
 
 from cannery.blobs import canonical_json
 from cannery.cans.open import open_can
+from cannery.engines.asking import free_port
 from cannery.processes import run
 
 pytestmark = pytest.mark.docker

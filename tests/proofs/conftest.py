@@ -9,14 +9,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from churn_cans import RECORDS, expected, make_graph, make_manifest
+from churn_cans import sealed
 from toy_images import toy_image
 from toys import CANARY, DIGEST, TOY
 
-from cannery.blobs import canonical_json
-from cannery.cans.manifest import CanManifest
 from cannery.cans.open import Can
-from cannery.cans.seal import seal
 from cannery.engines.sandbox import Sandbox
 from cannery.images.compose import compose
 from cannery.images.labels import labels_of
@@ -27,7 +24,6 @@ from cannery.oci.descriptors import Image
 from cannery.proofs.contracts import Contract
 from cannery.proofs.nouns import Proof
 from cannery.proofs.prove import ProofOptions, prove
-from cannery.signatures import Canary
 
 USER_CACHE = os.environ.get("CANNERY_CACHE")
 
@@ -86,10 +82,7 @@ def toy(toy_store: Path) -> Toy:
 @pytest.fixture(scope="session")
 def can(tmp_path_factory: pytest.TempPathFactory) -> Can:
     """Return a sealed can around a small graph."""
-    canary = Canary(records=RECORDS, outputs=tuple(expected(record) for record in RECORDS))
-    files = {"model.onnx": make_graph(), "canary.json": canonical_json(canary)}
-    manifest = msgspec.json.decode(msgspec.json.encode(make_manifest()), type=CanManifest)
-    return seal(manifest, files, tmp_path_factory.mktemp("cans") / "churn.can")
+    return sealed(tmp_path_factory.mktemp("cans") / "churn.can")
 
 
 @pytest.fixture(scope="session")

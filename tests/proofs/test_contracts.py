@@ -10,12 +10,10 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
-from churn_cans import RECORDS, Running, expected, make_graph, make_manifest, running
+from churn_cans import RECORDS, Running, expected, make_manifest, running, sealed
 from toy_images import toy_image
 
-from cannery.blobs import canonical_json
 from cannery.cans.open import Can
-from cannery.cans.seal import seal
 from cannery.engines.docker import docker
 from cannery.errors import ProofError
 from cannery.processes import run
@@ -53,8 +51,7 @@ def test_the_service_keeps_the_contract(service: Running, contract: Contract) ->
 def test_a_model_of_any_name_is_asked_for(tmp_path: Path) -> None:
     """Blanks, slashes and letters beyond ASCII stand encoded in KServe's paths."""
     manifest = make_manifest(name="vêlo / churn")
-    files = {"model.onnx": make_graph(), "canary.json": canonical_json(GOLDEN.canary)}
-    can = seal(manifest, files, tmp_path / "odd.can")
+    can = sealed(tmp_path / "odd.can", canary=GOLDEN.canary, name=manifest.name)
     (contract,) = (each for each in CONTRACTS if each.platform == "KServe")
     with running(can.folder) as service:
         assert contract.demand(service, replace(GOLDEN, manifest=manifest))

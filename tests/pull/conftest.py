@@ -15,6 +15,7 @@ import pytest
 from small_cans import make_can
 
 from cannery.cans.open import Can
+from cannery.engines.asking import free_port
 from cannery.processes import run, started
 
 LOG = """
@@ -38,18 +39,11 @@ print(run.info.run_id, info.model_id)
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
-def unused_port() -> int:
-    """Return a loopback port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """Run `mlflow server` with one model of two versions; yield its address and what is in it."""
     folder = tmp_path_factory.mktemp("tracking")
-    port = unused_port()
+    port = free_port()
     words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     words += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"]
     words += ["--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")]
@@ -123,6 +117,6 @@ def forward(server: SimpleNamespace) -> Callable[[], object]:
 
 
 @pytest.fixture
-def free_port() -> int:
+def port() -> int:
     """A loopback port that nobody uses."""
-    return unused_port()
+    return free_port()

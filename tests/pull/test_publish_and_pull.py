@@ -3,22 +3,19 @@
 import json
 import logging
 import pickle
-import socket
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from subprocess import DEVNULL
 from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from registries import running_registry
 
 from cannery.attestations.models import sign_can
 from cannery.attestations.signatures import pem_of
 from cannery.cans.open import Can, open_can
 from cannery.cans.vouchers import signature_place
 from cannery.errors import CanError, SignatureError, SourceError, UnreachableError, UsageError
-from cannery.processes import started
 from cannery.serving.keys import KEY
 from cannery.serving.pull import fetch, remember
 from cannery.sources.fetch import fetch as fetch_source
@@ -213,18 +210,11 @@ def test_an_address_that_cannot_be_meant_is_refused(tmp_path: Path, uri: str) ->
 
 @pytest.mark.registry
 def test_a_can_in_a_registry_is_pulled_by_tag_digest_and_model(
-    server: SimpleNamespace, can: Can, tmp_path: Path, free_port: int
+    server: SimpleNamespace, can: Can, tmp_path: Path
 ) -> None:
     """Published to an OCI registry, the tracking server's tag leads there; the registry alone will do too."""
-    port = free_port
-    config = tmp_path / "config.yml"
-    config.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {tmp_path}/data}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
-    )
-    with started(["docker-registry", "serve", config], stdout=DEVNULL, stderr=DEVNULL):
-        _listening(port)
-        place = f"oci://127.0.0.1:{port}/models/churn"
+    with running_registry(tmp_path / "registry") as host:
+        place = f"oci://{host}/models/churn"
         done = publish(can.folder, "models:/churn/2", to=f"{place}:v2", tracking_uri=server.uri)
         names = (f"{place}:v2", done.uri, "models:/churn/2")
         pulled = [fetch(n, tmp_path / str(i), _env(server)) for i, n in enumerate(names)]
@@ -232,22 +222,14 @@ def test_a_can_in_a_registry_is_pulled_by_tag_digest_and_model(
         with pytest.raises(SourceError, match="no such can"):
             fetch(f"{place}:v3", tmp_path / "x", {})
         remember(f"{place}:v2", pulled[0], tmp_path / "0", {})
-        allowed = _env(server, PULL_FROM=f"oci://other.example oci://127.0.0.1:{port}/models")
+        allowed = _env(server, PULL_FROM=f"oci://other.example oci://{host}/models")
         assert fetch("models:/churn/2", tmp_path / "y", allowed)
-        elsewhere = _env(server, PULL_FROM=f"oci://127.0.0.1:{port}/model")
+        elsewhere = _env(server, PULL_FROM=f"oci://{host}/model")
         with pytest.raises(SourceError, match="where PULL_FROM does not lead"):
             fetch("models:/churn/2", tmp_path / "z", elsewhere)
     assert fetch(f"{place}:v2", tmp_path / "0", {}) == pulled[0]
     with pytest.raises(UnreachableError):
         fetch(f"{place}:v2", tmp_path / "empty", {})
-
-
-def _listening(port: int) -> None:
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
 
 
 def test_publishing_says_what_cannot_be_meant(

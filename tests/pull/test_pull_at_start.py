@@ -34,12 +34,12 @@ def _env(cache: Path, port: int, tracking: str, model: str) -> dict[str, str]:
 
 
 def test_the_champion_is_pulled_and_served(
-    server: SimpleNamespace, can: Can, tmp_path: Path, free_port: int
+    server: SimpleNamespace, can: Can, tmp_path: Path, port: int
 ) -> None:
     """An alias in the environment is all that the service needs; it says which can it is."""
     publish(can.folder, "models:/churn@champion", tracking_uri=server.uri)
-    env = _env(tmp_path / "cache", free_port, server.uri, "models:/churn@champion")
-    url = f"http://127.0.0.1:{free_port}"
+    env = _env(tmp_path / "cache", port, server.uri, "models:/churn@champion")
+    url = f"http://127.0.0.1:{port}"
     with started(PROGRAM, env=env) as process:
         assert httpx.get(f"{_up(process, url)}/health").status_code == 200
         assert can.digest in httpx.get(f"{url}/version").text
@@ -77,7 +77,7 @@ def _asked(server: SimpleNamespace, path: str, **body: str) -> None:
 
 
 def test_a_moved_alias_is_followed_and_only_a_good_can_is_fallen_back_to(
-    server: SimpleNamespace, forward: Callable[[], Any], tmp_path: Path, free_port: int
+    server: SimpleNamespace, forward: Callable[[], Any], tmp_path: Path, port: int
 ) -> None:
     """The registry's alias moves twice: to a good can, which is taken, and to a bad one, which is not.
 
@@ -96,10 +96,10 @@ def test_a_moved_alias_is_followed_and_only_a_good_can_is_fallen_back_to(
         _asked(server, "registered-models/alias", **place, version=str(number))
 
     move(1)
-    url = f"http://127.0.0.1:{free_port}"
-    with forward() as port:
-        tracking = f"http://127.0.0.1:{port}"
-        env = _env(tmp_path / "cache", free_port, tracking, "models:/mover@champion")
+    url = f"http://127.0.0.1:{port}"
+    with forward() as relay:
+        tracking = f"http://127.0.0.1:{relay}"
+        env = _env(tmp_path / "cache", port, tracking, "models:/mover@champion")
         with started(PROGRAM, env={**env, "WATCH": "1"}) as process:
             assert cans[0].digest in httpx.get(f"{_up(process, url)}/version").text
             move(2)
@@ -112,14 +112,14 @@ def test_a_moved_alias_is_followed_and_only_a_good_can_is_fallen_back_to(
 
 
 @pytest.mark.registry
-def test_a_moved_tag_of_a_registry_is_followed(tmp_path: Path, free_port: int) -> None:
+def test_a_moved_tag_of_a_registry_is_followed(tmp_path: Path, port: int) -> None:
     """Without a tracking server: who pushes to the tag again has the new can served."""
     cans = [make_can(tmp_path / f"{n}.can", version=str(n)) for n in (1, 2)]
     with running_registry(tmp_path / "registry") as host:
         place = f"{host}/models/churn:champion"
-        env = _env(tmp_path / "cache", free_port, "", f"oci://{place}")
+        env = _env(tmp_path / "cache", port, "", f"oci://{place}")
         _push(cans[0], place)
-        url = f"http://127.0.0.1:{free_port}"
+        url = f"http://127.0.0.1:{port}"
         with started(PROGRAM, env={**env, "WATCH": "1"}) as process:
             assert cans[0].digest in httpx.get(f"{_up(process, url)}/version").text
             _push(cans[1], place)
@@ -136,20 +136,20 @@ def test_a_moved_tag_of_a_registry_is_followed(tmp_path: Path, free_port: int) -
     ],
 )
 def test_what_cannot_be_pulled_ends_the_program_with_one_line(
-    tmp_path: Path, free_port: int, tracking: str, model: str, part: str
+    tmp_path: Path, port: int, tracking: str, model: str, part: str
 ) -> None:
     """It neither waits nor serves something else; the status says error, not unhealthy."""
-    ended = run(PROGRAM, env=_env(tmp_path / "cache", free_port, tracking, model), timeout=60)
+    ended = run(PROGRAM, env=_env(tmp_path / "cache", port, tracking, model), timeout=60)
     assert ended.status == 2
     assert part in ended.stderr.decode()
     assert ended.stderr.decode().count("\n") == 1
 
 
-def test_mlflow_takes_the_services_spans(server: SimpleNamespace, can: Can, free_port: int) -> None:
+def test_mlflow_takes_the_services_spans(server: SimpleNamespace, can: Can, port: int) -> None:
     """A receiver of another project reads what is sent: requests are traces of an experiment there."""
-    url = f"http://127.0.0.1:{free_port}"
+    url = f"http://127.0.0.1:{port}"
     env = {
-        **_env(can.folder.parent, free_port, "", str(can.folder)),
+        **_env(can.folder.parent, port, "", str(can.folder)),
         "OTEL_EXPORTER_OTLP_ENDPOINT": server.uri,
         "OTEL_EXPORTER_OTLP_HEADERS": "x-mlflow-experiment-id=0",
     }

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import polars
 import pytest
-from churn_cans import RECORD, RECORDS, MakeCan, Running, expected, free_port, running
+from churn_cans import RECORD, RECORDS, MakeCan, Running, expected, running
 
 import cannery
 from cannery.client import CHUNK, AsyncClient, Client
+from cannery.engines.asking import free_port
 from cannery.errors import SchemaError, UnreachableError, UsageError
 
 WANTED = [expected(record) for record in RECORDS]

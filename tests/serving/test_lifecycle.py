@@ -19,13 +19,13 @@ from churn_cans import (
     MakeCan,
     environment,
     expected,
-    free_port,
     make_graph,
     program,
     running,
 )
 
 import cannery.serving.probe
+from cannery.engines.asking import free_port
 from cannery.processes import Finished, run, started
 from cannery.serving.settings import found_can
 from cannery.signatures import Canary

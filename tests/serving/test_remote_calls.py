@@ -23,19 +23,15 @@ from churn_cans import (
     Running,
     environment,
     expected,
-    free_port,
-    make_graph,
-    make_manifest,
     program,
     running,
+    sealed,
 )
 
-from cannery.blobs import canonical_json
-from cannery.cans.seal import seal
+from cannery.engines.asking import free_port
 from cannery.indexes import index_environment
 from cannery.processes import run
 from cannery.serving.protobufs import MESSAGES
-from cannery.signatures import Canary
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 CHECK = "/grpc.health.v1.Health/Check"
@@ -69,9 +65,7 @@ class Remote:
 def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
     """Return a running service that takes remote calls."""
     port = free_port()
-    canary = Canary(records=RECORDS, outputs=tuple(map(expected, RECORDS)))
-    files = {"model.onnx": make_graph(), "canary.json": canonical_json(canary)}
-    can = seal(make_manifest(), files, tmp_path_factory.mktemp("remote") / "churn.can")
+    can = sealed(tmp_path_factory.mktemp("remote") / "churn.can")
     with (
         running(can.folder, GRPC_PORT=str(port), MAX_BODY="20000") as service,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,

@@ -10,10 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
-from churn_cans import RECORD, MakeCan, free_port, running
+from churn_cans import RECORD, MakeCan, running
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Told
 
+from cannery.engines.asking import free_port
 from cannery.errors import UsageError
 from cannery.serving.settings import settings_of
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,11 +16,14 @@ import httpx
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from cannery.blobs import canonical_json
 from cannery.cans.manifest import AuditSummary, CanManifest, CanSource, Feed
 from cannery.cans.open import Can
+from cannery.cans.seal import seal
+from cannery.engines.asking import free_port
 from cannery.processes import started
 from cannery.serving.http import Application
-from cannery.signatures import Feature, Output, Signature
+from cannery.signatures import Canary, Feature, Output, Signature
 
 MakeCan = Callable[..., Can]
 
@@ -142,6 +144,15 @@ def make_manifest(**changes: Any) -> CanManifest:
     return CanManifest(**{**values, **changes})
 
 
+def sealed(
+    folder: Path, *, graph: bytes | None = None, canary: Canary | None = None, **changes: Any
+) -> Can:
+    """Seal a can around the graph, or around another; `changes` are its manifest's."""
+    canary = canary or Canary(records=RECORDS, outputs=tuple(map(expected, RECORDS)))
+    files = {"model.onnx": graph or make_graph(), "canary.json": canonical_json(canary)}
+    return seal(make_manifest(**changes), files, folder, force=True)
+
+
 class Caller:
     """Calls an application in this process."""
 
@@ -171,13 +182,6 @@ class Running:
         """Wait for its end; return its exit status and what it wrote to stderr."""
         _, complaint = self.process.communicate(timeout=30)
         return self.process.returncode, complaint.decode()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def program(*words: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -34,13 +33,6 @@ CUSTOMER = {
     "payment_method": "Electronic check",
     "num_services": 3,
 }
-
-
-def free_port() -> int:
-    """Return a loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(url: str, seconds: float = 90.0) -> None:
