@@ -40,12 +40,15 @@ _MAGICS: tuple[tuple[bytes, str], ...] = (
     (b"ZF", "joblib-0.9"),
 )
 """joblib looks at the first bytes and never at the file's name."""
+_BEGINNINGS = tuple(magic for magic, _ in _MAGICS)
 
 
 def compressor(data: Data) -> str | None:
     """Return by what the data is compressed, in the eyes of joblib; None for a plain stream."""
     head = data[:8]
-    return next((name for magic, name in _MAGICS if head.startswith(magic)), None)
+    if not head.startswith(_BEGINNINGS):
+        return None
+    return next((name for magic, name in _MAGICS if head.startswith(magic)))
 
 
 def _decompressor(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice, repeat
-from operator import length_hint
+from operator import attrgetter, length_hint
 from typing import Any
 
 from cannery.audits.findings import Finding, Reached, Role, Severity, Verdict
@@ -139,8 +139,11 @@ class Ledger:
     def _unlisted(self, name: Name, offset: int | None, actual: tuple[str, str]) -> None:
         dotted = name.dotted
         listing = self.listing
-        today = (listing.canonical(actual[0]), actual[1])
-        if any(listing.is_dangerous(*n) for n in {(name.module, name.qualname), actual, today}):
+        if (
+            listing.is_dangerous(name.module, name.qualname)
+            or listing.is_dangerous(*actual)
+            or listing.is_dangerous(listing.canonical(actual[0]), actual[1])
+        ):
             message = f"opening would import '{dotted}', which can run commands or code"
             remedy = _BY_VALUE if dotted.startswith("cloudpickle.") else None
             self.find(
@@ -239,7 +242,7 @@ class Ledger:
             if (member, dotted) not in used
         ]
         every = [*self._reached.values(), *idle]
-        return tuple(sorted(every, key=lambda r: (r.member, r.name, r.role)))
+        return tuple(sorted(every, key=attrgetter("member", "name", "role")))
 
     def findings(self) -> tuple[Finding, ...]:
         """Return the findings, the worst first, then by place."""

@@ -85,7 +85,8 @@ class Inside:
         self._ledger, self._name, self._outer = ledger, name, ledger.member
 
     def __enter__(self) -> None:
-        self._ledger.member = "/".join(filter(None, (self._outer, self._name)))
+        outer, name = self._outer, self._name
+        self._ledger.member = f"{outer}/{name}" if outer and name else outer or name
 
     def __exit__(self, *_: object) -> None:
         self._ledger.member = self._outer

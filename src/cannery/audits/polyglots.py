@@ -61,7 +61,7 @@ def _runs(data: Data, ledger: Ledger) -> bool:
 
 def _zip_at_end(data: Data) -> Directory | None:
     """Return what readers find from the end, where that is anything."""
-    if _MAGIC not in data[max(0, len(data) - _TAIL) :]:
+    if data.find(_MAGIC, max(0, len(data) - _TAIL)) < 0:
         return None
     try:
         found = read_directory(data)

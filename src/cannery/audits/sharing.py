@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection
 
 from cannery.audits.ledger import Ledger
 from cannery.audits.values import Array, Dict, List, Made, Partial, Tuple, Value
 
 _MOST = 1 << 25
 """Objects through which a model may lead, each counted as often as it is come to."""
-_HOLDERS = frozenset({Array, Dict, List, Made, Partial, Tuple})
 
 
 def judge_sharing(result: Value, ledger: Ledger) -> None:
@@ -21,10 +20,10 @@ def judge_sharing(result: Value, ledger: Ledger) -> None:
         if parts is not None:
             ways[id(value)] = isinstance(value, Made) + sum(ways[id(part)] for part in parts)
         elif id(value) not in ways:
-            ways[id(value)] = 0  # of one that holds itself, until it is known
-            held = _held(value)
-            waiting.append((value, held))
-            waiting += [(part, None) for part in held]
+            ways[id(value)] = isinstance(value, Made)  # itself, until it is known what it holds
+            if held := _held(value):
+                waiting.append((value, held))
+                waiting += [(part, None) for part in held]
     if ways[id(result)] > _MOST:
         message = f"the model leads through more than {_MOST} objects, and has {len(ways)}"
         ledger.find("bomb", "unsafe", message)
@@ -32,28 +31,26 @@ def judge_sharing(result: Value, ledger: Ledger) -> None:
 
 def _held(value: Value) -> list[Value]:
     """Return the parts of a value that may hold others."""
-    return [part for whole in _wholes(value) for part in _holders(whole)]
-
-
-def _wholes(value: Value) -> Iterable[Iterable[Value]]:
-    match value:
-        case Dict():
-            return (value.items.values(), value.rest)
-        case List() | Tuple():
-            return (value.items,)
-        case Array():
-            return ((value.content,),)
-        case Partial():
-            return (value.arguments, (value.state, value.function))
-        case Made():
-            return (value.arguments, (value.state,))
-    return ()
-
-
-def _holders(parts: Iterable[Value]) -> list[Value]:
+    parts = _PARTS.get(type(value), _nothing)(value)
     if _HOLDERS.isdisjoint(map(type, parts)):
         return []
     return [part for part in parts if type(part) in _HOLDERS and _leads_on(part)]
+
+
+def _nothing(_value: Value) -> Collection[Value]:
+    return ()
+
+
+_PARTS: dict[type, Callable[[Value], Collection[Value]]] = {
+    Array: lambda array: (array.content,),
+    Dict: lambda found: [*found.items.values(), *found.rest],
+    List: lambda found: found.items,
+    Made: lambda made: (*made.arguments, made.state),
+    Partial: lambda partial: (*partial.arguments, partial.state, partial.function),
+    Tuple: lambda found: found.items,
+}
+"""Type → what its values may lead on to."""
+_HOLDERS = frozenset(_PARTS)
 
 
 def _leads_on(value: Value) -> bool:

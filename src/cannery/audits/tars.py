@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cannery.audits.archives import BadArchiveError, name_problem
 from cannery.audits.ledger import Ledger
+from cannery.sources.sniff import tar_checksum
 from cannery.sources.windows import Data
 
 _BLOCK = 512
@@ -75,10 +76,9 @@ def tar_members(data: Data, ledger: Ledger) -> list[Slice]:
 def _size(header: bytes) -> int:
     """Return the size of a member whose header holds; only octal digits, as all readers know them."""
     digits, said = header[124:136].strip(b" \0"), header[148:156].strip(b" \0")
-    total = sum(header[:148]) + 8 * 0x20 + sum(header[156:])
     if not re.fullmatch(rb"[0-7]{1,11}", digits) or not re.fullmatch(rb"[0-7]{1,7}", said):
         raise BadArchiveError("a header is damaged")
-    if len(header) < _BLOCK or int(said, 8) != total:
+    if len(header) < _BLOCK or int(said, 8) != tar_checksum(header):
         raise BadArchiveError("a header's checksum does not hold")
     return int(digits, 8)
 

@@ -100,12 +100,12 @@ def sniff_data(data: Data | Reading, label: str) -> Format:
         raise SourceError(f"{label} is empty", hint="was the copy or download cut short?")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip(data, label)
-    if (unpack := _compression(head)) is not None:
-        return _compressed(unpack, head, label)
     if _is_pickle(data, head, label):
         if head.startswith(_TORCH):
             return "torch"
         return "joblib" if holds(data, b"joblib.numpy_pickle") else "pickle"
+    if (unpack := _compression(head)) is not None:
+        return _compressed(unpack, head, label)
     if is_tar(head):
         return "archive"
     if head.startswith(b"\x93NUMPY"):
@@ -167,9 +167,17 @@ def is_tar(head: bytes) -> bool:
         said = int(head[148:156].strip(b" \0"), 8)
     except ValueError:
         return False
-    return said == sum(head[:148]) + 8 * 0x20 + sum(head[156:512])
+    return said == tar_checksum(head)
 
 
+def tar_checksum(header: bytes) -> int:
+    """Return what the first 512 bytes add up to, those of the checksum itself counted as blanks."""
+    blocks = header[:148] + b" " * 108, header[156:412], header[412:512]
+    # The low half of Adler-32 is one more than the sum, which 256 bytes keep below its modulus.
+    return sum(zlib.adler32(block) & 0xFFFF for block in blocks) - 3 - 100 * 0x20
+
+
+_BZIP = re.compile(rb"BZh[1-9]1AY&SY")
 Unpack = Callable[[bytes], bytes]
 
 
@@ -177,9 +185,9 @@ def _compression(head: bytes) -> Unpack | None:
     """Return the function that unpacks the beginning of one of joblib's containers."""
     if head.startswith(b"\x1f\x8b"):
         return lambda data: zlib.decompressobj(31).decompress(data, 512)
-    if re.match(rb"BZh[1-9]1AY&SY", head):
+    if _BZIP.match(head):
         return lambda data: bz2.BZ2Decompressor().decompress(data, 512)
-    if head.startswith(b"\xfd7zXZ\x00") or re.match(rb"\x5d\x00\x00", head):
+    if head.startswith((b"\xfd7zXZ\x00", b"\x5d\x00\x00")):
         return lambda data: lzma.LZMADecompressor().decompress(data, 512)
     if head.startswith(b"\x04\x22\x4d\x18"):
         return lambda _: b""  # lz4 is no part of Python: the audit looks inside
