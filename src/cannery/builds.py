@@ -20,6 +20,7 @@ from cannery.images.recipe import Extra
 from cannery.oci.descriptors import Architecture, Image, Media
 from cannery.oci.references import Reference
 from cannery.options import option
+from cannery.packs import PARITY
 from cannery.progress import Progress, station
 from cannery.proofs.nouns import Proof
 
@@ -100,9 +101,9 @@ def needed_architectures(wanted: Sequence[Architecture]) -> tuple[Architecture, 
 
 def tell_python(can: Can, lock: Lock, progress: Progress) -> None:
     """Say so where an estimator will run under another Python than the one under which it was compared."""
-    if can.manifest.runtime not in ("skops", "pickle") or "parity.json" not in can.manifest.files:
+    if can.manifest.runtime not in ("skops", "pickle") or PARITY not in can.manifest.files:
         return
-    compared = msgspec.json.decode(can.read("parity.json"))["versions"].get("python", "")
+    compared = msgspec.json.decode(can.read(PARITY))["versions"].get("python", "")
     minor = ".".join(compared.split(".")[:2])
     if compared and minor != ".".join(lock.python.split(".")[:2]):
         with station("python", progress) as work:

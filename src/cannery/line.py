@@ -22,7 +22,7 @@ from cannery.audits.policy import Cleared, clear
 from cannery.blobs import digest_bytes, pretty_json, refuse_foreign
 from cannery.budgets import check_budgets, looked_up, remember_sizes
 from cannery.builds import BuildOptions, Built, architectures_of, needed_architectures, tell_python
-from cannery.cans.open import MANIFEST, Can, open_can
+from cannery.cans.open import CANARY, MANIFEST, Can, open_can
 from cannery.cans.seal import seal
 from cannery.deliveries import Destination, Goods, deliver, destinations_of
 from cannery.engines.choose import detect
@@ -78,7 +78,7 @@ def _seal(cleared: Cleared, conversion: Conversion, folder: Path, options: PackO
     audited = msgspec.structs.replace(cleared.audit, duration=0.0)
     files = {
         conversion.artifact.name: conversion.artifact.data,
-        "canary.json": pretty_json(conversion.canary),
+        CANARY: pretty_json(conversion.canary),
         "audit.json": pretty_json(audited),
     }
     manifest = manifest_of(cleared, conversion, options)
@@ -146,7 +146,7 @@ def _can_of(
     """Return the can that `model` is, or the one that it becomes."""
     if isinstance(model, Can):
         return model
-    if isinstance(model, str | Path) and (Path(model) / "can.json").is_file():
+    if isinstance(model, str | Path) and (Path(model) / MANIFEST).is_file():
         with station("open", progress) as work:
             can = open_can(Path(model))
             work.result(f"{model} {can.digest[:19]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,6 +87,21 @@ def open_can(folder: Path) -> Can:
         ) from error
     _check(folder, manifest)
     return Can(folder=folder, manifest=manifest, digest=digest_bytes(data))
+
+
+def copy_can(can: Can, folder: Path) -> Can:
+    """Copy an opened can into an empty folder and open it there.
+
+    Raises CanError where it was changed since it was opened.
+    """
+    for name in (MANIFEST, *can.manifest.files):
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(can.folder / name, place)
+    copy = open_can(folder)
+    if copy.digest != can.digest:
+        raise CanError(f"the can '{can.folder}' became another one while it was copied")
+    return copy
 
 
 def check_names(manifest: CanManifest) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from cannery.blobs import write_folder
-from cannery.cans.open import Can, open_can
+from cannery.cans.open import MANIFEST, Can, copy_can, open_can
 from cannery.errors import OutputError
 from cannery.images.labels import tag_of
 from cannery.images.recipe import LIBRARIES, PYTHON, linked_by
@@ -40,15 +39,13 @@ class EjectOptions:
         default=f"python:{PYTHON}-slim",
         metadata=option("Base image that the Dockerfile names.", metavar="IMAGE"),
     )
-    """Base image that the Dockerfile names; `--build-arg BASE=` names another."""
     wheels: bool = field(
         default=False, metadata=option("Fetch the wheels too, to build without network.")
     )
-    """Whether the wheels are fetched too, for builds without network."""
     python: str = field(
-        default=PYTHON, metadata=option("Python version of the base.", metavar="X.Y")
+        default=PYTHON,
+        metadata=option("Python version of the base, for those wheels.", metavar="X.Y"),
     )
-    """Python version of the base, for those wheels."""
 
 
 def eject(
@@ -70,10 +67,7 @@ def eject(
             place = target / Path(path).relative_to(LIBRARIES)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(entry.data or b"")
-        for name in ("can.json", *opened.manifest.files):
-            place = target / "can" / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(can / name, place)
+        copy_can(opened, target / "can")
         if options.wheels:
             download_wheels(pinned, target / "wheels", options.python)
         _open_to_all(target)
@@ -129,5 +123,5 @@ def _spare(folder: Path) -> None:
     """Raise OutputError where replacing `folder` would destroy something that was not ejected."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (folder / _MARKER).is_file() or not (folder / "can/can.json").is_file():
+    if not (folder / _MARKER).is_file() or not (folder / "can" / MANIFEST).is_file():
         raise OutputError(f"'{folder}' exists and was not ejected", hint="choose another name")

@@ -12,7 +12,7 @@ from cannery.errors import ImageError, SourceError
 from cannery.oci.descriptors import INDEX, MANIFEST, Descriptor
 from cannery.oci.documents import Entry, Index, Manifest, decode, is_index
 from cannery.oci.layout import LAYOUT, MARK, NAME, blob_path, read_document, read_json
-from cannery.oci.modelpack import files_of
+from cannery.oci.modelpack import CAN, files_of
 from cannery.oci.references import Reference
 from cannery.oci.referrers import list_referrer
 from cannery.oci.registry import Registry, Source
@@ -135,7 +135,7 @@ def pull_can_files(
     """
     data, _ = registry.manifest(reference.repository, reference.target)
     files = files_of(decode(data, Manifest, f"'{reference}'"), str(reference))
-    refuse_foreign(folder, "can.json", "a can", force=force)
+    refuse_foreign(folder, CAN, "a can", force=force)
     with write_folder(folder, force=force) as target:
         for name, descriptor in files.items():
             place = (target / name).resolve()

@@ -31,7 +31,7 @@ SETTINGS = "application/vnd.cncf.model.weight.config.v1.raw"
 DOC = "application/vnd.cncf.model.doc.v1.raw"
 FILEPATH = "org.cncf.model.filepath"
 CAN_DIGEST = "dev.cannery.can.digest"
-_CAN = "can.json"
+CAN = "can.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +56,10 @@ def compose_artifact(folder: Path) -> Artifact:
     Raises CanError when the folder is no can, or a file is not what `can.json` says.
     """
     can = _read_can(folder)
-    blobs = {name: _blob(folder, name) for name in sorted({_CAN, *can.files})}
+    blobs = {name: _blob(folder, name) for name in sorted({CAN, *can.files})}
     for name, file in can.files.items():
         if blobs[name].digest != file.digest:
-            raise CanError(f"'{folder / name}' is not the file that {_CAN} names")
+            raise CanError(f"'{folder / name}' is not the file that {CAN} names")
     files = tuple(
         (
             Descriptor(
@@ -88,10 +88,10 @@ def compose_artifact(folder: Path) -> Artifact:
         annotations={
             "org.opencontainers.image.title": can.name,
             "org.opencontainers.image.version": can.version,
-            CAN_DIGEST: blobs[_CAN].digest,
+            CAN_DIGEST: blobs[CAN].digest,
         },
     )
-    return Artifact(manifest=_encode(manifest), config=config, files=files, can=blobs[_CAN].digest)
+    return Artifact(manifest=_encode(manifest), config=config, files=files, can=blobs[CAN].digest)
 
 
 def push_can(
@@ -117,7 +117,7 @@ def push_can(
 def files_of(manifest: Manifest, place: str) -> dict[str, Descriptor]:
     """Return the can's files in an artifact's manifest, by path; raises RegistryError when it holds no can."""
     files = {layer.annotations.get(FILEPATH, ""): layer for layer in manifest.layers}
-    if manifest.artifact_type != ARTIFACT or _CAN not in files or "" in files:
+    if manifest.artifact_type != ARTIFACT or CAN not in files or "" in files:
         raise RegistryError(f"'{place}' is no can", hint="`cannery publish` puts one there")
     return files
 
@@ -136,7 +136,7 @@ def _blob(folder: Path, name: str) -> Blob:
 
 
 def _read_can(folder: Path) -> _Can:
-    path = folder / _CAN
+    path = folder / CAN
     try:
         if path.stat().st_size > LIMIT:
             raise CanError(f"'{path}' has more than {LIMIT} bytes")

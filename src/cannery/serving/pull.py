@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ import msgspec
 
 from cannery.blobs import digest_bytes, hex_of, write_file, write_folder
 from cannery.cans.manifest import CanManifest, read_manifest
-from cannery.cans.open import MANIFEST, MANIFEST_LIMIT, Can, check_names, open_can
+from cannery.cans.open import MANIFEST, MANIFEST_LIMIT, Can, check_names, copy_can, open_can
 from cannery.cans.vouchers import SUFFIX, files_of, signature_place
 from cannery.errors import CanError, CanneryError, SourceError, UnreachableError
 from cannery.serving.keys import check_can, check_manifest, key_of
@@ -97,21 +96,14 @@ def _local(uri: str, cache: Path, env: Mapping[str, str]) -> Can:
     can = open_can(folder)
     if (key := key_of(env)) is None:
         return can
-    place = signature_place(folder)
-    data = place.read_bytes() if place.is_file() else None
-    check_can(data, files_of(can.manifest, can.digest), str(place), key)
-    return _kept(cache, can.digest) or _copied(can, cache)
-
-
-def _copied(can: Can, cache: Path) -> Can:
-    """Return the can's copy in the cache; raises CanError where it was changed since it was opened."""
+    signature = signature_place(folder)
+    data = signature.read_bytes() if signature.is_file() else None
+    check_can(data, files_of(can.manifest, can.digest), str(signature), key)
+    if (kept := _kept(cache, can.digest)) is not None:
+        return kept
     target = cache / hex_of(can.digest)
-    with write_folder(target, force=True) as folder:
-        for name in (MANIFEST, *sorted(can.manifest.files)):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(can.folder / name, folder / name)
-        copy = open_can(folder)
-        _must_be(copy.digest, can.digest, str(can.folder))
+    with write_folder(target, force=True) as place:
+        copy = copy_can(can, place)
     return replace(copy, folder=target)
 
 
