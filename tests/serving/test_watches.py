@@ -6,11 +6,10 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-from churn_cans import RECORD, RECORDS, MakeCan, expected, make_graph, running
+from churn_cans import RECORD, RECORDS, MakeCan, expected, make_graph, running, until
 
 from cannery.cans.open import Can
 from cannery.errors import SourceError
@@ -26,14 +25,6 @@ def point(link: Path, can: Can) -> None:
     fresh = link.with_suffix(".new")
     fresh.symlink_to(can.folder)
     fresh.rename(link)
-
-
-def until(condition: Callable[[], bool], seconds: float = 15) -> None:
-    """Wait until a condition holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def halved(record: dict[str, object]) -> dict[str, object]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from churn_cans import RECORD, MakeCan, running
+from churn_cans import RECORD, MakeCan, running, until
 
 from cannery.processes import run
 from cannery.serving.boards import SLOT, Board
@@ -105,12 +103,6 @@ def test_two_workers_tell_one_account_and_a_killed_one_is_counted_on(make_can: M
             texts = [httpx.get(service.url + "/metrics").text for _ in range(6)]
             pattern = r'http_requests_total{method="POST",path="/predict",code="200"} (\d+)'
             return {int(found[1]) for text in texts if (found := re.search(pattern, text))}
-
-        def until(condition: Callable[[], bool]) -> None:
-            end = time.monotonic() + 20
-            while not condition():
-                assert time.monotonic() < end
-                time.sleep(0.1)
 
         def workers() -> list[str]:
             pid = service.process.pid

@@ -184,6 +184,14 @@ class Running:
         return self.process.returncode, complaint.decode()
 
 
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def program(*words: str) -> list[str]:
     """Return the words that start the program inside an image."""
     return [sys.executable, "-m", "cannery.serving", *words]

@@ -142,13 +142,9 @@ def _kserve(desk: Desk) -> dict[str, dict[str, Handler]]:
     """Return the routes of KServe's first protocol, TensorFlow Serving's."""
     name = desk.service.manifest.name
     model = f"/v1/models/{name}"
-
-    def ready(_request: Request) -> Response:
-        return _state(desk, {"name": name}, "ready")
-
     return {
         "/v1/models": _get(partial(_fixed, json_response({"models": [name]}))),
-        model: _get(Check(ready)),
+        model: _get(Check(partial(_ready, desk, {"name": name}))),
         f"{model}:predict": {"POST": kserve_operation(desk.service)},
     }
 
@@ -159,30 +155,24 @@ def _open_inference(desk: Desk) -> dict[str, dict[str, Handler]]:
     server = {"name": "cannery", "version": manifest.version, "extensions": [EXTENSION]}
     metadata = json_response(model_metadata(desk.service))
     infer = infer_operation(desk.service)
-
-    def ready(_request: Request) -> Response:
-        return _state(desk, {}, "ready")
-
-    def model_ready(_request: Request) -> Response:
-        return _state(desk, {"name": manifest.name}, "ready")
-
+    model_ready = Check(partial(_ready, desk, {"name": manifest.name}))
     routes: dict[str, dict[str, Handler]] = {
         "/v2": _get(partial(_fixed, json_response(server))),
         "/v2/health/live": _get(partial(_fixed, json_response({"live": True}))),
-        "/v2/health/ready": _get(Check(ready)),
+        "/v2/health/ready": _get(Check(partial(_ready, desk, {}))),
     }
     model = f"/v2/models/{manifest.name}"
     for path in (model, f"{model}/versions/{manifest.version}"):
         routes[path] = _get(partial(_fixed, metadata))
-        routes[f"{path}/ready"] = _get(Check(model_ready))
+        routes[f"{path}/ready"] = _get(model_ready)
         routes[f"{path}/infer"] = {"POST": infer}
     return routes
 
 
-def _state(desk: Desk, about: dict[str, Any], key: str) -> Response:
+def _ready(desk: Desk, about: Mapping[str, Any], _request: Request) -> Response:
     """Return whether requests should be sent here, as a field."""
     yes = desk.ready_now().healthy
-    return json_response({**about, key: yes}, 200 if yes else 503)
+    return json_response({**about, "ready": yes}, 200 if yes else 503)
 
 
 def _get(handler: Handler) -> dict[str, Handler]:
