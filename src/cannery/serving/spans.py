@@ -17,6 +17,7 @@ from random import getrandbits, random
 
 from cannery.errors import CanneryError
 from cannery.serving.telemetry import Telemetry
+from cannery.serving.wire import message, number
 
 WAITING = 2048
 """Spans that may wait; further ones are dropped and counted."""
@@ -140,31 +141,31 @@ class Spans:
 
 def encode(spans: Iterable[Span], attributes: Mapping[str, str]) -> bytes:
     """Return an ExportTraceServiceRequest."""
-    resource = b"".join(_message(1, _pair(k, v)) for k, v in sorted(attributes.items()))
-    scope = _message(1, _text(1, "cannery.serving"))
-    inner = b"".join(_message(2, _span(span)) for span in spans)
-    return _message(1, _message(1, resource) + _message(2, scope + inner))
+    resource = b"".join(message(1, _pair(k, v)) for k, v in sorted(attributes.items()))
+    scope = message(1, _text(1, "cannery.serving"))
+    inner = b"".join(message(2, _span(span)) for span in spans)
+    return message(1, message(1, resource) + message(2, scope + inner))
 
 
 def _span(span: Span) -> bytes:
     return b"".join(
         (
-            _message(1, span.trace),
-            _message(2, _identity(8)),
-            _message(4, span.parent) if span.parent else b"",
+            message(1, span.trace),
+            message(2, _identity(8)),
+            message(4, span.parent) if span.parent else b"",
             _text(5, span.name),
-            _number(6, _SERVER),
+            number(6, _SERVER),
             b"\x39" + struct.pack("<Q", span.start),  # field 7, fixed64
             b"\x41" + struct.pack("<Q", span.end),  # field 8
-            *(_message(9, _pair(k, v)) for k, v in span.attributes.items()),
-            _message(15, _number(3, _ERROR)) if span.failed else b"",
+            *(message(9, _pair(k, v)) for k, v in span.attributes.items()),
+            message(15, number(3, _ERROR)) if span.failed else b"",
         )
     )
 
 
 def _pair(key: str, value: str | int) -> bytes:
-    inner = _number(3, value) if isinstance(value, int) else _text(1, value)
-    return _text(1, key) + _message(2, inner)
+    inner = number(3, value) if isinstance(value, int) else _text(1, value)
+    return _text(1, key) + message(2, inner)
 
 
 def _identity(size: int) -> bytes:
@@ -173,21 +174,4 @@ def _identity(size: int) -> bytes:
 
 
 def _text(field: int, value: str) -> bytes:
-    return _message(field, value.encode())
-
-
-def _message(field: int, data: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(data)) + data
-
-
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return message(field, value.encode())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cannery.errors import CanError
+from cannery.serving.wire import head, message, number
 
 LEAST = 1 << 20
 """Bytes of a constant that is worth it."""
@@ -49,9 +50,9 @@ def laid_out(data: bytes) -> bytes:
         if not large:
             pieces.append(data[field.start : field.end])
         else:
-            grown = {f: _key(_INITIALIZER, f.end - f.value + ALIGNED + 3) for f in large}
+            grown = {f: head(_INITIALIZER, f.end - f.value + ALIGNED + 3) for f in large}
             longer = sum(ALIGNED + 3 + len(k) - (f.value - f.start) for f, k in grown.items())
-            pieces.append(_key(_GRAPH, field.end - field.value + longer))
+            pieces.append(head(_GRAPH, field.end - field.value + longer))
             base = at + len(pieces[-1])
             pieces.append(_moved(data, field, grown, base))
         at += sum(map(len, pieces[-2:] if large else pieces[-1:]))
@@ -68,9 +69,9 @@ def _moved(data: bytes, graph: _Field, grown: dict[_Field, bytes], base: int) ->
             continue
         out += grown[field] + data[field.value : raw.start] + data[raw.end : field.end]
         before = -(base + len(out) + 2 + raw.value - raw.start) % ALIGNED
-        out += _key(_DOC, before) + bytes(before)
+        out += message(_DOC, bytes(before))
         out += data[raw.start : raw.end]
-        out += _key(_DOC, ALIGNED - 1 - before) + bytes(ALIGNED - 1 - before)
+        out += message(_DOC, bytes(ALIGNED - 1 - before))
     return bytes(out)
 
 
@@ -119,7 +120,7 @@ def _apart(data: Data, name: str) -> bytes:
         graph = b"".join(
             large.get(f) or data[f.start : f.end] for f in _fields(data, field.value, field.end)
         )
-        out += _key(_GRAPH, len(graph)) + graph
+        out += head(_GRAPH, len(graph)) + graph
     return bytes(out)
 
 
@@ -127,11 +128,11 @@ def _named(data: Data, constant: _Field, raw: _Field, name: str) -> bytes:
     """Return a constant that says where its bytes stand."""
     place = {"location": name, "offset": str(raw.value), "length": str(raw.end - raw.value)}
     words = b"".join(
-        _long(_EXTERNAL, _long(1, key.encode()) + _long(2, value.encode()))
+        message(_EXTERNAL, message(1, key.encode()) + message(2, value.encode()))
         for key, value in place.items()
     )
     rest = data[constant.value : raw.start] + data[raw.end : constant.end]
-    return _long(_INITIALIZER, rest + words + _varint(_LOCATION << 3) + _varint(1))
+    return message(_INITIALIZER, rest + words + number(_LOCATION, 1))
 
 
 def _constants(data: Data, field: _Field) -> list[_Field]:
@@ -181,20 +182,3 @@ def _number(data: Data, at: int, end: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at + index + 1
     return -1, end
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
-
-
-def _key(number: int, size: int) -> bytes:
-    """Return what stands before so many bytes of a field."""
-    return _varint(number << 3 | 2) + _varint(size)
-
-
-def _long(number: int, value: bytes) -> bytes:
-    return _key(number, len(value)) + value
