@@ -57,6 +57,22 @@ def test_an_index_without_hashes_gives_hashes_for_every_python(
     assert found == {"3.11": len(PACKAGES), "3.13": len(PACKAGES)}
 
 
+def test_what_one_of_two_indexes_lacks_is_hashed_from_the_other(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index of the user's own has some wheels of a version: those of other Pythons are known all the same."""
+    own = tmp_path / "own"
+    write_index(own, {"msgspec==0.20": tags("311")})
+    pinned = tmp_path / "requirements.txt"
+    with package_index(index, monkeypatch):
+        monkeypatch.setenv("PIP_EXTRA_INDEX_URL", own.as_uri())
+        pin(make_manifest(), pinned)
+        for python in ("3.11", "3.13"):
+            download_wheels(pinned, tmp_path / python, python)
+    for python, tag in (("3.11", "cp311"), ("3.13", "cp313")):
+        assert [tag in file.name for file in (tmp_path / python).glob("msgspec-*")] == [True]
+
+
 def test_an_image_is_built_from_an_index_without_hashes(
     index: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

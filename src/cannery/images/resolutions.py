@@ -41,8 +41,41 @@ class Target:
         """Newest C library that a wheel may ask for: one of two by which uv resolves."""
         return _GLIBC if self.glibc >= _GLIBC else _OLD_GLIBC
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What uv is told of it."""
+        platform = f"{MACHINES[self.architecture]}-manylinux_2_{self.newest}"
+        return ("--python-version", self.python, "--python-platform", platform)
+
     def __str__(self) -> str:
         return f"Python {self.python} on {self.architecture}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Since:
+    """Wheels for this Python and all that come after it, on any processor."""
+
+    python: str
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What uv is told of it: one version for all, among several pip would choose by its own Python."""
+        return ("--universal", "--fork-strategy", "fewest", "--python-version", self.python)
+
+    def __str__(self) -> str:
+        return f"Python {self.python} and later"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """A package at one version."""
+
+    version: str
+    """`name==version`"""
+    marker: str
+    """Where it is needed, as requirements write it; empty: everywhere on Linux."""
+    hashes: frozenset[str]
+    """Of its wheels, as options of pip."""
 
 
 _LINUX = "sys_platform == 'linux'"
@@ -64,13 +97,8 @@ def resolve_wheels(
     `alone`: nothing that they in turn declare is added. Raises ImageError naming what has no wheel.
     """
     with tempfile.TemporaryDirectory(prefix="cannery-wheels-") as name:
-        machine = MACHINES[target.architecture]
-        words = (
-            *("--python-version", target.python),
-            *("--python-platform", f"{machine}-manylinux_2_{target.newest}"),
-        )
         pinned = Path(name) / "requirements.txt"
-        pinned.write_text(pin_wheels(requirements, words, target, alone=alone))
+        pinned.write_text(written(pin_wheels(requirements, target, alone=alone)))
         files = download_wheels(pinned, target, Path(name) / "wheels")
         return tuple(_wheel(file, store.take(file)) for file in files)
 
@@ -95,12 +123,11 @@ def fetch_wheels(wheels: Iterable[Wheel], target: Target, store: Store) -> None:
 
 
 def pin_wheels(
-    requirements: Iterable[str], words: Iterable[str], subject: object, *, alone: bool
-) -> str:
-    """Let uv choose versions, and return them as requirements with the hashes of all their wheels.
+    requirements: Iterable[str], target: Target | Since, *, alone: bool
+) -> tuple[Pin, ...]:
+    """Let uv choose versions, and return each with the hashes of the wheels that it knows of.
 
-    `words` tell uv for which Pythons and platforms. Raises ImageError naming `subject` where something has
-    no wheel for it.
+    Raises ImageError where something has no wheel for the target.
     """
     # In a folder of its own: the settings that uv may find are the user's, not those of some project.
     with tempfile.TemporaryDirectory(prefix="cannery-pins-") as name:
@@ -114,21 +141,29 @@ def pin_wheels(
             *("--generate-hashes", "--no-annotate", "--no-header", "--only-binary", ":all:"),
             # Wheels alone need no interpreter of that version: none is to be looked for, let alone fetched.
             *("--python", sys.executable, "--no-python-downloads"),
-            *words,
+            *target.words,
             *(["--no-deps"] if alone else []),
             *(word for name in UNUSED for word in ("--no-emit-package", name)),
         ]
         environment = {**os.environ, **index_environment(), **uv_cache()}
-        _checked(run(command, env=environment, cwd=folder, timeout=_TIMEOUT), subject)
-        return "".join(map(_pinned, tomllib.loads(lock.read_text())["packages"]))
+        _checked(run(command, env=environment, cwd=folder, timeout=_TIMEOUT), target)
+        return tuple(map(_pinned, tomllib.loads(lock.read_text())["packages"]))
 
 
-def _pinned(package: Mapping[str, Any]) -> str:
-    """Return the requirement for a package of a lock (PEP 751)."""
+def _pinned(package: Mapping[str, Any]) -> Pin:
+    """Return what a package of a lock (PEP 751) is pinned to."""
     marker = package.get("marker", _LINUX)
-    pin = f"{package['name']}=={package['version']}" + (f" ; {marker}" if marker != _LINUX else "")
-    hashes = {_hash(wheel) for wheel in package["wheels"]}
-    return " \\\n    ".join((pin, *sorted(hashes))) + "\n"
+    return Pin(
+        version=f"{package['name']}=={package['version']}",
+        marker="" if marker == _LINUX else f" ; {marker}",
+        hashes=frozenset(map(_hash, package["wheels"])),
+    )
+
+
+def written(pins: Iterable[Pin]) -> str:
+    """Return pins as requirements."""
+    lines = ((f"{pin.version}{pin.marker}", *sorted(pin.hashes)) for pin in pins)
+    return "".join(" \\\n    ".join(words) + "\n" for words in lines)
 
 
 def _hash(wheel: Mapping[str, Any]) -> str:
