@@ -6,6 +6,7 @@ import functools
 import io
 import pickle
 import warnings
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 import pickles as p
 import pytest
 from audit_sources import AuditBytes
-from gadgets import GADGETS, PROGRAMS, categories, frame, levels
+from gadgets import GADGETS, PROGRAMS, bare_tree, categories, frame, levels
 from scipy.sparse import csr_matrix
 from sklearn.feature_selection import SelectFromModel
 from sklearn.linear_model import LogisticRegression
@@ -43,6 +44,16 @@ def test_a_program_of_listed_names_is_not_safe(name: str, audit_bytes: AuditByte
     """Nor what only a program by hand can do with them."""
     assert audit_bytes(PROGRAMS[name]).verdict != "safe"
     assert audit_bytes(PROGRAMS[name], "joblib").verdict != "safe"
+
+
+@pytest.mark.parametrize(
+    "hold", [lambda t: [t], lambda t: deque([t]), lambda t: {t}, lambda t: {t: 1}]
+)
+def test_a_tree_that_others_ask_is_not_safe(hold: Any, audit_bytes: AuditBytes) -> None:
+    """Compiled code reads as many columns as the tree says; only its own estimator counts those of the row."""
+    for protocol in (2, 4):
+        found = audit_bytes(pickle.dumps(bare_tree(hold), protocol))
+        assert [f.rule for f in found.findings] == ["unchecked-native"]
 
 
 def test_the_same_parts_put_together_honestly_are_safe(audit_bytes: AuditBytes) -> None:

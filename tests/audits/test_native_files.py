@@ -13,6 +13,7 @@ import pytest
 from audit_sources import AuditBytes
 
 from cannery.audits.audit import audit_bytes as judge
+from cannery.audits.trees.flatbuffers import Table
 from cannery.audits.trees.ubjson import read_ubjson
 from cannery.audits.trees.walks import BadModelError
 from cannery.sources.sniff import sniff_data
@@ -56,6 +57,12 @@ def _drop(key: str) -> Callable[[dict[str, Any]], None]:
     return lambda parts: parts["tree"].pop(key)
 
 
+def _widen(tree: dict[str, Any], width: int) -> None:
+    """Let each node of a tree have as many weights."""
+    tree["tree_param"]["size_leaf_vector"] = str(width)
+    tree["base_weights"] *= width
+
+
 EDITS: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "child outside": ("classes", _put("tree", "left_children", 0, 999)),
     "child before the first": ("classes", _put("tree", "left_children", 0, -7)),
@@ -95,6 +102,10 @@ EDITS: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "kind unlisted": ("kinds", lambda p: p["tree"]["categories_nodes"].pop()),
     "names outside": ("kinds", lambda p: p["model"]["cats"]["enc"][0]["offsets"].append(999)),
     "order outside": ("kinds", lambda p: p["model"]["cats"]["sorted_idx"].append(999)),
+    "parent outside": ("classes", _put("tree", "parents", 1, 999)),
+    "parent that is none": ("classes", _put("tree", "parents", 1, 2147483647)),
+    "tree twice": ("classes", _set("tree", "id", 1)),
+    "vectors for one output": ("classes", lambda p: _widen(p["tree"], 2)),
     "vector's leaf outside": ("vectors", _put("tree", "right_children", -1, 999)),
     "vector's weights too few": ("vectors", lambda p: p["tree"]["leaf_weights"].pop()),
 }  # fmt: skip
@@ -143,6 +154,20 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "kinds too few": ("kinds", r"cat_threshold=.*\n", "cat_threshold=\n"),
     "kinds backwards": ("kinds", r"cat_boundaries=0", "cat_boundaries=9"),
     "factors too few": ("linear", r"num_features=\d+", "num_features=5"),
+    "classes said": ("classes", r"num_class=3", "num_class=9999"),
+    "classes of the objective": ("classes", r"num_class:3", "num_class:9999"),
+    "classes of the objective twice": ("classes", r"num_class:3", "num_class:3 num_class:9"),
+    "classes of none": (
+        "classes",
+        r"objective=\S+ num_class:3",
+        "objective=multiclassova num_class:9",
+    ),
+    "number that is none": ("classes", r"leaf_weight=\S+", "leaf_weight=x"),
+    "number as no decimal": ("classes", r"internal_value=\S+", "internal_value=0x10"),
+    "gains too few": ("classes", r"split_gain=\S+ ", "split_gain="),
+    "rate that is none": ("classes", r"shrinkage=\S+", "shrinkage="),
+    "lines behind the end": ("classes", r"split_gain=.*\n", "\n"),
+    "line that is no list": ("classes", r"split_gain=.*\n", "split_gain\n"),
 }
 
 
@@ -177,6 +202,16 @@ def test_a_model_of_catboost_with_one_number_changed_never_leads_astray(name: st
         block[at] ^= 1 << chance.randrange(8)
         refused += judge(bytes(block), "catboost").verdict != "safe"
     assert refused > 20
+
+
+def test_leaves_without_steps_are_not_safe() -> None:
+    """CatBoost takes a model with a list of leaves for one that has steps towards them."""
+    data = bytearray(n.catboost_models()["classes"])
+    trees = Table.root(bytes(data[8:])).table(1)
+    assert trees is not None
+    at = data.index(bytes(4), 8 + trees._target(11))  # type: ignore[operator]
+    data[at] = 4
+    assert judge(bytes(data), "catboost").verdict == "unsafe"
 
 
 @pytest.mark.parametrize("name", [h for h in HONEST if "borders" not in h])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import PosixPath, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,12 +19,20 @@ from bent import FAR, LABELS, ROWS, Told
 from numpy._core._internal import _convert_to_stringdtype_kwargs as _texts
 from numpy._core.multiarray import _reconstruct
 from pandas._libs.internals import _unpickle_block
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import (
+    RandomForestClassifier,
+    StackingClassifier,
+    StackingRegressor,
+    VotingRegressor,
+)
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import pairwise_distances
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.multioutput import ClassifierChain
 from sklearn.pipeline import FeatureUnion, Pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 WORDS = ["one two", "three"]
 
@@ -69,6 +77,21 @@ def doubled(levels: int, times: int = 2) -> Any:
         steps = [(f"{level}-{number}", made) for number in range(times)]
         made = Pipeline(steps) if level % 2 else FeatureUnion(steps)
     return made
+
+
+def within(hold: Callable[[Any], Any], levels: int = 30) -> Any:
+    """Return models that ask two others each, held by containers of some kind."""
+    pair = [VotingRegressor([]), VotingRegressor([])]
+    for _ in range(levels):
+        held = hold(pair)
+        pair = [with_attributes(VotingRegressor([]), estimators_=held) for _ in range(2)]
+    return pair
+
+
+def bare_tree(hold: Callable[[Any], Any]) -> Any:
+    """Return a model that asks the tree of a member, without the check of columns that the member has."""
+    member = DecisionTreeRegressor().fit(ROWS, LABELS)
+    return with_attributes(VotingRegressor([]), estimators_=hold(member.tree_), member=member)
 
 
 GADGETS: dict[str, Callable[[], Any]] = {
@@ -143,6 +166,26 @@ GADGETS: dict[str, Callable[[], Any]] = {
     ],
     "zone that is a path": lambda: [Told(pd.DatetimeTZDtype, ("ns", "dateutil//etc/passwd"), None)],
     "class of an array elsewhere": lambda: with_attributes(StandardScaler(), subclass=np.memmap),
+    "file deleted by a member's method": lambda: with_attributes(
+        StackingRegressor([]), estimators_=[PosixPath("precious")], stack_method_=["unlink"]
+    ),
+    "file written by a member's method": lambda: with_attributes(
+        StackingClassifier([]),
+        estimators_=[PosixPath("precious")],
+        stack_method_=np.array(["write_bytes"]),
+    ),
+    "members asked by any method": lambda: with_attributes(
+        FixedThresholdClassifier(LogisticRegression()), response_method="set_params"
+    ),
+    "chain asked by any method": lambda: with_attributes(
+        ClassifierChain(LogisticRegression()), chain_method_=deque(["fit"])
+    ),
+    "members in a queue": lambda: within(deque),
+    "members in a set": lambda: within(set),
+    "members in a frozen set": lambda: within(frozenset),
+    "members that are keys": lambda: within(dict.fromkeys),
+    "members that are keys in order": lambda: within(OrderedDict.fromkeys),
+    "members that are counted": lambda: within(Counter),
     "namespace with arguments": lambda: [Told(SimpleNamespace, ({"a": 1},), None)],
 }
 """What is wrong → what makes a model with it. Every name in these is listed for some use."""

@@ -216,11 +216,18 @@ def _container(c: Call) -> Value:
         case _:
             return c.refuse("with something that is no literal container")
     made: dict[str, Callable[[], Value]] = {
-        "builtins.set": Set,
-        "builtins.dict": Dict,
+        "builtins.set": lambda: Set(c.items),
+        "builtins.dict": lambda: _mapping(c.items),
         "builtins.list": lambda: List(_known(c.items)),
     }
-    return made.get(c.name.canonical, lambda: Made(c.name))()
+    return made.get(c.name.canonical, lambda: Made(c.name, c.items))()
+
+
+def _mapping(items: tuple[Value, ...]) -> Dict:
+    """Return a dictionary of pairs that are not told apart."""
+    made = Dict()
+    made.keys += items
+    return made
 
 
 def _known(items: tuple[Value, ...]) -> tuple[Value, ...]:

@@ -30,6 +30,7 @@ from cannery.audits.values import (
     describe,
     head_of,
     is_matrix_method,
+    objects_among,
 )
 from cannery.blobs import CHUNK
 from cannery.sources.windows import release
@@ -44,6 +45,12 @@ def _characters(data: Data, at: int, end: int) -> Iterator[bytes]:
         yield data[at:stop]
         release(data, at, stop)
         at = stop
+
+
+def _keep(target: Value, items: list[Value]) -> None:
+    """Let an object that behaves as a container hold the objects that it is given."""
+    if isinstance(target, Made) and (found := objects_among(items)):
+        target.arguments = (*target.arguments, *found)
 
 
 _TEXTS = {str}
@@ -125,6 +132,7 @@ class Facts:
             target.extend(items)
         else:
             self._check_target(target, calls.LISTS, "APPEND", offset)
+            _keep(target, items)
         self.ledger.refer_all(items)
 
     def assign(self, target: Value, items: list[Value], offset: int) -> None:
@@ -135,6 +143,7 @@ class Facts:
             self._refer_assigned(target, items)
         if type(target) is not Dict:
             self._check_target(target, calls.MAPPINGS, "SETITEM", offset)
+            _keep(target, items)
             return
         if target.sealed:
             message = "the state of an object is changed after it was set"
@@ -150,6 +159,7 @@ class Facts:
         for key, value in zip(keys, values, strict=True):
             if type(key) is not str:
                 target.rest.append(value)
+                target.keys += objects_among((key,))
                 continue
             if key in known:
                 self._refuse_twice([key], {key}, offset)
@@ -179,7 +189,9 @@ class Facts:
 
     def add(self, target: Value, items: list[Value], offset: int) -> None:
         """Judge what gets items by ADDITEMS."""
-        if not isinstance(target, Set):
+        if isinstance(target, Set):
+            target.items += objects_among(items)
+        else:
             self._check_target(target, frozenset(), "ADDITEMS", offset)
         self.ledger.refer_all(items)
 

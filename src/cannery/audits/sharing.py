@@ -1,19 +1,37 @@
-"""Objects that are shared again and again: a short file of steps within steps would run for ever."""
+"""Who holds whom: what is shared again and again would run for ever, and trees need the estimator around them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from cannery.audits.ledger import Ledger
-from cannery.audits.values import Array, Dict, List, Made, Partial, Tuple, Value
+from cannery.audits.ledger import Ledger, remedy_for
+from cannery.audits.values import (
+    Array,
+    Dict,
+    FrozenSet,
+    List,
+    Made,
+    Partial,
+    Set,
+    Tuple,
+    Value,
+)
+from cannery.bounds.trees import TREE
 
 _MOST = 1 << 25
 """Objects through which a model may lead, each counted as often as it is come to."""
+_ESTIMATORS = "sklearn.tree._classes."
 
 
 def judge_sharing(result: Value, ledger: Ledger) -> None:
-    """Refuse a model of few objects that leads through very many, as one that scores would."""
+    """Refuse a model of few objects that leads through very many, as one that scores would.
+
+    Doubt one with a bare tree: compiled code reads as many columns of a row as the tree says, and only
+    its estimator knows whether the row has them.
+    """
     ways: dict[int, int] = {}
+    trees: dict[int, int] = {}
+    owned: set[int] = set()
     waiting: list[tuple[Value, Collection[Value] | None]] = [(result, None)]
     while waiting:
         value, parts = waiting.pop()
@@ -24,9 +42,22 @@ def judge_sharing(result: Value, ledger: Ledger) -> None:
             if held := _held(value):
                 waiting.append((value, held))
                 waiting += [(part, None) for part in held]
+                for part in held:
+                    if type(part) is Made and part.canonical == TREE:
+                        trees[id(part)] = trees.get(id(part), 0) + 1
+                if type(value) is Made and value.canonical.startswith(_ESTIMATORS):
+                    owned.add(_tree_of(value))
     if ways[id(result)] > _MOST:
         message = f"the model leads through more than {_MOST} objects, and has {len(ways)}"
         ledger.find("bomb", "unsafe", message)
+    if any(times > 1 or tree not in owned for tree, times in trees.items()):
+        message = f"an object of '{TREE}' is asked by something else than its own estimator"
+        ledger.find("unchecked-native", "review", message, name=TREE, remedy=remedy_for(TREE))
+
+
+def _tree_of(estimator: Made) -> int:
+    state = estimator.state
+    return id(state.items.get("tree_")) if type(state) is Dict else 0
 
 
 def _held(value: Value) -> list[Value]:
@@ -43,10 +74,12 @@ def _nothing(_value: Value) -> Collection[Value]:
 
 _PARTS: dict[type, Callable[[Value], Collection[Value]]] = {
     Array: lambda array: (array.content,),
-    Dict: lambda found: [*found.items.values(), *found.rest],
+    Dict: lambda found: [*found.items.values(), *found.rest, *found.keys],
+    FrozenSet: lambda found: found.items,
     List: lambda found: found.items,
     Made: lambda made: (*made.arguments, made.state),
     Partial: lambda partial: (*partial.arguments, partial.state, partial.function),
+    Set: lambda found: found.items,
     Tuple: lambda found: found.items,
 }
 """Type → what its values may lead on to."""

@@ -222,8 +222,7 @@ class _Walk:
 
     def set(self, node: Node) -> Value:
         self.only(node, "builtins.set", "builtins.frozenset")
-        self.items(node)
-        return Set()
+        return Set(self.items(node))
 
     def tuple(self, node: Node) -> Value:
         if (node.get("__module__"), node.get("__class__")) != ("builtins", "tuple"):

@@ -106,11 +106,12 @@ class Tuple:
 
 
 class FrozenSet:
-    """A frozenset, of which only the globals matter."""
+    """A frozenset, of which only the globals and the objects matter."""
 
-    __slots__ = ("names",)
+    __slots__ = ("items", "names")
 
     def __init__(self, items: tuple[Value, ...]) -> None:
+        self.items = objects_among(items)
         self.names = names_in(items)
 
 
@@ -161,18 +162,22 @@ _KNOWN = 1 << 16
 
 
 class Set:
-    """A set."""
+    """A set, of which only the objects matter."""
 
-    __slots__ = ()
+    __slots__ = ("items",)
+
+    def __init__(self, items: Sequence[Value] = ()) -> None:
+        self.items = objects_among(items)
 
 
 class Dict:
-    """A dictionary; of items under other keys than strings only the values are known."""
+    """A dictionary; of items under other keys than strings only the values, and objects as keys, are known."""
 
-    __slots__ = ("count", "items", "rest", "sealed")
+    __slots__ = ("count", "items", "keys", "rest", "sealed")
 
     def __init__(self) -> None:
         self.items: dict[str, Value] = {}
+        self.keys: list[Value] = []
         self.rest: list[Value] = []
         self.count = 0
         self.sealed = False
@@ -249,6 +254,16 @@ class Partial(Made):
     def __init__(self, name: Name | None, function: Value) -> None:
         super().__init__(name)
         self.function = function
+
+
+def objects_among(items: Sequence[Value]) -> list[Value]:
+    """Return what is no literal among items, and may lead to more."""
+    if _LITERAL.issuperset(map(type, items)):
+        return []
+    return [item for item in items if type(item) not in _LITERAL]
+
+
+_LITERAL = frozenset({type(None), bool, int, float, str, bytes, Name, Opaque})
 
 
 def head_of(value: Value) -> bytes:

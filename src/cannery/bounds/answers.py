@@ -1,10 +1,13 @@
-"""How much an estimator says that it answers: it makes room for that, and names for it, before it looks."""
+"""How much an estimator says that it answers, and how its members are asked.
+
+It makes room for that, and names for it, before it looks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cannery.bounds.things import WHOLE, Items, Numbers, Parts, Thing, whole
+from cannery.bounds.things import WHOLE, Items, Numbers, Parts, Thing, attributes, whole
 
 _MOST = {
     "_max_degree": 1 << 10,
@@ -31,4 +34,19 @@ def counts(thing: Thing) -> str | None:
         for number in told:
             if isinstance(number, WHOLE) and number > most:
                 return f"says that it has more than {most} of '{name}'"
+    return None
+
+
+_NAMING = ("chain_method", "chain_method_", "response_method", "stack_method", "stack_method_")
+_ASKED = frozenset({"auto", "decision_function", "predict", "predict_log_proba", "predict_proba"})
+
+
+def methods(thing: Thing) -> str | None:
+    """Judge the names of methods by which members are asked: a path among them would be deleted by `unlink`."""
+    state = attributes(thing)
+    for name in _NAMING:
+        told = state.get(name)
+        for method in told if isinstance(told, Items) else (told,):
+            if method is not None and method not in _ASKED:
+                return "asks its members by a method that no model is asked by"
     return None

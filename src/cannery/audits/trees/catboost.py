@@ -77,6 +77,8 @@ def _check_forest(trees: Table) -> None:
     if len(steps):
         leaves = trees.values(11, "<u4").astype(np.int64)
         _check_steps(steps, leaves, sizes, values - outputs + 1)
+    elif len(trees.values(11, "<u4")):
+        raise hostile("steps lead to leaves, and there are no steps")
     elif sizes.max(initial=0) > _DEEPEST or int((1 << sizes).sum()) * outputs != values:
         raise hostile(f"{values} values for {len(sizes)} trees of {outputs} outputs")
     if weights not in (0, values // outputs) or len(trees.values(16, "<f8")) not in (0, outputs):

@@ -27,6 +27,9 @@ _MISSING = 3
 """The kinds of missing value, in the bits from the third on."""
 _MOST_OUTPUTS = 10_000
 _INTEGER = re.compile(rb"-?\d{1,18}")
+_REAL = re.compile(rb"-?(\d{1,400}(\.\d{0,400})?([eE][+-]?\d{1,4})?|inf|nan)")
+_PER_LEAF = (b"leaf_weight", b"leaf_count")
+_PER_SPLIT = (b"split_gain", b"threshold", b"internal_value", b"internal_weight", b"internal_count")
 
 Fields = dict[bytes, bytes]
 
@@ -38,8 +41,9 @@ def check_lightgbm(data: Data) -> None:
     header = _fields(text[: start or len(text)])
     columns = _number(header, b"max_feature_idx") + 1
     outputs = _number(header, b"num_tree_per_iteration")
-    if not 1 <= outputs <= _MOST_OUTPUTS or _number(header, b"num_class") > _MOST_OUTPUTS:
+    if not 1 <= outputs <= _MOST_OUTPUTS:
         raise hostile(f"{outputs} trees in a round")
+    _check_classes(header, outputs)
     for key in (b"feature_names", b"feature_infos"):
         if key in header and len(header[key].split(b" ")) != columns:
             raise hostile(f"'{key.decode()}' does not have one for each of {columns} columns")
@@ -47,10 +51,33 @@ def check_lightgbm(data: Data) -> None:
     if len(blocks) % outputs:
         raise hostile(f"{len(blocks)} trees in rounds of {outputs}")
     for number, block in enumerate(blocks):
-        fields = _fields(block)
+        fields = _fields(_lines(block))
         if fields.get(b"Tree") != b"%d" % number:
             raise hostile(f"tree {number} is not where its size says")
         _check_tree(fields, columns, f"tree {number}")
+
+
+def _check_classes(header: Fields, outputs: int) -> None:
+    """Check that whatever turns scores into answers has as many of them as there are."""
+    told = [header.get(b"num_class", b"")]
+    for word in header.get(b"objective", b"").split():
+        key, mark, value = word.partition(b":")
+        if key == b"num_class" and mark:
+            told.append(value)
+    if set(told) != {b"%d" % outputs}:
+        raise hostile(f"{outputs} trees in a round for {_shown(b' and '.join(told))} classes")
+
+
+def _shown(value: bytes) -> str:
+    return value[:40].decode("utf-8", "replace")
+
+
+def _lines(block: bytes) -> bytes:
+    """Return the lines of a tree, which end with the first that is empty; after it nothing may come."""
+    lines, _, rest = block.partition(b"\n\n")
+    if rest.strip() or any(b"=" not in line for line in lines.splitlines()):
+        raise hostile("a tree has lines that are no lists, or lists behind its end")
+    return lines
 
 
 def _fields(block: bytes) -> Fields:
@@ -59,7 +86,7 @@ def _fields(block: bytes) -> Fields:
     for line in block.splitlines():
         key, mark, value = line.partition(b"=")
         if mark and key in found:
-            raise hostile(f"'{key[:40].decode('utf-8', 'replace')}' is given twice")
+            raise hostile(f"'{_shown(key)}' is given twice")
         if mark:
             found[key] = value
     return found
@@ -86,7 +113,7 @@ def _blocks(text: bytes, start: int, header: Fields) -> list[bytes]:
 def _number(fields: Fields, key: bytes) -> int:
     value = fields.get(key, b"")
     if not value.isdigit() or len(value) > 10 or int(value) >= _LARGEST:
-        raise hostile(f"'{key.decode()}' is {value[:40].decode('utf-8', 'replace')!r}")
+        raise hostile(f"'{key.decode()}' is {_shown(value)!r}")
     return int(value)
 
 
@@ -100,9 +127,16 @@ def _list(fields: Fields, key: bytes, what: str) -> Indices:
 def _check_tree(fields: Fields, columns: int, what: str) -> None:
     leaves = _number(fields, b"num_leaves")
     categories = _number(fields, b"num_cat")
-    if not leaves or len(fields.get(b"leaf_value", b"").split()) != leaves:
-        raise hostile(f"{what} does not have as many values as leaves")
-    if fields.get(b"is_linear", b"0") != b"0":
+    if not leaves:
+        raise hostile(f"{what} has no leaves")
+    _check_reals(fields, b"leaf_value", leaves, what)
+    linear = fields.get(b"is_linear", b"0") != b"0"
+    if leaves == 1 and not linear:
+        return  # of which the library reads no more
+    for keys, count in ((_PER_LEAF, leaves), (_PER_SPLIT, leaves - 1), ((b"shrinkage",), 1)):
+        for key in fields.keys() & set(keys):
+            _check_reals(fields, key, count, what)
+    if linear:
         _check_linear(fields, leaves, columns, what)
     if leaves == 1:
         return
@@ -125,14 +159,21 @@ def _check_tree(fields: Fields, columns: int, what: str) -> None:
     _check_categories(fields, categories, kinds, thresholds, what)
 
 
+def _check_reals(fields: Fields, key: bytes, count: int, what: str) -> None:
+    """Check a list of numbers: at one that can't be read the library ends the process."""
+    words = fields.get(key, b"").split()
+    if len(words) != count or not all(map(_REAL.fullmatch, words)):
+        raise hostile(f"{what} does not have {count} numbers as '{key.decode()}'")
+
+
 def _check_linear(fields: Fields, leaves: int, columns: int, what: str) -> None:
     counts = _list(fields, b"num_features", what)
     features = _list(fields, b"leaf_features", what)
     within(counts, 0, columns + 1, f"the number of columns of a leaf in {what}")
     within(features, 0, columns, f"the feature of a leaf in {what}")
-    factors = len(fields.get(b"leaf_coeff", b"").split())
-    constants = len(fields.get(b"leaf_const", b"").split())
-    if (len(counts), constants) != (leaves, leaves) or {len(features), factors} != {counts.sum()}:
+    _check_reals(fields, b"leaf_const", leaves, what)
+    _check_reals(fields, b"leaf_coeff", int(counts.sum()), what)
+    if len(counts) != leaves or len(features) != counts.sum():
         raise hostile(f"{what} does not have as many factors as its leaves have columns")
 
 

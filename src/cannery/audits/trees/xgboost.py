@@ -86,10 +86,9 @@ def check_document(document: Mapping[str, Any]) -> None:
         raise hostile(f"{len(trees)} trees for {groups} outputs")
     if "cats" in model:
         _check_names(_part(model, "cats"))
+    _check_ids(trees)
     for number, tree in enumerate(trees):
-        if not isinstance(tree, Mapping):
-            raise BadModelError(f"tree {number} is no object")
-        _check_tree(tree, columns, f"tree {number}")
+        _check_tree(tree, columns, groups, f"tree {number}")
 
 
 def _part(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -156,11 +155,20 @@ def _check_names(cats: Mapping[str, Any]) -> None:
     within(order, 0, max(total, 1), "the place of a category")
 
 
-def _check_tree(tree: Mapping[str, Any], columns: int, what: str) -> None:
+def _check_ids(trees: Any) -> None:
+    """Check that every tree has a place of its own: at one without a tree nothing would stand."""
+    for number, tree in enumerate(trees):
+        if not isinstance(tree, Mapping):
+            raise BadModelError(f"tree {number} is no object")
+    if not np.array_equal(np.sort([_number(tree, "id") for tree in trees]), np.arange(len(trees))):
+        raise hostile("two trees say that they are one")
+
+
+def _check_tree(tree: Mapping[str, Any], columns: int, groups: int, what: str) -> None:
     param = _part(tree, "tree_param")
     nodes, width = _number(param, "num_nodes"), max(_number(param, "size_leaf_vector", "1"), 1)
-    if not nodes:
-        raise hostile(f"{what} has no nodes")
+    if not nodes or width not in (1, groups):
+        raise hostile(f"{what} has {nodes} nodes, and vectors of {width} for {groups} outputs")
     for key in _PER_NODE:
         if (key in tree or key not in _OPTIONAL) and len(_list(tree, key)) != nodes:
             raise hostile(f"{what} has {nodes} nodes and {len(_list(tree, key))} of '{key}'")
@@ -176,6 +184,8 @@ def _check_tree(tree: Mapping[str, Any], columns: int, what: str) -> None:
     elif np.any(inner != (right != -1)):
         raise hostile(f"{what} has a node with one child")
     check_walk(np.concatenate([left[inner], right[inner]]), nodes, what)
+    # The root has none; each other node is looked up at its parent when the tree is read.
+    within(integers(_list(tree, "parents"), what)[1:], 0, nodes, f"the parent of a node in {what}")
     features = integers(_list(tree, "split_indices"), what)[inner]
     within(features, 0, columns, f"the feature of a node in {what}")
     if "split_type" in tree:
