@@ -82,7 +82,7 @@ def test_sizes_are_read_as_people_write_them(text: str | int | None, found: int 
     assert parse_size(text, "image.size_budget") == found
 
 
-@pytest.mark.parametrize("text", ["", "MB", "-3 MB", "12 parsecs", "1e3"])
+@pytest.mark.parametrize("text", ["", "MB", "-3 MB", "0 MB", "12 parsecs", "1e3", 0, -5])
 def test_what_is_no_size_is_refused(text: str) -> None:
     """The error names value and setting."""
     with pytest.raises(UsageError, match=r"at image.size_budget is no size"):

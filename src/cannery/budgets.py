@@ -37,12 +37,13 @@ class Budgets:
 
 def parse_size(text: str | int | None, place: str) -> int | None:
     """Return bytes of `60 MB`, `0.5 GiB` or a plain number; raises UsageError naming `place`."""
-    if text is None or isinstance(text, int):
-        return text
-    told = _SIZE.fullmatch(text.strip())
-    if told is None or told[2].lower() not in _UNITS:
+    if text is None:
+        return None
+    told = _SIZE.fullmatch(str(text).strip())
+    size = round(float(told[1]) * _UNITS.get(told[2].lower(), 0)) if told else 0
+    if size <= 0:
         raise UsageError(f"'{text}' at {place} is no size", hint='write it like "60 MB"')
-    return round(float(told[1]) * _UNITS[told[2].lower()])
+    return size
 
 
 def check_budgets(
@@ -138,11 +139,10 @@ def _grown(before: Mapping[str, int], after: Mapping[str, int]) -> str:
     """Return which layer grew most since the last image that was within its budgets."""
     growth = {name: size - before.get(name, 0) for name, size in after.items()}
     name = max(growth, key=lambda n: growth[n], default=None)
-    if not before:
+    if name is None or not before or growth[name] <= 0:
+        same = "; no layer grew since the last one" if before else ""
         largest = max(after, key=lambda n: after[n], default=None)
-        return f"; the largest layer is '{largest}'" if largest else ""
-    if name is None or growth[name] <= 0:
-        return "; no layer grew since the last one"
+        return same + (f"; the largest layer is '{largest}'" if largest else "")
     return f"; since the last one the layer '{name}' grew by {_shown(growth[name], 'bytes')}"
 
 

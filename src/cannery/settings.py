@@ -9,7 +9,7 @@ import tomllib
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -31,6 +31,8 @@ _PYTHON = re.compile(r"3\.\d{1,2}(\.\d{1,3})?")
 _EXACT = re.compile(r"[0-9][0-9A-Za-z.!+_-]*")
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+"""Above 0."""
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,7 +117,7 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What the service is to have beyond what every image has."""
     size_budget: str | int | None = None
     """Of all layers as they travel: `60 MB`, or bytes."""
-    start_budget: float | None = None
+    start_budget: Positive | None = None
     """Seconds until the container is healthy."""
     memory_budget: str | int | None = None
     """Resident after the canary: `200 MB`, or bytes."""
@@ -366,8 +368,8 @@ def _wanted(hint: Any) -> str:
         return " or ".join(f"'{choice}'" for choice in typing.get_args(hint))
     if typing.get_origin(hint) is tuple:
         return "a list of texts"
-    if typing.get_origin(hint) is dict:
-        return "a table of texts"
+    if hint is Positive:
+        return "a number above 0"
     return " or ".join(_wanted(part) for part in typing.get_args(hint) if part is not type(None))
 
 
