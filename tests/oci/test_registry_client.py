@@ -12,16 +12,18 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from email.utils import formatdate
 
 import pytest
 from fake_registries import Handler, State, fake_registry
+from registries import free_port, running_registry
 
 from cannery.blobs import digest_bytes
 from cannery.errors import RegistryError, UnreachableError, UsageError
 from cannery.oci.auth import Credentials
 from cannery.oci.channel import RegistryOptions
+from cannery.oci.contents import Content
 from cannery.oci.descriptors import Descriptor
 from cannery.oci.references import parse
 from cannery.oci.referrers import referrers
@@ -181,6 +183,36 @@ def test_a_real_registry_is_cut_off_in_mid_upload(monkeypatch, registry) -> None
     with Registry(registry, options=QUICK) as client:
         pieces = b"".join(client.stream("cut/a", blob))
     assert pieces == data
+
+
+@pytest.mark.registry
+def test_a_real_registry_is_started_again_in_mid_upload(monkeypatch, tmp_path) -> None:
+    """One that answered before is waited for: the blob is whole although nobody was there for a while."""
+    monkeypatch.setattr("cannery.oci.uploads.PIECE", 1 << 20)
+    data = random.Random(0).randbytes(4 << 20)
+    blob = Descriptor(media_type="x/y", digest=digest_bytes(data), size=len(data))
+    port, pauses = free_port(), []
+    with ExitStack() as first, ExitStack() as second:
+        host = first.enter_context(running_registry(tmp_path, port=port))
+        real, sleep = Content.pieces, time.sleep
+
+        def pieces(self: Content, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+            if start == 2 << 20:
+                first.close()
+            return real(self, start, end)
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            sleep(seconds)
+            if len(pauses) == 5:
+                second.enter_context(running_registry(tmp_path, port=port))
+
+        monkeypatch.setattr(Content, "pieces", pieces)
+        monkeypatch.setattr("cannery.oci.channel.time.sleep", pause)
+        with Registry(host, options=QUICK) as client:
+            assert client.push_blob("cut/a", blob, data) is True
+            assert client.has_blob("cut/a", blob.digest)
+    assert len(pauses) >= 5
 
 
 def test_patience_ends() -> None:

@@ -13,9 +13,9 @@ from cannery.processes import started
 
 
 @contextmanager
-def running_registry(folder: Path, *, auth: str = "") -> Iterator[str]:
-    """Run docker-registry on a loopback port; yield its host and port."""
-    port = free_port()
+def running_registry(folder: Path, *, auth: str = "", port: int = 0) -> Iterator[str]:
+    """Run docker-registry on a loopback port (0: on one that is free); yield its host and port."""
+    port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "config.yml"
     config.write_text(

@@ -108,7 +108,7 @@ def test_an_unquoted_name_says_how_to_quote_it(tmp_path: Path) -> None:
         ('[trust.names]\nRatio = "x"\n', "package.module.Name"),
         ('[trust]\ndigests = ["abc"]\n', "trust.digests[0]"),
         ("trust = 3\n", "trust: expected a table"),
-        ('[image]\nstart_budget = -1\n', "start_budget: expected a number above 0"),
+        ("[image]\nstart_budget = -1\n", "start_budget: expected a number above 0"),
         ('[outputs]\nscore = "Yes"\n', "outputs.score"),
         ("[model\n", "not TOML"),
         ("\x00", "not TOML"),

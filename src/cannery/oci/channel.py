@@ -30,6 +30,8 @@ class RegistryOptions:
     plain: bool | None = None
     """Plain HTTP. None: only to this machine's own loopback address."""
     attempts: int = 4
+    reconnects: int = 7
+    """Attempts where a registry that has answered before does not: it may be starting again."""
     pause: float = 0.25
     """Seconds before the second attempt; doubled before each further one."""
     longest_pause: float = 30.0
@@ -76,6 +78,8 @@ class Channel:
         bare = httpx.URL(f"http://{host}").host
         plain = is_loopback(bare) if options.plain is None else options.plain
         self.base = httpx.URL(f"{'http' if plain else 'https'}://{host}/v2/")
+        self._met = False
+        """Whether it has ever answered."""
         self._authorizer = Authorizer(registry=host, credentials=credentials)
         self._client = httpx.Client(
             timeout=httpx.Timeout(options.answer, connect=options.connect),
@@ -95,14 +99,19 @@ class Channel:
 
     def retrying(self, action: Callable[[], Result]) -> Result:
         """Do something that may raise TransientError until it goes well or patience ends."""
-        for attempt in range(1, self.options.attempts + 1):
+        attempt = 0
+        while True:
             try:
                 return action()
             except TransientError as trouble:
-                if attempt == self.options.attempts:
+                attempt += 1
+                if attempt >= self._most(trouble):
                     raise trouble.error from trouble
                 time.sleep(self.pause(attempt, trouble))
-        raise AssertionError("at least one attempt is made")
+
+    def _most(self, trouble: TransientError) -> int:
+        gone = self._met and isinstance(trouble.error, UnreachableError)
+        return max(self.options.attempts, self.options.reconnects if gone else 0)
 
     def pause(self, attempt: int, trouble: TransientError) -> float:
         """Return the seconds to wait after a failed attempt (from 1): what the registry asks for, else ever longer."""
@@ -154,6 +163,7 @@ class Channel:
 
         login = self._authorizer.header(scope) if own else {}
         response = send(login)
+        self._met = True
         self._check_encrypted(response.url)
         if response.status_code == 401 and own and self._is_own(response.url):
             challenge = response.headers.get("WWW-Authenticate", "")

@@ -82,7 +82,7 @@ class Upload:
     def _where(self, place: httpx.URL, most: int) -> tuple[httpx.URL, int]:
         """Ask the registry how far it got, of `most` bytes; raises TransientError where it has forgotten the upload."""
         try:
-            answer = self._ask("GET", place, (204, 202))
+            answer = self.channel.retrying(lambda: self._ask("GET", place, (204, 202)))
         except RegistryError as error:
             # The common registry knows an upload no more when half a piece of it came: all begins again.
             raise TransientError(error) from error
