@@ -19,7 +19,7 @@ CanneryError
     ├── ParityError       converted and original differ
     ├── ProofError        an image or a service is not healthy
     ├── BudgetError       an image is over one of its budgets
-    └── SignatureError    a key does not vouch for an image
+    └── SignatureError    a key does not vouch for a can or an image
 """
 
 from __future__ import annotations
@@ -141,4 +141,4 @@ class BudgetError(RefusedError):
 
 
 class SignatureError(RefusedError):
-    """A key does not vouch for an image."""
+    """A key does not vouch for a can or an image."""

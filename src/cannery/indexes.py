@@ -73,11 +73,14 @@ def translate(options: Mapping[str, str], environ: Mapping[str, str]) -> dict[st
     return {name: value for name, value in found.items() if name not in environ}
 
 
-def read_configuration(python: str = sys.executable) -> dict[str, str]:
+def read_configuration() -> dict[str, str]:
     """Return pip's options as `python -m pip` sees them; without pip, those of the `PIP_*` environment."""
     try:
         done = subprocess.run(
-            [python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "pip", "config", "list"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except OSError:
         done = None

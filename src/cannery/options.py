@@ -5,6 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 
-def option(help_text: str, *flags: str, metavar: str | None = None) -> dict[str, Any]:
-    """Return the metadata that offers a dataclass field on the command line; `flags` are short forms."""
-    return {"option": {"help": help_text, "flags": flags, "metavar": metavar}}
+def option(help_text: str, *, metavar: str | None = None) -> dict[str, Any]:
+    """Return the metadata that offers a dataclass field on the command line."""
+    return {"option": {"help": help_text, "metavar": metavar}}

@@ -35,11 +35,9 @@ def enclose(statement: bytes, key: EllipticCurvePrivateKey, *, by_curve: bool = 
     )
 
 
-def is_enclosed_by(
-    envelope: Envelope, key: EllipticCurvePublicKey, *, by_curve: bool = False
-) -> bool:
+def is_enclosed_by(envelope: Envelope, key: EllipticCurvePublicKey) -> bool:
     """Tell whether a key signed the in-toto statement in an envelope."""
-    return envelope.holds(lambda data, sig: is_signed(data, sig, key, by_curve=by_curve))
+    return envelope.holds(lambda data, sig: is_signed(data, sig, key))
 
 
 def attach_envelope(

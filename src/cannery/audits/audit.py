@@ -34,10 +34,10 @@ def audit(source: Source, limits: Limits = Limits()) -> Audit:  # noqa: B008, fr
     return _summed(source.format, source.blob.digest, source.blob.size, ledger, began)
 
 
-def audit_bytes(data: Data, format: Format, limits: Limits = Limits()) -> Audit:  # noqa: A002, B008
+def audit_bytes(data: Data, format: Format) -> Audit:  # noqa: A002
     """Audit a model that was never a file: what a worker answered, before anything opens it."""
     began = time.perf_counter()
-    ledger = Ledger(listing(), limits)
+    ledger = Ledger(listing(), Limits())
     with _Uncollected():
         _audit_data(format, data, ledger)
     return _summed(format, digest_bytes(memoryview(data)), len(data), ledger, began)

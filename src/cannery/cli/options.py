@@ -44,7 +44,6 @@ def options_of(owner: type) -> Callable[[F], F]:
                 default = field.default_factory() if callable(field.default_factory) else None
             is_flag = hint is bool
             function = click.option(
-                *spec["flags"],
                 flag,
                 field.name,
                 type=None if is_flag else _type_of(hint),

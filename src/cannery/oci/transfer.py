@@ -10,7 +10,6 @@ from cannery.blobs import digest_bytes
 from cannery.errors import UsageError
 from cannery.oci.artifacts import Attached
 from cannery.oci.auth import find_login
-from cannery.oci.channel import RegistryOptions
 from cannery.oci.descriptors import (
     CONFIG,
     INDEX,
@@ -45,7 +44,7 @@ class Pushed:
     """Bytes that travelled; what the registry had already did not."""
 
 
-def open_registry(reference: Reference, options: RegistryOptions | None = None) -> Registry:
+def open_registry(reference: Reference) -> Registry:
     """Return a client for the registry of `reference`, logged in as the user is; raises UsageError."""
     if reference.registry is None:
         raise UsageError(
@@ -53,7 +52,7 @@ def open_registry(reference: Reference, options: RegistryOptions | None = None) 
             hint=f"put its address first, such as localhost:5000/{reference}",
         )
     login = find_login(reference.registry, repository=reference.repository)
-    return Registry(reference.registry, credentials=login, options=options)
+    return Registry(reference.registry, credentials=login)
 
 
 def push_image(

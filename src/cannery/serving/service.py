@@ -119,12 +119,12 @@ def load(can: Can, *, threads: int = 1) -> Service:
     return Service(can.manifest, can.digest, can.canary(), open_scorer(can, threads=threads))
 
 
-def open_service(folder: Path, *, threads: int = 1) -> Service:
+def open_service(folder: Path) -> Service:
     """Open a can, load it, and check the canary once.
 
     Raises CanError when a digest does not hold, ProofError when the canary fails.
     """
-    return healthy(open_can(folder), threads=threads)
+    return healthy(open_can(folder))
 
 
 def healthy(can: Can, *, threads: int = 1) -> Service:

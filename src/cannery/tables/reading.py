@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -47,7 +47,6 @@ _KINDS: _Kinds = {
 def read_batches(
     path: Path | str,
     *,
-    columns: Sequence[str] | None = None,
     size: int = BATCH_ROWS,
     format: TableFormat | None = None,  # noqa: A002 - the field's own word
     signature: Signature | None = None,
@@ -56,8 +55,8 @@ def read_batches(
     """Yield the rows of a file in batches of at most `size`; at least one batch, which may be empty.
 
     `path` may be `-`, standard input, with a `format`. Cells of CSV are text, except in the columns
-    of `signature`, which take its types. With `columns`, only these are read. `watch` is told the
-    share of the file that was read, in [0, 1], where its length is known.
+    of `signature`, which take its types. `watch` is told the share of the file that was read, in [0, 1],
+    where its length is known.
 
     Raises UsageError for a file that can't be read, SchemaError for one that is not what its format
     says, naming row (counted from 1, without the header) and column.
@@ -72,13 +71,13 @@ def read_batches(
                 batches = _jsonl(stream, size)
             case "parquet":
                 stream = _seekable(stream, stack)
-                batches = _parquet(stream, size, columns)
+                batches = _parquet(stream, size)
         share = _share(stream, kind)
         try:
             for batch in batches:
                 if watch is not None and share is not None:
                     watch(share(len(batch)))
-                yield batch if columns is None else _picked(batch, columns)
+                yield batch
         except SchemaError as error:
             raise SchemaError(
                 f"in '{path}': {error.message}", issues=error.issues, hint=error.hint
@@ -87,33 +86,20 @@ def read_batches(
             raise SchemaError(f"'{path}' can't be read as {kind}: {_brief(error)}") from error
 
 
-def read_table(
-    path: Path | str,
-    *,
-    limit: int | None = None,
-    format: TableFormat | None = None,  # noqa: A002
-    signature: Signature | None = None,
-) -> pa.Table:
-    """Return the (first `limit`) rows of a file as one table; raises like `read_batches`.
+def read_table(path: Path | str) -> pa.Table:
+    """Return the rows of a file as one table; raises like `read_batches`.
 
-    The index of a pandas frame is left out. Without a signature, the columns of CSV take the types that their cells look like.
+    The index of a pandas frame is left out. The columns of CSV take the types that their cells look like.
     """
-    kind = format_of(path, format)
-    size = BATCH_ROWS if limit is None else max(1, min(limit, BATCH_ROWS))
-    found: list[pa.Table] = []
-    rows = 0
-    for batch in read_batches(path, size=size, format=kind, signature=signature):
-        found.append(pa.Table.from_batches([batch]))
-        rows += len(batch)
-        if limit is not None and rows >= limit:
-            break
+    kind = format_of(path)
+    found = [pa.Table.from_batches([batch]) for batch in read_batches(path, format=kind)]
     try:
-        table = pa.concat_tables(found, promote_options="permissive").slice(0, limit)
+        table = pa.concat_tables(found, promote_options="permissive")
     except pa.ArrowException as error:
         raise SchemaError(f"the rows of '{path}' don't agree: {_brief(error)}") from error
     # What pandas writes of an index without a name is no column of the model.
     table = table.drop_columns([n for n in table.column_names if _INDEX.fullmatch(n)])
-    return inferred(table) if kind == "csv" and signature is None else table
+    return inferred(table) if kind == "csv" else table
 
 
 def _opened(path: Path | str, stack: ExitStack) -> BinaryIO:
@@ -156,15 +142,6 @@ def _share(stream: BinaryIO, kind: TableFormat) -> Callable[[int], float] | None
     size = stream.seek(0, os.SEEK_END)
     stream.seek(start)
     return lambda _: min(1.0, stream.tell() / size) if size else 1.0
-
-
-def _picked(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
-    missing = [name for name in columns if name not in batch.schema.names]
-    if missing:
-        raise SchemaError(
-            f"no column '{missing[0]}'", hint=f"the columns are {', '.join(batch.schema.names)}"
-        )
-    return batch.select(list(columns))
 
 
 def _csv(stream: BinaryIO, size: int, signature: Signature | None) -> Iterator[pa.RecordBatch]:
@@ -267,14 +244,10 @@ def _values(values: list[Any], name: str, first_row: int) -> pa.Array:
         ) from error
 
 
-def _parquet(
-    stream: BinaryIO, size: int, columns: Sequence[str] | None
-) -> Iterator[pa.RecordBatch]:
+def _parquet(stream: BinaryIO, size: int) -> Iterator[pa.RecordBatch]:
     file = pyarrow.parquet.ParquetFile(stream, pre_buffer=False)
-    names = file.schema_arrow.names
-    wanted = None if columns is None else [name for name in columns if name in names]
     rows = 0
-    for batch in file.iter_batches(batch_size=size, columns=wanted, use_threads=False):
+    for batch in file.iter_batches(batch_size=size, use_threads=False):
         rows += len(batch)
         yield batch
     if not rows:

@@ -47,12 +47,12 @@ def within(values: Indices, low: int, high: int, what: str) -> None:
         raise hostile(f"{what} is {worst}, where {low} to {high - 1} exist")
 
 
-def check_walk(children: Indices, nodes: int, what: str, *, root: int = 0) -> None:
-    """Raise BadModelError unless each node but the root is the child of at most one.
+def check_walk(children: Indices, nodes: int, what: str) -> None:
+    """Raise BadModelError unless each node but the first, the root, is the child of at most one.
 
     With that no walk from the root can come back to where it was.
     """
     within(children, 0, nodes, f"a child in {what}")
     parents = np.bincount(children, minlength=nodes)
-    if parents.max(initial=0) > 1 or parents[root]:
+    if parents.max(initial=0) > 1 or parents[0]:
         raise hostile(f"{what} goes round in circles, or shares nodes")

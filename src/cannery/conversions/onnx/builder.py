@@ -249,8 +249,6 @@ class Graph:
         wire: str,
         table: Mapping[str, float] | Mapping[float, float],
         default: float,
-        *,
-        width: int | None = None,
     ) -> str:
         """Map every element of a string or double wire through `table`, to `default` where it is not in it."""
         keys, values = list(table), np.array(list(table.values()), dtype=float)
@@ -258,7 +256,7 @@ class Graph:
             "LabelEncoder",
             [wire],
             domain=ML,
-            width=width,
+            width=None,
             **dict(_dictionary(keys, values, default)),
         )
 
