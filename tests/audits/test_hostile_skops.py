@@ -104,6 +104,24 @@ NODES: dict[str, Schema] = {
     "loss that runs": node(
         "LossNode", "os", "system", content=mapping(), __reduce__={"args": sequence(OWNED)}
     ),
+    "loss that looks a name up": node(
+        "LossNode", "numpy._core", "_ufunc_reconstruct", content=mapping(),
+        __reduce__={"args": sequence(text("os"), text("system"))},
+    ),
+    "loss that looks a method up": node(
+        "LossNode", "builtins", "getattr", content=mapping(),
+        __reduce__={"args": sequence(
+            node("ConstructorFromReduceNode", "pathlib", "PosixPath", content=sequence(OWNED)),
+            text("unlink"),
+        )},
+    ),
+    "loss that makes room": node(
+        "LossNode", "builtins", "bytearray", content=mapping(),
+        __reduce__={"args": sequence(number(1 << 40))},
+    ),
+    "random state of another kind": node(
+        "RandomStateNode", "collections", "OrderedDict", content=mapping()
+    ),
     "tree that is none": node(
         "TreeNode", "os", "system", content=mapping(), __reduce__={"args": sequence(OWNED)}
     ),

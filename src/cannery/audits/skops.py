@@ -14,7 +14,7 @@ from cannery.audits.natives import Judging
 from cannery.audits.opcodes import BrokenProgramError, Data
 from cannery.audits.sharing import judge_sharing
 from cannery.audits.skops_arrays import flat, is_key, is_scalar, matrix, stored
-from cannery.audits.skops_texts import OddNodeError, read_schema, scalar
+from cannery.audits.skops_texts import MADE_BY, OddNodeError, read_schema, scalar
 from cannery.audits.values import (
     Array,
     Dict,
@@ -295,8 +295,9 @@ class _Walk:
 
     def reduced(self, node: Node) -> Value:
         made = Made(self.name(node, "function"))
-        if node["__loader__"] == "TreeNode" and made.canonical != "sklearn.tree._tree.Tree":
-            self.refuse("odd-node", f"a TreeNode makes '{made.canonical[:120]}'")
+        loader = node["__loader__"]
+        if not made.canonical.startswith(MADE_BY[loader]):  # its arguments are judged by no rule
+            self.refuse("odd-node", f"a {loader} makes '{made.canonical[:120]}'")
         state = self.node(_member(node, "content"))
         arguments = self.node(_member(_member(node, "__reduce__"), "args"))
         made.arguments = arguments.items if isinstance(arguments, Tuple) else ()
@@ -349,6 +350,8 @@ class _Walk:
 
     def random(self, node: Node) -> Value:
         name = self.name(node, "function")
+        if not name.canonical.startswith("numpy.random."):
+            self.refuse("odd-node", f"a {node['__loader__']} makes '{name.canonical[:120]}'")
         content = _member(node, "content")
         made = Made(name)
         self.ledger.made(made, -1)
