@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cannery.audits.arguments import Call
-from cannery.audits.natives import span_of
-from cannery.audits.values import List, Made, Tuple, Value, size_of
+from cannery.audits.values import List, Made, Tuple, Value, size_of, span_of
 from cannery.bounds.things import BLOCK
 
 _ARRAY, _BUFFER = "pyarrow.lib._restore_array", "pyarrow.lib.py_buffer"

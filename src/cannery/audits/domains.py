@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cannery.audits.limits import Limits
 from cannery.audits.opcodes import Data
+
+if TYPE_CHECKING:
+    from cannery.audits.machine import Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +25,25 @@ class Raw:
     """Of joblib's padding, None where there is none."""
 
 
+class Repeating(Protocol):
+    """Makes values that are like the one before it."""
+
+    def take(self, m: Machine, data: Data, at: int) -> int:
+        """Push those that follow a value, if any do; returns where the next opcode stands."""
+
+    def recall(self, m: Machine, index: int) -> Any:
+        """Return what is remembered under an index, and was not made so far."""
+
+
 class Domain(Protocol):
     """The values of a machine. Offsets are those of the opcode at hand."""
 
     limits: Limits
     steps: Iterator[Any]
     """One for every opcode that may be followed, over all nested programs."""
+
+    def repeats(self) -> Repeating | None:
+        """Return what makes the repetitions of one program, None where each opcode is followed."""
 
     def refuse(self, rule: str, message: str, offset: int) -> None:
         """Object to what no pickler writes; may return, and the machine goes on."""

@@ -13,6 +13,7 @@ from cannery.audits.ledger import Ledger
 from cannery.audits.listing import modern
 from cannery.audits.machine import Machine
 from cannery.audits.opcodes import BrokenProgramError, Data
+from cannery.audits.repeats.following import Repeats
 from cannery.audits.values import (
     HEAD,
     NAMING,
@@ -67,6 +68,10 @@ class Facts:
         self.ledger = ledger
         self.limits = ledger.limits
         self.steps = ledger.steps
+
+    def repeats(self) -> Repeats:
+        """Return what makes values that are like the one before at once."""
+        return Repeats(self.ledger)
 
     def refuse(self, rule: str, message: str, offset: int) -> None:
         """Write an attack down, and go on: what follows is worth naming too."""

@@ -166,16 +166,16 @@ def _empty_set(m: Machine, _data: Data, at: int) -> int:
     return at
 
 
-def _append(m: Machine, _data: Data, at: int) -> int:
+def _append(m: Machine, data: Data, at: int) -> int:
     item = m.pop()
     m.domain.append(m.top(), [item], at - 1)
-    return at
+    return at if m.repeats is None else m.repeats.take(m, data, at)
 
 
-def _appends(m: Machine, _data: Data, at: int) -> int:
+def _appends(m: Machine, data: Data, at: int) -> int:
     items = m.marked()
     m.domain.append(m.top(), items, at - 1)
-    return at
+    return at if m.repeats is None else m.repeats.take(m, data, at)
 
 
 def _list(m: Machine, _data: Data, at: int) -> int:
@@ -245,12 +245,14 @@ def _newobj_ex(m: Machine, _data: Data, at: int) -> int:
     return at
 
 
-def _build(m: Machine, _data: Data, at: int) -> int:
+def _build(m: Machine, data: Data, at: int) -> int:
     if len(m.stack) < 2:
         raise BrokenProgramError(*EMPTY)
     state = m.stack.pop()
     raw = m.domain.build(m.stack[-1], state, at - 1)
-    return at if raw is None else m.skip(raw, at)
+    if raw is not None:
+        at = m.skip(raw, at)
+    return at if m.repeats is None else m.repeats.take(m, data, at)
 
 
 _FLOAT = r"-?(\d+\.\d+|\d+(\.\d+)?e[+-]\d+|inf|nan)"

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice, repeat
 from operator import attrgetter, length_hint
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cannery.audits.findings import Finding, Reached, Role, Severity, Verdict
 from cannery.audits.limits import Limits
@@ -15,6 +15,9 @@ from cannery.audits.opcodes import BrokenProgramError
 from cannery.audits.rules import OTHER, RULES
 from cannery.audits.values import NAMING, Made, Name, Value, is_matrix_method
 from cannery.bounds.problems import rule_for
+
+if TYPE_CHECKING:
+    from cannery.audits.repeats.rows import Row
 
 _WORST: tuple[Severity, ...] = ("unsafe", "unreadable", "review")
 
@@ -54,6 +57,8 @@ class Ledger:
         """One for every opcode that may be followed, over all programs."""
         self.natives: dict[Made, tuple[int, str]] = {}
         """Objects whose numbers compiled code follows, with offset and member; judged at the end."""
+        self.rows: list[Row] = []
+        """Objects that are like each other, whose numbers are judged together."""
         self._findings: dict[tuple[str, ...], Finding] = {}
         self._worst: set[Severity] = set()
         self._reached: dict[tuple[str, str, Role], Reached] = {}
@@ -221,6 +226,11 @@ class Ledger:
         if not NAMING.isdisjoint(map(type, values)):
             for value in values:
                 self.refer(value)
+
+    @property
+    def clean(self) -> bool:
+        """Return whether nothing was found so far."""
+        return not self._worst
 
     @property
     def reaches(self) -> bool:

@@ -7,14 +7,22 @@ fails closed: what CPython's own pickler never writes is refused, even where it 
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from cannery.audits.domains import Domain, Raw
 from cannery.audits.handlers import EMPTY, TABLES
 from cannery.audits.literals import skip_padding
-from cannery.audits.opcodes import OPCODES, SIZES, WIDEST, BrokenProgramError, Data
+from cannery.audits.opcodes import (
+    FRAME_MINIMUM,
+    OPCODES,
+    SIZES,
+    WIDEST,
+    BrokenProgramError,
+    Data,
+)
+from cannery.audits.values import LATER
 
-_FRAME_MINIMUM = 4
 _BINGET, _BININT1, _MEMOIZE = (OPCODES[name][0] for name in ("BINGET", "BININT1", "MEMOIZE"))
 
 
@@ -23,7 +31,7 @@ class Machine:
 
     __slots__ = (
         "_start", "_stopped", "_table", "arrays", "at", "below", "data", "dense", "domain", "edge",
-        "frame", "memo", "protocol", "result", "room", "size", "stack",
+        "frame", "later", "memo", "protocol", "repeats", "result", "room", "size", "stack",
     )  # fmt: skip
 
     def __init__(self, data: Data, at: int, domain: Domain, *, arrays: bool = False) -> None:
@@ -44,6 +52,10 @@ class Machine:
         """Whether the entries of the memo were written in order, without a gap."""
         self.room = domain.limits.memo
         """How many entries the memo may have."""
+        self.repeats = domain.repeats()
+        """Tells values at once that are like the one before, where the domain allows that."""
+        self.later = sys.maxsize
+        """The first entry of the memo that may stand for what was not made so far."""
         self.result: Any = None
         self._start = at
         self._stopped = False
@@ -121,7 +133,7 @@ class Machine:
             raise BrokenProgramError("nested-frame", "a frame opens inside a frame", unsafe=True)
         if size > self.size - at:
             raise BrokenProgramError("truncated", f"a frame of {size} bytes runs past the end")
-        if size < _FRAME_MINIMUM:
+        if size < FRAME_MINIMUM:
             message = f"a frame of {size} bytes, which no pickler writes"
             self.domain.refuse("odd-frame", message, at - 9)
         self.frame = at + size
@@ -185,7 +197,10 @@ class Machine:
         """Push what was remembered."""
         if index not in self.memo:
             raise BrokenProgramError("no-memo", f"memo entry {index} is read before it is written")
-        self.stack.append(self.memo[index])
+        value = self.memo[index]
+        if index >= self.later and value is LATER and self.repeats is not None:
+            value = self.repeats.recall(self, index)
+        self.stack.append(value)
 
     # joblib's arrays
 

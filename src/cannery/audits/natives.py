@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cannery.audits.ledger import Ledger
+from cannery.audits.repeats import alike
+from cannery.audits.repeats.rows import Repeated
 from cannery.audits.values import (
     Array,
     Dict,
@@ -20,11 +22,11 @@ from cannery.audits.values import (
     List,
     Made,
     Name,
-    Opaque,
     Partial,
     Span,
     Tuple,
     Value,
+    span_of,
 )
 from cannery.bounds.problems import TOGETHER, problem_of, sound_together
 from cannery.bounds.things import BLOCK, Items, Numbers, Objects, Parts, Thing
@@ -37,24 +39,24 @@ class Judging:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._outer = ledger.natives, ledger.member
+        self._outer = ledger.natives, ledger.rows, ledger.member
 
     def __enter__(self) -> None:
-        self._ledger.natives = {}
+        self._ledger.natives, self._ledger.rows = {}, []
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 _judge(self._ledger)
         finally:
-            self._ledger.natives, self._ledger.member = self._outer
+            self._ledger.natives, self._ledger.rows, self._ledger.member = self._outer
 
 
 def _judge(ledger: Ledger) -> None:
-    found = ledger.natives
+    found, work = alike.sorted_out(ledger, _BOUNDS)
     if not found:
         return
-    ledger.spend(sum(map(_weight, found)))
+    ledger.spend(work)
     sound: set[Made] = set()
     for name in TOGETHER:
         trees = [made for made in found if made.canonical == name]
@@ -96,6 +98,10 @@ def _parts(whole: Value) -> Iterable[Value]:
     return whole.items if type(whole) in _CONTAINERS else ()
 
 
+def _sound(made: Made) -> bool:
+    return problem_of(_thing(made)) is None
+
+
 def _thing(made: Made) -> Thing:
     return Thing(
         made.canonical,
@@ -103,6 +109,7 @@ def _thing(made: Made) -> Thing:
         state=lambda: made.state,
         arguments=lambda: made.arguments,
         known=made.listed,
+        columns=made.row.columns if type(made) is Repeated else None,
     )
 
 
@@ -186,15 +193,7 @@ def _blocks(content: Value, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
         yield np.frombuffer(block, dtype)
 
 
-def span_of(content: Value) -> Span | None:
-    """Return where the bytes of a literal stand, None for what has none."""
-    if type(content) is Opaque:
-        return content.span
-    if type(content) is str:
-        content = content.encode("latin-1", "replace")
-    if type(content) is bytes:
-        return Span(content, 0, len(content))
-    return content if type(content) is Span else None
+_BOUNDS = alike.Bounds(sound=_sound, weight=_weight, dtype=_dtype, unit=_UNIT)
 
 
 def numbers(span: Span, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Numbers:

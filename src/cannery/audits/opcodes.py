@@ -104,6 +104,9 @@ SIZES: tuple[int, ...] = tuple(
 WIDEST = 1 + max(SIZES)
 """Bytes of the longest opcode with the fixed part of its argument."""
 
+FRAME_MINIMUM = 4
+"""Bytes of the shortest frame that a pickler writes."""
+
 _BY_HAND = "which CPython's pickler does not write"
 _REGISTRY = "an extension code stands for a global that only a registry knows"
 

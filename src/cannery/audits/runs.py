@@ -69,7 +69,7 @@ def take(m: Machine, data: Data, at: int) -> int:
     return at
 
 
-def _pay(m: Machine, opcodes: int) -> bool:
+def pay(m: Machine, opcodes: int) -> bool:
     """Count opcodes as the machine does; returns whether there was room for them all."""
     if length_hint(m.domain.steps) < opcodes:
         return False
@@ -89,7 +89,7 @@ def _numbers(name: str, kind: str) -> Callable[[Machine, Data, int], int]:
         block = data[at : min(at + _BLOCK, m.edge)]
         codes = block[::width]
         count = min(len(codes) - len(codes.lstrip(mark)), len(block) // width)
-        if count < _NUMBERS or not _pay(m, count):
+        if count < _NUMBERS or not pay(m, count):
             return at
         m.stack += np.frombuffer(block, dtype, count)["value"].tolist()
         return at + count * width
@@ -131,9 +131,9 @@ def _strings(m: Machine, data: Data, at: int) -> int:
         return at
     block = data[at : min(at + _BLOCK, m.edge)]
     units = _Units(block, late=late)
-    units.cut(units.wrong(len(m.memo), m.room))
+    units.cut(units.wrong(len(m.memo), m.room, m.later))
     count = len(units.starts)
-    if count < _STRINGS or not _pay(m, 2 * count + int(np.count_nonzero(units.widths))):
+    if count < _STRINGS or not pay(m, 2 * count + int(np.count_nonzero(units.widths))):
         return at
     texts = units.texts()
     m.memo.update(enumerate(texts, len(m.memo)))
@@ -228,7 +228,7 @@ class _Units:
         for name in ("starts", "stops", "puts", "widths", "ends"):
             setattr(self, name, getattr(self, name)[:count])
 
-    def wrong(self, base: int, room: int) -> int:
+    def wrong(self, base: int, room: int, later: int) -> int:
         """Return the number of the first one that the machine would object to, or leave to its domain."""
         count = len(self.starts)
         entries = np.arange(base, base + count)
@@ -241,7 +241,7 @@ class _Units:
                 wrong[explicit] |= self._little(self.stops[explicit], size) != entries[explicit]
         for size in (1, 4) if gets.any() else ():
             got = np.flatnonzero(gets & (self.widths == 1 + size))
-            wrong[got] |= self._little(valued[got], size) > entries[got]
+            wrong[got] |= self._little(valued[got], size) > np.minimum(entries[got], later - 1)
         for number, text in self._odd().items():
             try:
                 self.odd[number] = text.decode()

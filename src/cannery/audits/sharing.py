@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from cannery.audits.ledger import Ledger, remedy_for
+from cannery.audits.repeats.rows import Repeated
 from cannery.audits.values import (
     Array,
     Dict,
@@ -16,11 +17,11 @@ from cannery.audits.values import (
     Tuple,
     Value,
 )
-from cannery.bounds.trees import TREE
+from cannery.bounds.trees import HOLDERS, TREE
 
 _MOST = 1 << 25
 """Objects through which a model may lead, each counted as often as it is come to."""
-_ESTIMATORS = "sklearn.tree._classes."
+_PLAIN = (Made, Repeated)
 
 
 def judge_sharing(result: Value, ledger: Ledger) -> None:
@@ -29,6 +30,21 @@ def judge_sharing(result: Value, ledger: Ledger) -> None:
     Doubt one with a bare tree: compiled code reads as many columns of a row as the tree says, and only
     its estimator knows whether the row has them.
     """
+    ways, bare = _followed(result, like=True)
+    if ways[id(result)] > _MOST:
+        ways, bare = _followed(result, like=False)
+        message = f"the model leads through more than {_MOST} objects, and has {len(ways)}"
+        ledger.find("bomb", "unsafe", message)
+    if bare:
+        message = f"an object of '{TREE}' is asked by something else than its own estimator"
+        ledger.find("unchecked-native", "review", message, name=TREE, remedy=remedy_for(TREE))
+
+
+def _followed(result: Value, *, like: bool) -> tuple[dict[int, int], bool]:
+    """Return by value through how many objects it leads, and whether there is a bare tree.
+
+    Where that is enough, the first object of a row stands for those that are like it.
+    """
     ways: dict[int, int] = {}
     trees: dict[int, int] = {}
     owned: set[int] = set()
@@ -36,23 +52,26 @@ def judge_sharing(result: Value, ledger: Ledger) -> None:
     while waiting:
         value, parts = waiting.pop()
         if parts is not None:
-            ways[id(value)] = isinstance(value, Made) + sum(ways[id(part)] for part in parts)
+            own = isinstance(value, Made) and not (like and _follows(value))
+            ways[id(value)] = own + sum(ways[id(part)] for part in parts)
         elif id(value) not in ways:
             ways[id(value)] = isinstance(value, Made)  # itself, until it is known what it holds
-            if held := _held(value):
+            if like and _follows(value):
+                waiting += [(value, [value.row.made[0]]), (value.row.made[0], None)]
+            elif held := _held(value):
                 waiting.append((value, held))
                 waiting += [(part, None) for part in held]
                 for part in held:
                     if type(part) is Made and part.canonical == TREE:
                         trees[id(part)] = trees.get(id(part), 0) + 1
-                if type(value) is Made and value.canonical.startswith(_ESTIMATORS):
+                if type(value) in _PLAIN and value.canonical.startswith(HOLDERS):
                     owned.add(_tree_of(value))
-    if ways[id(result)] > _MOST:
-        message = f"the model leads through more than {_MOST} objects, and has {len(ways)}"
-        ledger.find("bomb", "unsafe", message)
-    if any(times > 1 or tree not in owned for tree, times in trees.items()):
-        message = f"an object of '{TREE}' is asked by something else than its own estimator"
-        ledger.find("unchecked-native", "review", message, name=TREE, remedy=remedy_for(TREE))
+    return ways, any(times > 1 or tree not in owned for tree, times in trees.items())
+
+
+def _follows(value: Value) -> bool:
+    """Return whether a value is one of a row, and not its first, whose parts nobody came back to."""
+    return type(value) is Repeated and not value.row.recalled and value is not value.row.made[0]
 
 
 def _tree_of(estimator: Made) -> int:
@@ -78,6 +97,7 @@ _PARTS: dict[type, Callable[[Value], Collection[Value]]] = {
     FrozenSet: lambda found: found.items,
     List: lambda found: found.items,
     Made: lambda made: (*made.arguments, made.state),
+    Repeated: lambda made: (*made.arguments, made.state),
     Partial: lambda partial: (*partial.arguments, partial.state, partial.function),
     Set: lambda found: found.items,
     Tuple: lambda found: found.items,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from cannery.audits import arrays, keywords, patterns
-from cannery.audits.boosters import buffer_problem
+from cannery.audits.boosters import BUFFERS, buffer_problem
 from cannery.audits.domains import Raw
 from cannery.audits.ledger import Ledger
 from cannery.audits.values import (
@@ -67,8 +67,9 @@ FUNCTIONS = ("func", "inverse_func")
 _TRANSFORMER = "sklearn.preprocessing._function_transformer.FunctionTransformer"
 """Calls its functions on the rows that it is given, and on nothing of the file."""
 
-_WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
-_VERSION = "_sklearn_version"
+WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
+VERSION = "_sklearn_version"
+"""Attribute that says with which scikit-learn a model was saved."""
 
 
 def build(ledger: Ledger, target: Value, state: Value, offset: int) -> Raw | None:
@@ -94,7 +95,7 @@ def build(ledger: Ledger, target: Value, state: Value, offset: int) -> Raw | Non
     target.built = True
     target.state = state
     ledger.made(target, offset)
-    if target.canonical == _WRAPPER:
+    if target.canonical == WRAPPER:
         return _wrapped(ledger, state, refuse)
     ledger.refer(state)
     if type(target) is DType:
@@ -210,7 +211,7 @@ def attributes(
                 refuse("method-override", f"method '{key}' of an object of '{owner}' is replaced")
         elif key not in _HARMLESS or not (value is None or isinstance(value, str | Opaque)):
             refuse("dunder-state", f"attribute '{key[:80]}' is set on an object of '{owner}'")
-    version = items.get(_VERSION)
+    version = items.get(VERSION)
     if isinstance(version, str) and len(version) < 40:
         ledger.versions.setdefault("scikit-learn", version)
     if problem := buffer_problem(owner, items, ledger):
@@ -249,6 +250,17 @@ def _sorted_out(keys: tuple[str, ...], methods: frozenset[str]) -> tuple[tuple[s
     """Return the attributes whose names mean something to Python or to callers, and whether any is watched."""
     striking = tuple(k for k in keys if k in methods or (k.startswith("__") and k.endswith("__")))
     return striking, not _WATCHED.isdisjoint(keys)
+
+
+def is_plain(owner: str, keys: Iterable[str]) -> bool:
+    """Return whether no rule looks at the values of such attributes, but at the version.
+
+    One that stands for a method must be data, which is told by its type alone.
+    """
+    others = (*ARRAYS, *BUFFERS, *_SHARED, "functools.partial")
+    if owner in others or not _WATCHED.isdisjoint(keys):
+        return False
+    return not any(key.startswith("__") for key in keys)
 
 
 _USUAL = 64
@@ -334,21 +346,27 @@ def _is_parser(function: ast.FunctionDef) -> bool:
     return True
 
 
+WRAPPED = frozenset(
+    {"subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"}
+)
+"""What joblib's wrapper says of an array."""
+ALIGNMENTS = (None, 8, 16, 32, 64)
+
+
 def _wrapped(ledger: Ledger, state: Value, refuse: _Refuse) -> Raw | None:
     """Judge the wrapper that joblib writes in front of an array's bytes."""
     items = state.items if isinstance(state, Dict) else {}
     cls, shape, kind = items.get("subclass"), items.get("shape"), items.get("dtype")
     alignment = items.get("numpy_array_alignment_bytes")
-    known = {"subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"}
     if (
         not isinstance(state, Dict)
-        or not set(items) <= known
+        or not set(items) <= WRAPPED
         or state.count != len(items)
         or not isinstance(cls, Name)
         or not isinstance(shape, Tuple)
         or not isinstance(kind, DType)
         or items.get("order") not in ("C", "F")
-        or alignment not in (None, 8, 16, 32, 64)
+        or alignment not in ALIGNMENTS
     ):
         refuse("hostile-state", "an array wrapper gets a state that joblib does not write")
         return None

@@ -14,6 +14,15 @@ Value = Any
 """None, bool, int, float, str and bytes stand for themselves; the classes below for the rest."""
 
 
+class Later:
+    """Stands in the memo for what is made when somebody asks for it."""
+
+    __slots__ = ()
+
+
+LATER = Later()
+
+
 class Name:
     """A global: what `GLOBAL` or `STACK_GLOBAL` would import."""
 
@@ -89,6 +98,17 @@ class Opaque:
 def held(kind: type, data: bytes) -> Opaque:
     """Return what is known of bytes that are no literal, but at hand."""
     return Opaque(kind, len(data), data[:HEAD], Span(data, 0, len(data)))
+
+
+def span_of(content: Value) -> Span | None:
+    """Return where the bytes of a literal stand, None for what has none."""
+    if type(content) is Opaque:
+        return content.span
+    if type(content) is str:
+        content = content.encode("latin-1", "replace")
+    if type(content) is bytes:
+        return Span(content, 0, len(content))
+    return content if type(content) is Span else None
 
 
 class Tuple:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from cannery.bounds.things import WHOLE, Items, Numbers, Parts, Thing, attributes, whole
 
-_MOST = {
+MOST = {
     "_max_degree": 1 << 10,
     "_n_features_out": 1 << 24,
     "n_classes_": 1 << 16,
@@ -23,7 +23,7 @@ def counts(thing: Thing) -> str | None:
     state = thing.state
     if type(state) is not Parts and not isinstance(state, Mapping):
         return None
-    for name, most in _MOST.items():
+    for name, most in MOST.items():
         told = state.get(name)
         if told is None:
             continue

@@ -25,7 +25,7 @@ Convert = Callable[[Any], Any]
 class Thing:
     """An object; its parts are literals, and the classes below."""
 
-    __slots__ = ("_convert", "_found", "_made", "_state", "known", "name")
+    __slots__ = ("_convert", "_found", "_made", "_state", "columns", "known", "name")
 
     def __init__(
         self,
@@ -35,11 +35,14 @@ class Thing:
         state: Callable[[], Any],
         arguments: Callable[[], Sequence[Any]] = tuple,
         known: bool = True,
+        columns: int | None = None,
     ) -> None:
         self.name = name
         """Module and name of its class."""
         self.known = known
         """Whether it must be one that the rules can tell; of others a person has to judge."""
+        self.columns = columns
+        """How many columns the tree of an estimator takes, where that was found before."""
         self._convert = convert
         self._made = arguments
         self._state = state

@@ -23,6 +23,8 @@ from cannery.bounds.things import (
 )
 
 TREE = "sklearn.tree._tree.Tree"
+HOLDERS = "sklearn.tree._classes."
+"""Where the names of estimators around one tree begin."""
 PREDICTOR = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
 _NODES = (
     ("left_child", "i"), ("right_child", "i"), ("feature", "i"), ("threshold", "f"), ("impurity", "f"),
@@ -30,6 +32,7 @@ _NODES = (
 )  # fmt: skip
 _MISSING = ("missing_go_to_left", "u")
 """A field of scikit-learn 1.3 and later."""
+Places = NDArray[np.int64]
 _LARGEST = 1 << 31
 _BITSET = 8
 """Words of a set of 256 categories."""
@@ -108,28 +111,43 @@ def _written(nodes: np.dtype[Any]) -> bool:
 
 
 def _branches(group: Sequence[Grown]) -> str | None:
+    """Judge the nodes of trees."""
+    fields = _columns([grown.nodes for grown in group], *_WALKED)
+    counts = [grown.nodes.shape[0] for grown in group]
+    columns, deepest = [grown.columns for grown in group], [grown.deepest for grown in group]
+    return _walks(fields, *(np.array(own, dtype=np.int64) for own in (counts, columns, deepest)))
+
+
+_WALKED = ("left_child", "right_child", "feature")
+
+
+def all_walkable(nodes: NDArray[Any], counts: Places, columns: Places, deepest: Places) -> bool:
+    """Return whether the nodes of trees, one tree behind the other, are all sound."""
+    fields = tuple(nodes[field].astype(np.int64) for field in _WALKED)
+    return _walks(fields, counts, columns, deepest) is None
+
+
+def _walks(
+    fields: tuple[NDArray[Any], ...], counts: Places, columns: Places, deepest: Places
+) -> str | None:
     """Judge the nodes of trees, which stand one tree behind the other as if they were one."""
-    counts = np.array([grown.nodes.shape[0] for grown in group], dtype=np.int64)
-    ends: NDArray[np.int64] = np.cumsum(counts)
+    ends: Places = np.cumsum(counts)
     first = ends - counts
     root, end = np.repeat(first, counts), np.repeat(ends, counts)
-    left, right, at = _columns(
-        [grown.nodes for grown in group], "left_child", "right_child", "feature"
-    )
+    left, right, at = fields
     inner = np.flatnonzero(left != -1)
     children = np.concatenate((left[inner] + root[inner], right[inner] + root[inner]))
     parents = np.concatenate((inner, inner))
     if not bool(np.all((children > parents) & (children < end[parents]))):
         return _ASTRAY
-    columns = np.repeat([grown.columns for grown in group], counts)[inner]
-    if not bool(np.all((at[inner] >= 0) & (at[inner] < columns))):
-        return f"looks at a column beyond its {group[0].columns}"
+    if not bool(np.all((at[inner] >= 0) & (at[inner] < np.repeat(columns, counts)[inner]))):
+        return f"looks at a column beyond its {columns[0]}"
     if len(children) and np.bincount(children).max() > 1:
         return "has nodes that share a child"
     above = root.copy()
     above[children] = parents
     deep = np.maximum.reduceat(_depths(above, root), first)
-    return None if bool(np.all(deep <= [g.deepest for g in group])) else "is deeper than it says"
+    return None if bool(np.all(deep <= deepest)) else "is deeper than it says"
 
 
 _ASTRAY = "has a node whose child does not exist, or is no child"
@@ -180,7 +198,12 @@ def _members(thing: Thing) -> Iterator[Any]:
 
 def _trees(thing: Thing) -> list[int]:
     """Return the columns of every tree of an ensemble."""
-    return [_columns_of(attributes(member).get("tree_")) for member in _members(thing)]
+    return [
+        member.columns
+        if isinstance(member, Thing) and member.columns is not None
+        else _columns_of(attributes(member).get("tree_"))
+        for member in _members(thing)
+    ]
 
 
 def forest(thing: Thing) -> str | None:

@@ -55,6 +55,9 @@ class Objects:
         self.steps: Iterator[Any] = repeat(None, limits.opcodes)
         self._names = names
 
+    def repeats(self) -> None:
+        """Return nothing: an object is made by its own program."""
+
     def refuse(self, rule: str, message: str, offset: int) -> None:
         """Stop at what no audit lets pass."""
         raise BrokenProgramError(rule, message, unsafe=True)

@@ -1,0 +1,114 @@
+"""Values that are told at once since they are like the one before: nothing differs from following each."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import hostile
+import pytest
+import repeating
+from estimators import fitted
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cannery.audits.limits import Limits
+
+CASES = [(name, form) for name in repeating.NAMES for form in repeating.FORMS]
+
+
+@pytest.mark.parametrize(("name", "form"), CASES)
+def test_most_trees_are_told_at_once(name: str, form: str) -> None:
+    """These tests reach what they are about, and an honest model is safe in both ways."""
+    data = repeating.saved(repeating.models()[name], form)
+    with repeating.counted() as taken:
+        assert repeating.check(data, form) == "safe"
+    trees = len(getattr(repeating.models()[name], "estimators_", range(40)))
+    assert len(taken) >= trees / 2
+
+
+@given(st.sampled_from(CASES), st.integers(0, 2**32))
+@settings(max_examples=25)
+def test_changed_trees_are_judged_as_when_followed(case: tuple[str, str], seed: int) -> None:
+    """Verdict, findings, offsets, names, versions and work: all is the same of a changed file."""
+    name, form = case
+    data, source = repeating.saved(repeating.models()[name], form), random.Random(seed)
+    for _ in range(3):
+        repeating.check(repeating.mutated(data, source), form)
+
+
+@given(st.sampled_from(CASES), st.integers(200, 12_000), st.integers(200, 1_500))
+@settings(max_examples=20)
+def test_bounds_are_reached_at_the_same_place(
+    case: tuple[str, str], opcodes: int, memo: int
+) -> None:
+    """A bound that falls into a row of trees ends the audit as it does without rows."""
+    name, form = case
+    data = repeating.saved(repeating.models()[name], form)
+    repeating.check(data, form, Limits(opcodes=opcodes, memo=memo))
+
+
+def _nodes(data: bytes, tree: Any) -> int:
+    """Return where the nodes of a tree stand in a file."""
+    found = data.find(tree.tree_.__getstate__()["nodes"].tobytes())
+    assert found > 0
+    return found
+
+
+@pytest.mark.parametrize("form", ["3.pickle", "5.pickle", "5.joblib"])
+@pytest.mark.parametrize(
+    ("place", "number", "told"),
+    [
+        (0, 10_000, "child"),
+        (0, 0, "child"),
+        (8, -7, "child"),
+        (16, 99, "column"),
+    ],
+)
+def test_a_bad_node_in_a_late_tree_is_found(form: str, place: int, number: int, told: str) -> None:
+    """One node of one tree of a row is enough, wherever it stands, and is named by its own offset."""
+    model = repeating.models()["forest"]
+    data = bytearray(repeating.saved(model, form))
+    at = _nodes(bytes(data), model.estimators_[31]) + place
+    data[at : at + 8] = number.to_bytes(8, "little", signed=True)
+    with repeating.counted() as taken:
+        assert repeating.check(bytes(data), form) == "unsafe"
+    assert len(taken) > 20
+    (finding,) = repeating.told(bytes(data), form, Limits())[1]
+    assert finding.rule == "hostile-native"
+    assert told in finding.message
+
+
+def test_hostile_files_are_judged_as_when_followed(tmp_path: Path) -> None:
+    """All is the same of every hostile pickle, read as a plain one and as one of joblib."""
+    for _, make in hostile.CASES:
+        data = make(tmp_path / "owned")
+        for form in ("2.pickle", "5.joblib"):
+            repeating.check(data, form)
+
+
+ENSEMBLES = (
+    "AdaBoostRegressor", "BaggingClassifier", "CountVectorizer", "ExtraTreesClassifier",
+    "GradientBoostingRegressor", "KNeighborsClassifier",
+    "OneVsRestClassifier", "RandomForestRegressor", "RandomTreesEmbedding", "StackingClassifier",
+    "VotingClassifier",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_honest_models_are_judged_as_when_followed(name: str) -> None:
+    """All is the same of a model that holds others, in every form."""
+    for form in repeating.FORMS:
+        assert repeating.check(repeating.saved(fitted(name)[name], form), form) == "safe"
+
+
+@pytest.mark.parametrize("form", repeating.FORMS)
+def test_what_stands_in_a_repetition_can_be_gotten_behind_it(form: str) -> None:
+    """A tree, and what is in it, that the file comes back to later is there, and is what it would be."""
+    model = repeating.models()["forest"]
+    late = model.estimators_[25]
+    shared = [model, late, late.tree_, late.tree_.__getstate__(), vars(late)]
+    with repeating.counted() as taken:
+        assert repeating.check(repeating.saved(shared, form), form) == "safe"
+    assert len(taken) > 20
