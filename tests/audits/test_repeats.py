@@ -108,7 +108,7 @@ def test_what_stands_in_a_repetition_can_be_gotten_behind_it(form: str) -> None:
     """A tree, and what is in it, that the file comes back to later is there, and is what it would be."""
     model = repeating.models()["forest"]
     late = model.estimators_[25]
-    shared = [model, late, late.tree_, late.tree_.__getstate__(), vars(late)]
-    with repeating.counted() as taken:
-        assert repeating.check(repeating.saved(shared, form), form) == "safe"
-    assert len(taken) > 20
+    for shared, verdict in (([model, late], "safe"), ([model, late.tree_, vars(late)], "review")):
+        with repeating.counted() as taken:
+            assert repeating.check(repeating.saved(shared, form), form) == verdict
+        assert len(taken) > 20
