@@ -107,12 +107,13 @@ def test_a_number_goes_to_the_side_to_which_it_went(kind: Any, missing_left: boo
         swapped=np.zeros(count, bool),
         members={},
     )
-    (after,), _ = mirror([(forest, before)], 1, kind)
+    ((_, after),), _ = mirror([(forest, before)], 1, kind)
     assert after.feature.any() == missing_left
     with np.errstate(over="ignore", under="ignore"):
         around = [np.nextafter(kind(s), kind(to)) for s in splits for to in (-np.inf, np.inf)]
     for node in range(len(splits)):
         for x in [*splits.astype(kind), *around, kind(np.nan)]:
             assert goes_left(after, node, x) == goes_left(before, node, x), (splits[node], x)
-    ((sets,), _) = mirror([(forest, replace(before, mode=np.full(count, MEMBER, np.uint8)))], 1)
+    sets = replace(before, mode=np.full(count, MEMBER, np.uint8))
+    ((_, sets),), _ = mirror([(forest, sets)], 1, kind)
     assert not sets.feature.any()

@@ -1,21 +1,21 @@
-"""The one node `TreeEnsemble` that sums trees, or answers for each of them."""
+"""Sums trees, or answers for each of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from cannery.conversions.onnx.answers import mean
-from cannery.conversions.onnx.builder import CODES, ML, Graph
+from cannery.conversions.onnx.answers import concat, mean
+from cannery.conversions.onnx.builder import CODES, Graph
 from cannery.conversions.onnx.columns import Block, Column, materialise
 from cannery.conversions.onnx.folds import LEQ, MEMBER, fold
-from cannery.conversions.onnx.layouts import Forest, Ints, Questions, Tree, attributes_of, stack
+from cannery.conversions.onnx.groups import Part, add_up, are_large, counted, side_by_side
+from cannery.conversions.onnx.layouts import Forest, Ints, Questions, Tree, stack
 from cannery.conversions.onnx.lookups import MANY, are_small, look_up, tabulate
 from cannery.conversions.onnx.mirrors import mirror
 from cannery.conversions.onnx.orders import Walk, key_of, walk_sorted
@@ -46,20 +46,19 @@ def emit_trees(
     sets = all((t.values[t.left < 0] != 0).any(axis=0).sum() <= 1 for t in trees)
     columns = _settled(graph, block, stack(trees), sets=sets, refuses_missing=refuses_missing)
 
-    def asked(part: Sequence[Tree]) -> tuple[Forest, Questions]:
+    def asked(part: Sequence[Tree]) -> Part:
         own = stack(part)
         return own, _ask(graph, own, columns, single=single)
 
     owned = _by_target(trees)
-    parts = [asked(part) for part in (owned if 0 < len(owned) <= _FEW else [trees])]
+    alone = 0 < len(owned) <= _FEW or (owned and are_large(trees))
+    parts = [asked(part) for part in (owned if alone else [trees])]
     wire = parts[0][1].wire
     turned, prepare = mirror(parts, graph.widths[wire])
-    attributes = [attributes_of(own, asks) for (own, _), asks in zip(parts, turned, strict=True)]
 
     def walk(inner: Graph, rows: str) -> str:
         ready = prepare(inner, rows)
-        sums = [inner.node("TreeEnsemble", [ready], domain=ML, **each) for each in attributes]
-        return sums[0] if len(sums) == 1 else inner.node("Concat", sums, axis=1)
+        return concat(inner, [add_up(inner, ready, part) for part in turned])
 
     lookup = None
     if owned and are_small(trees):
@@ -189,27 +188,12 @@ def emit_apart(
     in_single = small and all(not c.maps or c.wire == CODES for c in columns.values())
     kind = np.float32 if in_single else np.float64
     (turned,), prepare = mirror([(forest, questions)], graph.widths[questions.wire], kind)
-    attributes = attributes_of(forest, turned)
-    if not summed:
-        own = np.repeat(np.arange(len(trees)), [int((t.left < 0).sum()) for t in trees])
-        filler = len(attributes["leaf_targetids"]) - len(own)
-        targets = np.concatenate([np.zeros(filler, np.int64), own])
-        attributes |= {"leaf_targetids": targets, "n_targets": len(trees)}
+    answer = counted if summed else side_by_side
 
     def walk(rows: str) -> str:
-        wire, given = _in_single(graph, rows, attributes) if in_single else (rows, attributes)
-        return then(graph.node("TreeEnsemble", [prepare(graph, wire)], domain=ML, **given))
+        return then(answer(graph, prepare(graph, rows), turned, kind))
 
     return walk_sorted(graph, questions.wire, key_of([(forest, questions)]), walk)
-
-
-def _in_single(graph: Graph, wire: str, attributes: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the wire and the attributes in float32."""
-    singles = {
-        name: value.astype(np.float32) if getattr(value, "dtype", None) == np.float64 else value
-        for name, value in attributes.items()
-    }
-    return graph.node("Cast", [wire], to=TensorProto.FLOAT), singles
 
 
 def emit_single_trees(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
@@ -244,8 +228,7 @@ def emit_single_trees(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
         members=members,
     )
     (turned,), prepare = mirror([(forest, questions)], graph.widths[wire], np.float32)
-    wire, attributes = _in_single(graph, wire, attributes_of(forest, turned))
-    return graph.node("TreeEnsemble", [prepare(graph, wire)], domain=ML, **attributes)
+    return add_up(graph, prepare(graph, wire), turned, np.float32)
 
 
 def _ranked(

@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from onnx import TensorProto
 
 from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.folds import LEQ
-from cannery.conversions.onnx.layouts import Forest, Questions
+from cannery.conversions.onnx.groups import Float, Part
+from cannery.conversions.onnx.layouts import Questions
 
 _MET = 400
 """Splits that a row meets, from which on it is quicker by more than the two nodes take."""
@@ -26,19 +28,27 @@ Prepare = Callable[[Graph, str], str]
 
 
 def mirror(
-    parts: Sequence[tuple[Forest, Questions]], width: int, kind: type[np.floating] = np.float64
-) -> tuple[list[Questions], Prepare]:
+    parts: Sequence[Part], width: int, kind: Float = np.float64
+) -> tuple[list[Part], Prepare]:
     """Return what the nodes ask of rows that are prepared, and how these are.
 
-    `width`: columns of the wire; `kind`: the numbers that are compared.
+    `width`: columns of the wire, doubles; `kind`: the numbers that are compared.
     """
     met = sum(forest.met for forest, _ in parts)
-    if met < max(_MET, width) or not any(q.missing_left.any() for _, q in parts):
-        return [questions for _, questions in parts], lambda graph, rows: rows
-    return [_mirrored(questions, width, kind) for _, questions in parts], _beside
+    turns = met >= max(_MET, width) and any(q.missing_left.any() for _, q in parts)
+
+    def prepare(graph: Graph, rows: str) -> str:
+        if kind is np.float32:
+            rows = graph.node("Cast", [rows], to=TensorProto.FLOAT)
+        if turns:
+            rows = graph.node("Concat", [rows, graph.node("Neg", [rows])], axis=1)
+        return rows
+
+    turned = [(forest, _mirrored(q, width, kind) if turns else q) for forest, q in parts]
+    return turned, prepare
 
 
-def _mirrored(questions: Questions, width: int, kind: type[np.floating]) -> Questions:
+def _mirrored(questions: Questions, width: int, kind: Float) -> Questions:
     split = questions.split.astype(kind)
     usual = (np.abs(split) >= np.finfo(kind).tiny) & (np.abs(split) < np.inf)
     turned = (questions.mode == LEQ) & questions.missing_left & usual
@@ -50,7 +60,3 @@ def _mirrored(questions: Questions, width: int, kind: type[np.floating]) -> Ques
         split=np.where(turned, before, split).astype(np.float64),
         swapped=questions.swapped ^ turned,
     )
-
-
-def _beside(graph: Graph, rows: str) -> str:
-    return graph.node("Concat", [rows, graph.node("Neg", [rows])], axis=1)
