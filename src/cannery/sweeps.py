@@ -16,7 +16,7 @@ from cannery.audits.policy import Policy, objections
 from cannery.cans.open import open_can
 from cannery.errors import CanError, CutShortError, SourceError
 from cannery.sources.directory import CAN, MLMODEL
-from cannery.sources.fetch import fetch
+from cannery.sources.fetch import fetch, require
 from cannery.sources.holding import hold
 from cannery.sources.sniff import sniff
 from cannery.sources.source import Format, Source
@@ -65,7 +65,7 @@ Tell = Callable[[int, int], None]
 
 
 def search(words: Iterable[str]) -> Search:
-    """Find the models that paths, globs and URIs name; raises SourceError for a glob that fits nothing.
+    """Find the models that paths, globs and URIs name; raises SourceError where nothing is.
 
     Folders of MLflow and cans are one model each; any other folder is walked. What is named itself
     counts as a model, whatever it is.
@@ -79,6 +79,7 @@ def search(words: Iterable[str]) -> Search:
                 models += [str(path) for path, is_model in found if is_model]
                 others += sum(not is_model for _, is_model in found)
             else:
+                require(named)
                 models.append(named)
     return Search(models=tuple(dict.fromkeys(models)), others=others)
 

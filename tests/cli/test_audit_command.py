@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import jsonschema
 import msgspec
 import pytest
 from make_schemas import SCHEMAS, audit_schema
+from rich.console import Console
+from rich.markup import escape
 
+from cannery.reports.text import print_lines
 from cannery.sweeps import Audited
 
 OWN = b"cacme.features\nRatio\n."
@@ -42,12 +46,46 @@ def test_a_folder_is_told_with_one_line_of_summary(cannery: Any, models: Path) -
     assert not done.stderr
 
 
+def test_what_is_not_there_is_told_before_anything_is_audited(cannery: Any, models: Path) -> None:
+    """One name that was mistyped is said at once and alone, with what it may have been."""
+    done = cannery("audit", "models", "models/hostile.bim")
+    assert done.status == 2
+    assert done.complaint.startswith("error: there is no 'models/hostile.bim'\n")
+    assert "did you mean 'models/hostile.bin'?" in done.complaint
+    assert not done.stdout
+
+
+def test_long_lines_are_broken_between_words_on_a_terminal() -> None:
+    """What goes on stands under its own text; in a file or a pipe a finding stays one line."""
+    words = escape('review it, then add to cannery.toml: [trust] names."a.b" = "why"')
+    text = f"[bold]m.pkl[/]  review\n  review unknown-name: {words}\n    remedy: {words}"
+    shown = {}
+    for terminal in (True, False):
+        written = io.StringIO()
+        screen = Console(
+            file=written, width=48, force_terminal=terminal, color_system=None, soft_wrap=True
+        )
+        print_lines(screen, text)
+        shown[terminal] = written.getvalue()
+    assert shown[True].splitlines() == [
+        "m.pkl  review",
+        "  review unknown-name: review it, then add to",
+        '    cannery.toml: [trust] names."a.b" = "why"',
+        "    remedy: review it, then add to cannery.toml:",
+        '            [trust] names."a.b" = "why"',
+    ]
+    assert [len(line) for line in shown[False].splitlines()] == [13, 87, 76]
+
+
 def test_trust_lifts_a_review(cannery: Any, models: Path) -> None:
     """What `trust` writes makes the audit of the file pass, and names the reason for the reader."""
     assert cannery("audit", "models/own.pkl").status == 1
     done = cannery("trust", "acme.features.Ratio", "--reason", "pure numpy")
     assert done.ok, done.complaint
-    assert cannery("audit", "models/own.pkl", "models/churn.pkl").status == 0
+    done = cannery("audit", "models/own.pkl", "models/churn.pkl")
+    assert done.status == 0
+    told = b"models/own.pkl  review, passes: 1 finding lifted by the policy\n"
+    assert done.stdout.startswith(told)
     settings = (models / "cannery.toml").read_text()
     assert settings.startswith('[outputs]\nchurn_probability = { class = "Yes" }\n')
     assert 'names."acme.features.Ratio" = "pure numpy"' in settings

@@ -44,14 +44,17 @@ def command(
     2: one is unreadable.
     """
     from rich.console import Console
+    from rich.markup import escape
 
     from cannery.audits.explain import explain  # numpy
     from cannery.reports.audits import audit_text, bar, sweep_text
     from cannery.reports.sarif import sarif_log
+    from cannery.reports.text import print_lines
     from cannery.sweeps import search, sweep
 
+    screen = Console(highlight=False, soft_wrap=True)
     if asked is not None:
-        click.echo(explain(asked))
+        print_lines(screen, escape(explain(asked)))
         return 0
     _check(models, as_json=as_json, sarif=sarif, force=force)
     trust = open_project(policy).policy
@@ -69,11 +72,10 @@ def command(
         click.echo(_json(msgspec.to_builtins(audits)))
     elif sarif != "-":
         many = found.models != models or len(models) > 1
-        screen = Console(highlight=False, soft_wrap=True)
         for audited in audits:
-            screen.print(audit_text(audited, names=names, brief=many))
+            print_lines(screen, audit_text(audited, names=names, brief=many))
         if many:
-            screen.print(sweep_text(audits, found.others))
+            print_lines(screen, sweep_text(audits, found.others))
     return max((EXIT_CODES[audited.judgement] for audited in audits), default=0)
 
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cannery.audits.findings import Finding
 from cannery.audits.rules import OTHER, RULES
 from cannery.errors import harmless
-from cannery.reports.text import console, human_bytes
+from cannery.reports.text import console, counted, human_bytes
 from cannery.sweeps import Audited, Tell
 
 TRUST = {
@@ -26,7 +26,6 @@ TRUST = {
     "torch": "a pickle that asks for tensors: a program too; interpreted here, not run",
     "numpy": "numbers, or objects that are a pickle; sizes checked here",
     "archive": "nothing by itself; what is inside is judged one by one",
-    "unknown": "nothing that Cannery can read",
 }
 TRUST |= dict.fromkeys(("lightgbm", "catboost"), TRUST["xgboost"])
 """What each format may do when it is opened."""
@@ -47,7 +46,8 @@ def _finding(finding: Finding, said: set[str]) -> list[str]:
     place = f" at offset {finding.offset}" if finding.offset is not None else ""
     member = f" in {finding.member}" if finding.member else ""
     style = STYLES[finding.severity]
-    head = f"  [{style}]{finding.severity}[/] [bold]{finding.rule}[/]{place}{_shown(member)}"
+    rule = "" if finding.rule == finding.severity else f" [bold]{finding.rule}[/]"
+    head = f"  [{style}]{finding.severity}[/]{rule}{place}{_shown(member)}"
     lines = [f"{head}: {_shown(finding.message)}"]
     why = RULES.get(finding.rule, OTHER).why
     for label, text in (("why:   ", why), ("remedy:", finding.remedy)):
@@ -59,13 +59,17 @@ def _finding(finding: Finding, said: set[str]) -> list[str]:
 
 def audit_text(audited: Audited, *, names: bool, brief: bool) -> str:
     """Return the report of one model in rich markup; `brief` leaves one line of what is safe."""
-    style = STYLES[audited.verdict]
+    style = STYLES[audited.judgement]
     head = f"[bold]{_shown(audited.model)}[/]  [bold {style}]{audited.verdict}[/]"
-    lifted = len(audited.findings) - len(audited.standing)
-    if lifted:
-        head += f", {lifted} finding{'s' if lifted > 1 else ''} lifted by the policy"
+    if lifted := len(audited.findings) - len(audited.standing):
+        passes = ", passes: " if audited.judgement == "safe" else ", "
+        head += f"{passes}{counted(lifted, 'finding')} lifted by the policy"
     if brief and not names and audited.judgement == "safe":
         return head
+    said: set[str] = set()
+    findings = [line for finding in audited.standing for line in _finding(finding, said)]
+    if not audited.digest:
+        return "\n".join([head, *findings])
     versions = "".join(f", {library} {version}" for library, version in audited.versions.items())
     count, listed = len(audited.names), sum(reached.listed for reached in audited.names)
     lines = [
@@ -79,9 +83,7 @@ def audit_text(audited: Audited, *, names: bool, brief: bool) -> str:
             f"    {'[green]listed[/]  ' if r.listed else '[yellow]unlisted[/]'} {r.role:<9} {_shown(r.name)}"
             for r in audited.names
         ]
-    said: set[str] = set()
-    for finding in audited.standing:
-        lines += _finding(finding, said)
+    lines += findings
     asked_for = {finding.name for finding in audited.standing if finding.severity == "review"}
     if len(asked_for) == len(audited.standing) > 1:
         line = f"cannery trust --of {shlex.quote(audited.model)} --reason TEXT"
@@ -91,11 +93,12 @@ def audit_text(audited: Audited, *, names: bool, brief: bool) -> str:
 
 def sweep_text(audits: Sequence[Audited], others: int) -> str:
     """Return one line, in rich markup, that sums a sweep up by what remains under the policy."""
-    counted: Counter[str] = Counter(audited.judgement for audited in audits)
-    shares = [f"[{STYLES[word]}]{counted[word]} {word}[/]" for word in STYLES if counted[word]]
-    models = f"{len(audits)} model{'' if len(audits) == 1 else 's'}"
-    left = f"; {others} other file{'' if others == 1 else 's'} not looked at" if others else ""
-    return f"[bold]{models}[/]{': ' if shares else ''}{', '.join(shares)}{left}"
+    count: Counter[str] = Counter(audited.judgement for audited in audits)
+    shares = [f"[{STYLES[word]}]{count[word]} {word}[/]" for word in STYLES if count[word]]
+    left = f"; {counted(others, 'other file')} not looked at" if others else ""
+    return (
+        f"[bold]{counted(len(audits), 'model')}[/]{': ' if shares else ''}{', '.join(shares)}{left}"
+    )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
 from cannery.progress import Event, Progress, quiet
 
@@ -37,6 +39,27 @@ def counted(number: int, noun: str) -> str:
 def short(digest: str) -> str:
     """Return the first twelve hex digits of a digest."""
     return digest.removeprefix("sha256:")[:12]
+
+
+_LABEL = re.compile(r" *(\w+: +)?")
+
+
+def print_lines(screen: Console, markup: str) -> None:
+    """Print lines of rich markup; a terminal breaks them between words, and goes on under their own text."""
+    for line in Text.from_markup(markup).split("\n", allow_blank=True):
+        found = _LABEL.match(line.plain)
+        begin = found.end() if found else 0
+        room = screen.width - (hang := begin if found and found[1] else begin + 2)
+        if not screen.is_terminal or line.cell_len <= screen.width or room < _NARROW:
+            screen.print(line)
+            continue
+        for number, part in enumerate(line[begin:].wrap(screen, room)):
+            part.rstrip()
+            screen.print(Text.assemble(line[:begin] if not number else " " * hang, part))
+
+
+_NARROW = 20
+"""Columns beside a label in which no words are broken."""
 
 
 @contextmanager

@@ -54,6 +54,12 @@ def fetch(uri: str, *, staging: Path, tracking_uri: str | None = None) -> Source
     )
 
 
+def require(uri: str) -> None:
+    """Raise SourceError for a path at which nothing is; addresses are not looked up."""
+    if not _SCHEME.match(uri) and not os.path.lexists(path := Path(uri).expanduser()):
+        raise _missing(path)
+
+
 def read_path(path: Path, origin: Origin) -> Source:
     """Return the file or folder at `path` as a source of this origin; raises SourceError."""
     return read_folder(path, origin) if _is_folder(path) else _of_file(hold(path), origin)
