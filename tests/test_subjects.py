@@ -17,13 +17,14 @@ from cannery.blobs import Blob
 from cannery.cans.open import Can
 from cannery.comparisons import compare
 from cannery.engines.choose import detect
-from cannery.errors import CanError, ImageError, SourceError, UsageError
+from cannery.errors import CanError, ImageError, RegistryError, SourceError, UsageError
 from cannery.images.layers import layer_of_files
 from cannery.images.recipe import CAN
 from cannery.oci.archive import write_archive
 from cannery.oci.artifacts import Artifact
 from cannery.oci.descriptors import Image, manifest_of
 from cannery.oci.layout import write_layout
+from cannery.oci.modelpack import push_can
 from cannery.oci.references import parse
 from cannery.oci.transfer import push_image
 from cannery.reports.subjects import comparison_text, subject_document, subject_text
@@ -104,6 +105,44 @@ def test_a_registry_is_asked_for_documents_and_the_can_alone(can: Can, image: Im
     asked = " ".join(path for _, path, _ in state.requests)
     assert image.layers[0].digest not in asked
     assert image.layers[1].digest in asked
+
+
+def test_an_image_for_several_platforms_says_so(image: Image) -> None:
+    """The digest that its name stands for, and for what it is there."""
+    other = image.config.replace(b'"amd64"', b'"arm64"')
+    second = Image(
+        config=other,
+        manifest=manifest_of(other, image.layers, "docker"),
+        layers=image.layers,
+        media="docker",
+        architecture="arm64",
+    )
+    with fake_registry(State()) as host:
+        reference = parse(f"{host}/team/churn:v1")
+        pushed = push_image((image, second), reference).reference
+        found = look(str(reference), Looking(architecture="arm64"))
+    assert found.image is not None
+    assert (found.image.digest, found.image.platform) == (second.digest, "linux/arm64")
+    line = f"index     {pushed.digest} (linux/amd64, linux/arm64)"
+    assert line in subject_text(found).splitlines()
+    assert subject_document(found)["image"]["index"]["digest"] == pushed.digest
+
+
+def test_a_can_in_a_registry_is_told(can: Can, tmp_path: Path) -> None:
+    """Its manifest alone is fetched to tell of it, all of it to compare; another artifact is no can."""
+    state = State()
+    with fake_registry(state) as host:
+        reference = parse(f"{host}/cans/churn:v1")
+        push_can(can.folder, reference)
+        state.requests.clear()
+        found = look(str(reference))
+        asked = [path for _, path, _ in state.requests if "/blobs/" in path]
+        assert asked == [f"/v2/cans/churn/blobs/{can.digest}"]
+        assert can_of(str(reference), tmp_path / "pulled").digest == can.digest
+        with pytest.raises(RegistryError, match="does not hold") as caught:
+            look(f"{host}/cans/churn:v2")
+    assert (found.can, found.digest, found.image) == (can.manifest, can.digest, None)
+    assert caught.value.hint == "check the name and the tag or digest"
 
 
 @pytest.mark.docker

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -18,14 +18,17 @@ from cannery.cans.open import MANIFEST, Can, open_can
 from cannery.engines.choose import detect
 from cannery.errors import ImageError, SourceError, UsageError
 from cannery.images.carried import carried_manifest, carry_out, holds_can
-from cannery.images.describe import ImageFacts, describe, described
+from cannery.images.describe import ImageFacts, IndexFacts, describe, described
 from cannery.images.lock import host_architecture
 from cannery.oci.descriptors import LAYER_TAR
-from cannery.oci.documents import LIMIT, Config, Manifest, decode
+from cannery.oci.documents import LIMIT, Config, Index, Manifest, decode
 from cannery.oci.layout import MARK, blob_path, read_documents
-from cannery.oci.references import parse
+from cannery.oci.references import Reference, parse
 from cannery.oci.saved import DAMAGES, only_saved
 from cannery.oci.streams import as_file
+
+if TYPE_CHECKING:
+    from cannery.oci.registry import Registry
 
 T = TypeVar("T")
 Take = Callable[[IO[bytes]], T]
@@ -66,6 +69,11 @@ def look(word: str, looking: Looking | None = None) -> Subject:
     if looking.engine is None and (Path(word) / MANIFEST).is_file():
         can = open_can(Path(word))
         return Subject(name=word, can=can.manifest, digest=can.digest, image=None)
+    stored = _stored_can(word, looking, _read_manifest)
+    if stored is not None:
+        return Subject(
+            name=word, can=_manifest(stored, word), digest=digest_bytes(stored), image=None
+        )
     facts, data = _opened(word, looking, carried_manifest)
     if data is None:
         return Subject(name=word, can=None, digest=None, image=facts)
@@ -81,6 +89,15 @@ def can_of(word: str, folder: Path, looking: Looking | None = None) -> Can:
     looking = looking or Looking()
     if looking.engine is None and (Path(word) / MANIFEST).is_file():
         return open_can(Path(word))
+
+    def pull(registry: Registry, reference: Reference) -> Path:
+        from cannery.oci.copies import pull_can_files
+
+        return pull_can_files(reference, folder, registry, open_can)
+
+    stored = _stored_can(word, looking, pull)
+    if stored is not None:
+        return open_can(stored)
     _, found = _opened(word, looking, lambda layer: carry_out(layer, folder))
     if found is None:
         raise UsageError(f"'{word}' has no can inside")
@@ -109,8 +126,8 @@ def _opened(word: str, looking: Looking, take: Take[T]) -> tuple[ImageFacts, T |
                     return _in_archive(stream, word, take)
             except OSError as error:
                 raise SourceError(f"can't read '{archive}': {error.strerror}") from error
-        if parse(word).registry is not None:
-            return _in_registry(word, looking.architecture, take)
+        if (reference := _remote(word, looking)) is not None:
+            return _in_registry(reference, looking.architecture, take)
     with detect(looking.engine).save(word) as stream:
         return _in_archive(stream, word, take)
 
@@ -144,23 +161,64 @@ def _in_layout(folder: Path, looking: Looking, take: Take[T]) -> tuple[ImageFact
         return facts, take(layer) if holds_can(layer) else None
 
 
-def _in_registry(word: str, architecture: str | None, take: Take[T]) -> tuple[ImageFacts, T | None]:
-    from cannery.oci.referrers import referrers  # these need an HTTP client
-    from cannery.oci.transfer import open_registry, pull_image_manifest
-
+def _remote(word: str, looking: Looking) -> Reference | None:
+    """Return where a registry may have what `word` names; None where it names something here."""
+    if looking.engine is not None or word.startswith(("oci:", "archive:")):
+        return None
+    if Path(word).is_file() or (Path(word) / MARK).is_file():
+        return None
     reference = parse(word)
+    return reference if reference.registry is not None else None
+
+
+def _stored_can(word: str, looking: Looking, take: Callable[[Registry, Reference], T]) -> T | None:
+    """Return what `take` makes of the can that a registry has under a word; None: there is none, but an image."""
+    reference = _remote(word, looking)
+    if reference is None:
+        return None
+    from cannery.oci.copies import is_can  # these need an HTTP client
+    from cannery.oci.transfer import open_registry
+
     with open_registry(reference) as registry:
-        data = pull_image_manifest(registry, reference, architecture or host_architecture())
-        manifest = decode(data, Manifest, f"'{word}'")
+        return take(registry, reference) if is_can(reference, registry) else None
+
+
+def _read_manifest(registry: Registry, reference: Reference) -> bytes:
+    from cannery.oci.modelpack import files_of
+
+    data, _ = registry.manifest(reference.repository, reference.target)
+    files = files_of(decode(data, Manifest, f"'{reference}'"), str(reference))
+    return registry.blob(reference.repository, files[MANIFEST])
+
+
+def _in_registry(
+    reference: Reference, architecture: str | None, take: Take[T]
+) -> tuple[ImageFacts, T | None]:
+    from cannery.oci.referrers import referrers
+    from cannery.oci.transfer import manifest_in, open_registry
+
+    with open_registry(reference) as registry:
+        top, _ = registry.manifest(reference.repository, reference.target)
+        data = manifest_in(top, registry, reference, architecture or host_architecture())
+        manifest = decode(data, Manifest, f"'{reference}'")
         facts = describe(registry.blob(reference.repository, manifest.config), data)
         found = referrers(registry, reference.repository, digest_bytes(data))
         kinds = [a.annotations.get(PREDICATE) or a.artifact_type or "unknown" for a in found]
-        facts = msgspec.structs.replace(facts, attached=tuple(kinds))
+        facts = msgspec.structs.replace(facts, attached=tuple(kinds), index=_index(top, data))
         if manifest.layers[-1:] and manifest.layers[-1].media_type in LAYER_TAR.values():
             pieces = registry.stream(reference.repository, manifest.layers[-1])
             with contextlib.closing(pieces), as_file(pieces) as layer:
                 return facts, take(layer) if holds_can(layer) else None
         return facts, None
+
+
+def _index(top: bytes, manifest: bytes) -> IndexFacts | None:
+    """Return what an image for several platforms says of itself; None where there is but the one."""
+    if top == manifest:
+        return None
+    entries = decode(top, Index, "the index").manifests
+    names = (f"{e.platform.get('os')}/{e.platform.get('architecture')}" for e in entries)
+    return IndexFacts(digest=digest_bytes(top), platforms=tuple(names))
 
 
 def _in_archive(stream: IO[bytes], word: str, take: Take[T]) -> tuple[ImageFacts, T | None]:

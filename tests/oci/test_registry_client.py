@@ -459,6 +459,20 @@ def test_a_real_registry_takes_an_image(image, registry) -> None:
 
 
 @pytest.mark.registry
+def test_a_tag_that_is_not_there_is_answered_with_those_that_are(image, registry) -> None:
+    """Whoever mistypes a tag is told the others, without those that tools keep for themselves."""
+    with Registry(registry, options=QUICK) as client:
+        for tag in ("v2", "v1", "sha256-abc.sig"):
+            push_image(image, parse(f"{registry}/told/churn:{tag}"), registry=client)
+        with pytest.raises(RegistryError, match="MANIFEST_UNKNOWN") as caught:
+            client.manifest("told/churn", "v3")
+        with pytest.raises(RegistryError) as absent:
+            client.manifest("told/nothing", "v3")
+    assert caught.value.hint == "its tags: v1, v2"
+    assert absent.value.hint == "check the name and the tag or digest"
+
+
+@pytest.mark.registry
 def test_a_real_registry_asks_for_a_password(image, start_registry, tmp_path) -> None:
     """Basic authentication works, and a wrong password is refused."""
     # ann:secret, bcrypt with the fewest rounds

@@ -1,4 +1,4 @@
-"""`cannery push`: bring a can or a layout to a registry, as it is."""
+"""`cannery push`: bring a can, a layout or what another registry has to a registry, as it is."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from cannery.reports.text import ticker
 
 
 @click.command("push")
-@click.argument("what", metavar="CAN|oci:FOLDER")
+@click.argument("what", metavar="CAN|oci:FOLDER|REGISTRY/NAME:TAG")
 @click.argument("target", metavar="REGISTRY/NAME:TAG")
 @click.option("--json", "as_json", is_flag=True, help="Print where it is as JSON.")
 @click.pass_context
 def command(ctx: click.Context, what: str, target: str, as_json: bool) -> None:
-    """Push a can (as a model artifact) or the image of an OCI layout to a registry; what is there already does not travel."""
-    folder = Path(what.removeprefix("oci:"))
+    """Push a can (as a model artifact), the image of an OCI layout, or what another registry has, to a registry.
+
+    What is there already does not travel. From a registry come all platforms, what is attached, and signatures.
+    """
     reference = parse(target)
     with (
         ticker(silent=not talks(ctx) or as_json) as progress,
         station("push", progress) as work,
     ):
-        pushed = _push(folder, reference, work.note)
+        pushed = _push(what, reference, work.note)
         work.result(str(pushed))
     if as_json:
         print_json({"reference": str(pushed), "digest": pushed.digest})
@@ -37,12 +39,17 @@ def command(ctx: click.Context, what: str, target: str, as_json: bool) -> None:
         click.echo(str(pushed))
 
 
-def _push(folder: Path, reference: Reference, note: Callable[[str], None]) -> Reference:
+def _push(what: str, reference: Reference, note: Callable[[str], None]) -> Reference:
     from cannery.oci.copies import push_layout  # an HTTP client
     from cannery.oci.modelpack import push_can
+    from cannery.oci.relays import relay
     from cannery.oci.transfer import open_registry
 
+    folder = Path(what.removeprefix("oci:"))
     with open_registry(reference) as registry:
+        if folder == Path(what) and not folder.exists() and parse(what).registry is not None:
+            with open_registry(source := parse(what)) as origin:
+                return relay(source, reference, origin, registry, note=note)
         if (folder / MARK).is_file():
             return push_layout(folder, reference, registry, note=note)
         if not (folder / MANIFEST).is_file():

@@ -91,7 +91,7 @@ def composed(plan: Plan, store: Store | None = None, progress: Progress = quiet)
             architecture=plan.architecture,
         )
         work.result(
-            f"{len(only)} layers, {image.size / 1e6:.1f} MB ({image.unpacked / 1e6:.1f} unpacked)"
+            f"linux/{plan.architecture}, {len(only)} layers, {image.size / 1e6:.1f} MB ({image.unpacked / 1e6:.1f} unpacked)"
         )
     return Composition(image=image, contents={layer.name: c for layer, c in layers})
 

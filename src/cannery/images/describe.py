@@ -38,6 +38,13 @@ class _Told(msgspec.Struct, frozen=True):
     contents: tuple[Contents, ...] = msgspec.field(name=CONTENTS, default=())
 
 
+class IndexFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image for several platforms is known by."""
+
+    digest: str
+    platforms: tuple[str, ...]
+
+
 class ImageFacts(msgspec.Struct, frozen=True, kw_only=True):
     """An image of one platform."""
 
@@ -51,6 +58,8 @@ class ImageFacts(msgspec.Struct, frozen=True, kw_only=True):
     argv: tuple[str, ...]
     layers: tuple[LayerFacts, ...]
     labels: dict[str, str]
+    index: IndexFacts | None = None
+    """Where it is one of several, in a registry."""
     attached: tuple[str, ...] = ()
     """What refers to it in its registry, by type: bill of materials, provenance, proof."""
 

@@ -199,7 +199,7 @@ class Channel:
                     f"registry '{self.host}' answers '{answer.url.path}' with more than {LIMIT} bytes"
                 )
             return answer
-        refusal = self._refusal(answer, request.repository)
+        refusal = self.refusal(answer, request.repository)
         if answer.status in BUSY:
             raise TransientError(refusal, retry_after(answer.headers))
         raise refusal
@@ -217,7 +217,8 @@ class Channel:
             hint = "name the authority that signed its certificate in SSL_CERT_FILE"
         return UnreachableError(f"{place} does not answer: {text}", hint=hint)
 
-    def _refusal(self, answer: Answer, repository: str) -> RegistryError:
+    def refusal(self, answer: Answer, repository: str) -> RegistryError:
+        """Return the error that an answer means."""
         place, reason = f"'{self.host}/{repository}'", reason_of(answer.body)
         if answer.status in (401, 403):
             return RegistryError(

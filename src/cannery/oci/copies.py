@@ -38,7 +38,7 @@ def push_layout(
         _push_attached(folder, entry, reference.repository, registry, note)
     digest = images[0].digest
     data = _push_parts(folder, digest, reference.repository, registry, note)
-    registry.push_manifest(reference.repository, reference.tag or digest, data, _type_of(data))
+    registry.push_manifest(reference.repository, reference.tag or digest, data, type_of(data))
     return reference.at(digest)
 
 
@@ -46,7 +46,7 @@ def _push_attached(
     folder: Path, entry: Entry, repository: str, registry: Registry, note: Note
 ) -> None:
     data = _push_parts(folder, entry.digest, repository, registry, note)
-    kept = registry.push_manifest(repository, entry.digest, data, _type_of(data))
+    kept = registry.push_manifest(repository, entry.digest, data, type_of(data))
     subject = decode(data, Manifest, f"the artifact {entry.digest}").subject
     if subject is not None and not kept:
         list_referrer(registry, repository, subject.digest, msgspec.to_builtins(entry))
@@ -57,11 +57,11 @@ def _push_parts(
 ) -> bytes:
     """Push all that a manifest or index names, and return its own bytes."""
     top = read_document(folder, digest)
-    for data in _documents(top, digest, lambda below: read_document(folder, below)):
+    for data in documents_below(top, digest, lambda below: read_document(folder, below)):
         if not is_index(data):
             _push_blobs(folder, decode(data, Manifest, digest), repository, registry, note)
         if data is not top:
-            registry.push_manifest(repository, digest_bytes(data), data, _type_of(data))
+            registry.push_manifest(repository, digest_bytes(data), data, type_of(data))
     return top
 
 
@@ -93,7 +93,7 @@ def pull_image(
     data, _ = registry.manifest(reference.repository, reference.target)
     with write_folder(folder, force=force) as target:
         (target / "blobs" / "sha256").mkdir(parents=True)
-        for document in _documents(
+        for document in documents_below(
             data,
             f"'{reference}'",
             lambda digest: registry.manifest(reference.repository, digest)[0],
@@ -102,7 +102,7 @@ def pull_image(
             if not is_index(document):
                 manifest = decode(document, Manifest, f"'{reference}'")
                 _pull_blobs(manifest, reference.repository, registry, target, note)
-        entry = {"mediaType": _type_of(data), "digest": digest_bytes(data), "size": len(data)}
+        entry = {"mediaType": type_of(data), "digest": digest_bytes(data), "size": len(data)}
         if reference.tag:
             entry["annotations"] = {NAME: reference.tag}
         index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
@@ -155,7 +155,7 @@ def is_can(reference: Reference, registry: Registry) -> bool:
     return decode(data, Manifest, f"'{reference}'").artifact_type is not None
 
 
-def _documents(data: bytes, place: str, read: Callable[[str], bytes]) -> Iterator[bytes]:
+def documents_below(data: bytes, place: str, read: Callable[[str], bytes]) -> Iterator[bytes]:
     """Yield each manifest and index below a document once, and after all that it names itself.
 
     `read` gives one by digest. Raises ImageError for indexes within indexes that no tool would write.
@@ -174,7 +174,7 @@ def _documents(data: bytes, place: str, read: Callable[[str], bytes]) -> Iterato
     yield from below(data, 1)
 
 
-def _type_of(data: bytes) -> str:
+def type_of(data: bytes) -> str:
     """Return the media type that a document gives itself."""
     document = parse_json(data, dict[str, object])
     return str(document.get("mediaType") or (INDEX if is_index(data) else MANIFEST["oci"]))

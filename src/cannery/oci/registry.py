@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from cannery.blobs import digest_bytes, parse_json, write_file
-from cannery.errors import RegistryError
+from cannery.errors import CanneryError, RegistryError
 from cannery.oci.answers import TransientError
 from cannery.oci.auth import Credentials
 from cannery.oci.channel import Answer, Channel, RegistryOptions, Request
@@ -29,6 +29,8 @@ _ACCEPT = ", ".join((*MANIFEST.values(), *INDEXES))
 Source = bytes | Path | Content
 _NEXT = re.compile(r'<([^>]+)>;\s*rel="?next"?')
 _PAGES = 1000
+_TOLD = 20
+"""Tags that are told of a repository that has not the one that was asked for."""
 
 
 class Registry:
@@ -96,8 +98,27 @@ class Registry:
             accepted=(201, 202),
             content=b"",
         )
-        answer = self._channel.ask(begin)
-        place = answer.url.join(answer.headers.get("Location", ""))
+        self._give_up(self._channel.ask(begin), repository)
+
+    def mount_blob(self, repository: str, digest: str, other: str) -> bool:
+        """Take a blob over from another repository of the registry; tell whether that went."""
+        request = Request(
+            method="POST",
+            address=f"{repository}/blobs/uploads/?mount={digest}&from={other}",
+            repository=repository,
+            accepted=(201, 202),
+            content=b"",
+        )
+        try:
+            answer = self._channel.ask(request)
+        except RegistryError:  # such as: we may not read there
+            return False
+        if answer.status == 202:
+            self._give_up(answer, repository)
+        return answer.status == 201
+
+    def _give_up(self, begun: Answer, repository: str) -> None:
+        place = begun.url.join(begun.headers.get("Location", ""))
         end = Request(method="DELETE", address=place, repository=repository, accepted=(204,))
         # One that can't be given up is forgotten by the registry in time.
         with suppress(RegistryError, TransientError):
@@ -128,10 +149,13 @@ class Registry:
             method="GET",
             address=f"{repository}/manifests/{target}",
             repository=repository,
-            accepted=(200,),
+            accepted=(200, 404),
             headers={"Accept": _ACCEPT},
         )
         answer = self._channel.ask(request)
+        if answer.status == 404:
+            refusal = self._channel.refusal(answer, repository)
+            raise RegistryError(refusal.message, hint=self._tags_hint(repository) or refusal.hint)
         given = answer.headers.get("Docker-Content-Digest", "")
         expected = target if target.startswith("sha256:") else given
         # A registry may count by another function too; what is asked for by digest is sha256.
@@ -140,6 +164,14 @@ class Registry:
                 f"'{self.host}/{repository}' answered {digest_bytes(answer.body)}, not {expected}"
             )
         return answer.body, answer.headers.get("Content-Type", "").partition(";")[0].strip()
+
+    def _tags_hint(self, repository: str) -> str:
+        try:
+            tags = sorted(tag for tag in self.tags(repository) if not tag.startswith("sha256-"))
+        except CanneryError:
+            return ""
+        more = ["…"] if len(tags) > _TOLD else []
+        return f"its tags: {', '.join(tags[:_TOLD] + more)}" if tags else ""
 
     def find_manifest(self, repository: str, target: str) -> bytes | None:
         """Return the bytes of a manifest, or None where there is none under that tag or digest."""

@@ -163,8 +163,12 @@ def pull_image_manifest(registry: Registry, reference: Reference, architecture: 
     Raises ImageError where an index has none for it.
     """
     data, _ = registry.manifest(reference.repository, reference.target)
+    return manifest_in(data, registry, reference, architecture)
+
+
+def manifest_in(data: bytes, registry: Registry, reference: Reference, architecture: str) -> bytes:
+    """Return the manifest of an image for one architecture: what was found at `reference`, or what that names."""
     if not is_index(data):
         return data
     entry = choose_platform(data, architecture, f"'{reference}'")
-    found, _ = registry.manifest(reference.repository, entry.digest)
-    return found
+    return registry.manifest(reference.repository, entry.digest)[0]

@@ -44,6 +44,8 @@ def _facts(subject: Subject) -> Iterator[tuple[str, str]]:
     image, can = subject.image, subject.can
     if image is not None:
         yield "image", subject.name
+        if image.index is not None:
+            yield "index", f"{image.index.digest} ({', '.join(image.index.platforms)})"
         yield "digest", image.digest or ""
         yield "id", image.id
         yield "platform", f"{image.platform}, made {image.created}"
@@ -52,7 +54,7 @@ def _facts(subject: Subject) -> Iterator[tuple[str, str]]:
         for kind in image.attached:
             yield "attached", kind
     else:
-        yield "folder", subject.name
+        yield "where", subject.name
     yield "can", subject.digest or ""
     yield from _model(can) if can is not None else _labels(image)
 
