@@ -152,3 +152,29 @@ def test_a_missing_string_is_filled_before_it_is_encoded(strategy):
         model = make_pipeline(imputer, encoder).fit(frame)
         converted = assert_same(model, frame, tolerance=0.0)
         compare(converted(UNSEEN), expected(model, UNSEEN), 0.0)
+
+
+FILLED = {
+    "one-hot": OneHotEncoder(handle_unknown="ignore"),
+    "ordinal": OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+    "target": TargetEncoder(target_type="binary", random_state=0),
+}
+
+
+@pytest.mark.parametrize("encoder", FILLED.values(), ids=FILLED)
+def test_a_missing_number_among_texts_is_filled_with_a_text(encoder):
+    """One imputer fills both: what was missing is then a category that was never seen."""
+    frame = pd.DataFrame({"city": WORDS["city"], "a": CODES["a"].astype(float)})
+    empty = frame.assign(a=frame["a"].where(RNG.random(N) < 0.9, np.nan))
+    imputer = SimpleImputer(strategy="constant", fill_value="none")
+    model = make_pipeline(imputer, encoder).fit(frame, Y)
+    compare(load(model, frame)(empty), expected(model, empty), 0.0)
+
+
+def test_what_was_filled_with_a_text_is_no_longer_missing():
+    """To a second imputer, and to an indicator."""
+    frame = pd.DataFrame({"city": WORDS["city"], "a": CODES["a"].astype(float)})
+    empty = frame.assign(a=frame["a"].where(RNG.random(N) < 0.9, np.nan))
+    steps = [SimpleImputer(strategy="constant", fill_value=text) for text in ("none", "other")]
+    model = make_pipeline(*steps, MissingIndicator(features="all")).fit(empty)
+    compare(load(model, frame)(empty), expected(model, empty), 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import LatentDirichletAllocation
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import ComplementNB
@@ -147,3 +148,31 @@ def test_the_same_vectorizer_gives_the_same_bytes():
     first = convert(model, TEXT, "model")
     model.vocabulary_ = dict(reversed(model.vocabulary_.items()))
     assert convert(model, TEXT, "model") == first
+
+
+ALLOCATED = {
+    "by batches": LatentDirichletAllocation(4, max_iter=3, random_state=0),
+    "online": LatentDirichletAllocation(
+        3, learning_method="online", doc_topic_prior=0.2, max_iter=2, random_state=0
+    ),
+    "few turns": LatentDirichletAllocation(5, max_doc_update_iter=2, max_iter=2, random_state=0),
+}
+
+
+@pytest.mark.parametrize("topics", ALLOCATED.values(), ids=ALLOCATED)
+def test_topics_are_shared_alike(topics):
+    """Each document stops by itself, whatever stands beside it; one without a known word at once."""
+    model = make_pipeline(CountVectorizer(), topics).fit(FRAME["text"])
+    rows = [*FRAME["text"].head(60), *ODD]
+    found = answers(model, of_texts(rows), TEXT, ("columns",))["columns"]
+    np.testing.assert_allclose(found, model.transform(rows), rtol=1e-12, atol=1e-14)
+    alone = [answers(model, of_texts([row]), TEXT, ("columns",))["columns"][0] for row in ODD]
+    np.testing.assert_allclose(found[-len(ODD) :], alone, rtol=1e-12)
+
+
+def test_topics_of_more_turns_than_a_loop_may_have_are_refused():
+    """The audit of graphs lets none run for so long."""
+    topics = LatentDirichletAllocation(2, max_doc_update_iter=300, max_iter=1, random_state=0)
+    model = make_pipeline(CountVectorizer(), topics).fit(FRAME["text"])
+    with pytest.raises(ConversionError, match="goes 300 times through"):
+        convert(model, TEXT, "model")

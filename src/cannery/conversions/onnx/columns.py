@@ -26,7 +26,7 @@ class Column:
     name: str | None = None
     """Its name where the step sees a data frame."""
     null: str | None = None
-    """For a string: what an imputer put in place of a missing one."""
+    """The text that an imputer put in place of a missing value."""
     feature: str | None = None
     """The feature from which a string comes, for messages."""
     single: bool = False
@@ -36,7 +36,7 @@ class Column:
 
     def then(self, *maps: Map) -> Column:
         """Return this column with more maps to apply; what comes out is a nameless double."""
-        return replace(self, maps=self.maps + maps, kind="double", name=None)
+        return replace(self, maps=self.maps + maps, kind="double", name=None, null=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from cannery.conversions.onnx import (
     targets,
     texts,
     thresholds,
+    topics,
     trees,
     xgboost,
 )
@@ -84,6 +85,7 @@ TABLE: dict[str, Emit] = {
     **targets.TABLE,
     **texts.TABLE,
     **thresholds.TABLE,
+    **topics.TABLE,
     **trees.TABLE,
     **xgboost.TABLE,
 }

@@ -27,8 +27,8 @@ ANOTHER = "take another runtime: --runtime skops"
 """The hint where nothing better is known."""
 
 _INSTEAD = {
-    **dict.fromkeys(("HashingVectorizer",), "take TfidfVectorizer or CountVectorizer"),
-    **dict.fromkeys(("LatentDirichletAllocation", "NMF"), "take TruncatedSVD"),
+    "HashingVectorizer": "take TfidfVectorizer or CountVectorizer",
+    "NMF": "take TruncatedSVD",
     **dict.fromkeys(("Isomap", "LocallyLinearEmbedding"), "take PCA or KernelPCA"),
     **dict.fromkeys(("DictionaryLearning", "MiniBatchDictionaryLearning"), "take PCA or SparsePCA"),
 }

@@ -28,10 +28,12 @@ def _coded(column: Column) -> Column:
 
 def _keys(graph: Graph, column: Column, category: Any) -> tuple[float, ...]:
     """Return the numbers that stand for a category in `_coded(column)`; none where it can't occur."""
+    if _is_null(category) and column.null is not None:
+        return ()
     if column.kind != "string":
-        return _number_keys(category)
+        return (float("nan"),) if category == column.null else _number_keys(category)
     if _is_null(category):
-        return () if column.null is not None else (graph.code(NULL_STRING),)
+        return (graph.code(NULL_STRING),)
     if not isinstance(category, str):
         return ()
     if category == NULL_STRING:
@@ -180,6 +182,8 @@ def _imputed(emitter: Emitter, estimator: Any, column: Column, value: Any) -> Co
         if not isinstance(value, str):
             raise emitter.refuse(estimator, f"a string column is filled with {value!r}")
         return replace(column, null=column.null or str(value), name=None)
+    if _is_null(sentinel) and (isinstance(value, str) or column.null is not None):
+        return replace(column, null=column.null or value, name=None)  # among texts
     if not isinstance(value, (bool, int, float, np.number, np.bool_)):
         raise emitter.refuse(estimator, f"a column of numbers is filled with {value!r}")
     if _is_null(sentinel):
@@ -200,9 +204,7 @@ def shows_missing(emitter: Emitter, indicator: Any, column: Column) -> Column:
     if not _is_null(sentinel):
         keys = _keys(emitter.graph, column, sentinel)
         return _coded(column).then(Is(keys))
-    if column.kind == "string":
-        return _coded(column).then(Is(_keys(emitter.graph, column, None)))
-    return column.then(Missing())
+    return _coded(column).then(_among(_keys(emitter.graph, column, None)))
 
 
 def _missing_indicator(emitter: Emitter, estimator: Any, block: Block) -> Block:
