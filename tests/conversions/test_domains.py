@@ -70,10 +70,12 @@ def refusing(bad: Callable[[np.ndarray], Any]) -> Callable[[Batch, Any], Raw]:
         (lambda x: x[:, 0] > 1e200, ("from -1e+38 to 1e+38",) * 2 + ("",)),
         (lambda x: np.abs(x).max(axis=1) > 5e5, ("from -100000 to 100000",) * 3),
         (lambda x: np.abs(x).max(axis=1) > 50, ("from -50 to 50", "", "")),
+        (lambda x: np.abs(x[:, 0]) / 1e302 > 1 / np.maximum(1, np.abs(x[:, 1])), ("from -1e+38 to 1e+38",) * 2 + ("",)),
+        (lambda x: np.abs(x[:, 0] + x[:, 1]) > 1.5e38, ("from -1e+30 to 1e+30",) * 2 + ("",)),
         (lambda x: x[:, 0] != x[:, 0], ("", "", "")),
     ],
     ids=["log", "root", "log1p", "counts", "whole log", "knots", "steps", "float32", "two columns",
-         "huge", "drowned", "near", "none"],
+         "huge", "drowned", "near", "products", "sums", "none"],
 )  # fmt: skip
 def test_a_bound_is_found_by_asking(
     bad: Callable[[np.ndarray], Any], told: tuple[str, ...]

@@ -27,6 +27,8 @@ _TINY = 1e-9
 _HUGE = (1e38, 1e30, 1e20, 1e15)
 """Magnitudes up to which numbers are taken, where the original refuses larger ones: trees cast to float32."""
 _LARGE = tuple(10.0**n for n in range(14, 0, -1))
+_TOGETHER = 8
+"""Rows in which all numbers are huge at once, each with a sign of its own."""
 
 
 def with_domains(
@@ -189,6 +191,8 @@ def _within_magnitude(ask: Ask, base: Batch, features: list[Feature]) -> list[Fe
     def taken(size: float, places: Sequence[int]) -> bool:
         sides = [(i, _within(known[i], s)) for i in places for s in (-size, size)]
         rows = [with_cell(base, known, i, [s]) for i, s in sides if _holds(known[i], s)]
+        if len(places) > 1:
+            rows += _together(base, known, places, size)
         return not rows or next(_refused(ask, rows, known), None) is None
 
     if not numbers or taken(1e300, numbers):
@@ -200,6 +204,22 @@ def _within_magnitude(ask: Ask, base: Batch, features: list[Feature]) -> list[Fe
         if size is not None and not (features[index].type == "long" and size >= WHOLE):
             found[index] = _bounded(features[index], size)
     return found
+
+
+def _together(
+    base: Batch, features: Sequence[Feature], places: Sequence[int], size: float
+) -> Iterator[Batch]:
+    """Yield rows with numbers of this magnitude in all places: their sums and products may be too large."""
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (_TOGETHER, len(places)))
+    numbers = np.repeat(base.numbers, _TOGETHER, axis=0)
+    columns = np.cumsum([f.type != "string" for f in features]) - 1
+    for place, sign in zip(places, signs.T, strict=True):
+        for row in range(_TOGETHER):
+            value = _within(features[place], float(sign[row]) * size)
+            if _holds(features[place], value):
+                numbers[row, columns[place]] = value
+    for row in range(_TOGETHER):
+        yield Batch(numbers=numbers[row : row + 1], strings=base.strings)
 
 
 def _own_magnitude(feature: Feature, taken: Callable[[float], bool]) -> float | None:

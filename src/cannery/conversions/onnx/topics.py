@@ -58,9 +58,7 @@ def _turn(words: Any, prior: float, tolerance: float) -> Any:
     kept = body.node("Where", [open_, moved, shares])
     pulled = body.node("Where", [open_, _expected(body, moved, count), pull])
     on = body.node("Where", [still, body.constant(0.0), moving])
-    going = body.node(
-        "Greater", [body.node("ReduceSum", [on], keepdims=0), body.constant(0.0)]
-    )
+    going = body.node("Greater", [body.node("ReduceSum", [on], keepdims=0), body.constant(0.0)])
     states = [shares, pull, moving, counts]
     return body.as_body(states, going, [kept, pulled, on, body.node("Identity", [counts])])
 
