@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import LatentDirichletAllocation
-from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer, TfidfVectorizer
+from sklearn.feature_extraction.text import (
+    CountVectorizer,
+    HashingVectorizer,
+    TfidfTransformer,
+    TfidfVectorizer,
+)
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import ComplementNB
 from sklearn.pipeline import FeatureUnion, make_pipeline
@@ -55,6 +60,10 @@ VECTORIZERS = [
     TfidfVectorizer(analyzer="char", ngram_range=(1, 3), max_features=300, smooth_idf=False),
     TfidfVectorizer(use_idf=False, norm=None, lowercase=False),
     make_pipeline(CountVectorizer(), TfidfTransformer()),
+    HashingVectorizer(n_features=32),
+    HashingVectorizer(n_features=7, norm="l1", alternate_sign=False, ngram_range=(1, 2)),
+    HashingVectorizer(n_features=50, norm=None, binary=True, analyzer="char_wb"),
+    make_pipeline(HashingVectorizer(n_features=64, stop_words=["good"]), TfidfTransformer()),
     FeatureUnion(
         [("w", TfidfVectorizer()), ("c", CountVectorizer(analyzer="char", ngram_range=(2, 2)))]
     ),
@@ -140,6 +149,13 @@ def test_a_vocabulary_that_is_too_wide_is_refused():
     wide = CountVectorizer(vocabulary=[f"w{i}" for i in range(20_001)]).fit(["w1"])
     with pytest.raises(ConversionError, match="more than 20000 terms"):
         convert(wide, TEXT, "model")
+
+
+def test_too_many_buckets_are_refused():
+    """As many as it has unless told otherwise."""
+    with pytest.raises(ConversionError, match="more than 20000 terms") as caught:
+        convert(HashingVectorizer(), TEXT, "model")
+    assert caught.value.hint == "set n_features"
 
 
 def test_the_same_vectorizer_gives_the_same_bytes():

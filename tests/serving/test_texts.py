@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.utils import murmurhash3_32
 
 from cannery.cans.manifest import Feed, Terms
 from cannery.conversions.onnx.convert import convert
 from cannery.errors import CanError
 from cannery.serving.scorer import onnx_scorer
-from cannery.serving.texts import cut_all, cutter, is_safe
+from cannery.serving.texts import bucket, cut_all, cutter, is_safe
 from cannery.signatures import Feature, Signature
 
 WAYS: list[dict[str, Any]] = [
@@ -49,6 +50,14 @@ def terms_of(vectorizer: CountVectorizer) -> Terms:
         accents=vectorizer.strip_accents,
         stop=tuple(vectorizer.stop_words or ()),
     )
+
+
+@given(st.text(max_size=40), st.integers(1, 1 << 20))
+@settings(max_examples=300)
+def test_a_term_falls_into_the_bucket_of_the_originals_hash(text: str, buckets: int) -> None:
+    """Its number, and its sign in front of it."""
+    number = int(murmurhash3_32(text, 0))
+    assert bucket(text, buckets) == ("-" if number < 0 else "") + str(abs(number) % buckets)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)

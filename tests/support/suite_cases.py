@@ -451,6 +451,13 @@ def _texts() -> Iterator[Case]:
         last = lasts[i % 3] if i < 7 else lasts[0]
         name = f"{told(vectorizer)} → {type(last).__name__}"
         yield Case(name=name, group="texts", make=functools.partial(_text_case, vectorizer, last))
+    topics = make_pipeline(
+        CountVectorizer(),
+        decomposition.LatentDirichletAllocation(3, max_iter=3, random_state=0),
+    )
+    last = lasts[0]
+    name = f"CountVectorizer → LatentDirichletAllocation → {type(last).__name__}"
+    yield Case(name=name, group="texts", make=functools.partial(_text_case, topics, last))
     yield Case(name="text, number and category", group="texts", make=_mixed_text_case)
 
 

@@ -30,6 +30,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How accents are taken off."""
     stop: tuple[str, ...] = ()
     """Words that are left out."""
+    buckets: int = 0
+    """Where there are any: a term is the number of the bucket into which it is hashed, below 0 by half of the hashes."""
 
 
 class Feed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

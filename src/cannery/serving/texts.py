@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
@@ -21,6 +22,7 @@ _SAFE = re.compile(
 """Patterns that take time in proportion to the text: repetition at the end alone, and no groups."""
 _BLANKS = re.compile(r"\s\s+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_WORD = 0xFFFFFFFF
 STRANGE = "\ufdd0"
 """Stands for what no UTF-8 can hold; no vocabulary has it."""
 
@@ -51,7 +53,35 @@ def cutter(terms: Terms) -> Cut:
         return [term for word in found for term in _within(word, terms.low, terms.high)]
 
     cut = {"word": words, "char": characters, "char_wb": inside}[terms.analyzer]
+    if terms.buckets:
+        return lambda text: [bucket(t, terms.buckets) for t in cut(_prepared(text, terms))]
     return lambda text: cut(_prepared(text, terms))
+
+
+def bucket(term: str, buckets: int) -> str:
+    """Return the bucket of a term, as scikit-learn hashes it; with a minus where the hash is below 0."""
+    number = _murmur(term.encode())
+    return f"-{-number % buckets}" if number < 0 else str(number % buckets)
+
+
+def _murmur(data: bytes) -> int:
+    """Return MurmurHash3 (x86, 32 bits, seed 0) as a signed number: A. Appleby, smhasher."""
+    whole, hashed = len(data) & ~3, 0
+    for (block,) in struct.iter_unpack("<I", data[:whole]):
+        hashed = _turned(hashed ^ _scrambled(block), 13) * 5 + 0xE6546B64 & _WORD
+    hashed ^= _scrambled(int.from_bytes(data[whole:], "little")) ^ len(data)
+    hashed = (hashed ^ hashed >> 16) * 0x85EBCA6B & _WORD
+    hashed = (hashed ^ hashed >> 13) * 0xC2B2AE35 & _WORD
+    hashed ^= hashed >> 16
+    return hashed - (hashed >> 31 << 32)
+
+
+def _scrambled(block: int) -> int:
+    return _turned(block * 0xCC9E2D51 & _WORD, 15) * 0x1B873593 & _WORD
+
+
+def _turned(word: int, bits: int) -> int:
+    return (word << bits | word >> (32 - bits)) & _WORD
 
 
 def _prepared(text: str, terms: Terms) -> str:

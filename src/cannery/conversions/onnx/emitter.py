@@ -27,7 +27,6 @@ ANOTHER = "take another runtime: --runtime skops"
 """The hint where nothing better is known."""
 
 _INSTEAD = {
-    "HashingVectorizer": "take TfidfVectorizer or CountVectorizer",
     "NMF": "take TruncatedSVD",
     **dict.fromkeys(("Isomap", "LocallyLinearEmbedding"), "take PCA or KernelPCA"),
     **dict.fromkeys(("DictionaryLearning", "MiniBatchDictionaryLearning"), "take PCA or SparsePCA"),
