@@ -17,6 +17,9 @@ Kind = Literal["double", "long", "boolean", "string"]
 NULL_STRING = "\x00null"
 """Stands for a missing string inside a batch and a graph; never accepted from a caller."""
 
+LARGEST = 1e300
+"""Magnitude of the largest number that is taken at all: beyond it the first sum or scale overflows."""
+
 _ROUND = 1000
 """Smaller whole numbers are round."""
 

@@ -17,7 +17,7 @@ from cannery.conversions.samples import nulls, with_cell
 from cannery.conversions.schemas import Ask, answered_each
 from cannery.errors import ConversionError
 from cannery.serving.issues import WHOLE
-from cannery.signatures import Batch, Feature, concatenate
+from cannery.signatures import LARGEST, Batch, Feature, concatenate
 
 _BASES = 3
 """Rows in which a bound must be the same."""
@@ -25,7 +25,7 @@ _SEARCHED = 20
 """Sides of columns whose bounds are searched for; each takes some sixty questions. Further ones have those that were found, or none."""
 _TINY = 1e-9
 _HUGE = (1e38, 1e30, 1e20, 1e15)
-"""Magnitudes up to which numbers are taken, where the original refuses larger ones: trees cast to float32."""
+"""Magnitudes up to which numbers are taken, where the original refuses larger ones: scaled, they overflow."""
 _LARGE = tuple(10.0**n for n in range(14, 0, -1))
 _TOGETHER = 8
 """Rows in which all numbers are huge at once, each with a sign of its own."""
@@ -195,7 +195,7 @@ def _within_magnitude(ask: Ask, base: Batch, features: list[Feature]) -> list[Fe
             rows += _together(base, known, places, size)
         return not rows or next(_refused(ask, rows, known), None) is None
 
-    if not numbers or taken(1e300, numbers):
+    if not numbers or taken(LARGEST, numbers):
         return features
     common = next((s for s in (*_HUGE, *_beyond_sample(known)) if taken(s, numbers)), None)
     found = list(features)
@@ -224,7 +224,7 @@ def _together(
 
 def _own_magnitude(feature: Feature, taken: Callable[[float], bool]) -> float | None:
     """Return a magnitude up to which one column's numbers are taken; None where there is none, or no end."""
-    if taken(1e300):
+    if taken(LARGEST):
         return None
     sizes = (*_HUGE, *_beyond_sample([feature]))
     seen = max((abs(e) for e in (feature.minimum, feature.maximum) if e is not None), default=None)

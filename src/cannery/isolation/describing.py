@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
@@ -38,7 +38,7 @@ def describe(model: Any) -> Description:
     names = _names_in(model)
     framed = dict(_framed(model, names))
     steps = tuple(met(model, names))
-    known = dict(_categories(steps)) | framed
+    known = _together(_categories(steps)) | framed
     span, words = dict(spans(steps)), texts(steps) | _words(model, names)
     return Description(
         type=kind,
@@ -283,6 +283,16 @@ def _categories(steps: Sequence[Met]) -> Iterator[tuple[Any, Known]]:
             for name, values in zip(one.names, one.step.categories_, strict=False):
                 none = one.none or any(v is None for v in values)
                 yield name, Known(_listed(values), unseen, none)
+
+
+def _together(found: Iterable[tuple[Any, Known]]) -> dict[Any, Known]:
+    """Return what is known of each column; where several encoders meet it, one that refuses others decides."""
+    known: dict[Any, Known] = {}
+    for name, one in found:
+        if one.unseen and not known.get(name, one).unseen:
+            continue
+        known[name] = one
+    return known
 
 
 def _framed(model: Any, names: Sequence[Any]) -> Iterator[tuple[Any, Known]]:

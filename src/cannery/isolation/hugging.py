@@ -271,9 +271,40 @@ def _hug_group(
     if not len(batch) or not numbers or not len(splits.column):
         return empty
     drivers = _drivers(splits, batch, numbers, table, random)
+    try:
+        return _beside(splits, batch, numbers, table, drivers, count, random)
+    except Exception:  # whatever a step raises of a number that it does not take
+        free = {n for n in set(drivers.values()) if _takes_any(splits, batch, n, table)}
+        drivers = {column: n for column, n in drivers.items() if n in free}
+        return _beside(splits, batch, numbers, table, drivers, count, random)
+
+
+def _takes_any(splits: Splits, batch: Batch, number: int, table: ToTable) -> bool:
+    """Whether the steps take this number wherever it is moved: encoders may refuse unseen categories."""
+    low, high = _span(batch.numbers[:, number])
+    reach = 1e3 * max(high - low, 1.0)
+    moved = np.repeat(batch.numbers[:1], 3, axis=0)
+    moved[:, number] = np.round([low - reach, (low + high) / 2, high + reach])
+    try:
+        _transformed(splits, table(Batch(numbers=moved, strings=batch.strings[[0, 0, 0]])))
+    except Exception:  # as above
+        return False
+    return True
+
+
+def _beside(
+    splits: Splits,
+    batch: Batch,
+    numbers: list[Feature],
+    table: ToTable,
+    drivers: dict[int, int],
+    count: int,
+    random: np.random.Generator,
+) -> Batch:
+    """Return rows beside at most `count` of the splits that a number drives."""
     chosen = _chosen(splits, drivers, count, random)
     if not len(chosen):
-        return empty
+        return batch.take(slice(0, 0))
     base = batch.take(random.integers(0, len(batch), size=len(chosen)))
     column, threshold = splits.column[chosen], splits.threshold[chosen]
     feature = np.array([drivers[int(c)] for c in column])
@@ -286,7 +317,7 @@ def _hug_group(
             compared = cells.astype(np.float32).astype(np.float64) if splits.single else cells
         return np.asarray(compared <= threshold)
 
-    low, high = _bracket(left, batch, feature, whole)
+    low, high = _bracket(left, batch, numbers, feature, whole)
     crossed = left(low) != left(high)
     at = _Lattice(whole)
     down, up = _bisect(left, at, low, high, crossed)
@@ -308,18 +339,21 @@ def _moved(base: Batch, feature: NDArray[np.intp], values: Floats) -> Batch:
 def _bracket(
     left: Callable[[Floats], NDArray[np.bool_]],
     batch: Batch,
+    numbers: list[Feature],
     feature: NDArray[np.intp],
     whole: NDArray[np.bool_],
 ) -> tuple[Floats, Floats]:
     """Return for each row two values of its feature, as near the sample as will hold the crossing."""
     spans = [_span(batch.numbers[:, f]) for f in range(batch.numbers.shape[1])]
     low, high = (np.array([spans[f][side] for f in feature]) for side in (0, 1))
+    least = np.array([-np.inf if f.least is None else f.least for f in numbers])[feature]
+    most = np.array([np.inf if f.most is None else f.most for f in numbers])[feature]
     width = np.maximum(high - low, 1.0)
     start_low, start_high = low.copy(), high.copy()
     for reach in (0.0, 1.0, 1e3):
         missing = left(low) == left(high) if reach else np.ones(len(low), dtype=bool)
-        low = np.where(missing, start_low - reach * width, low)
-        high = np.where(missing, start_high + reach * width, high)
+        low = np.where(missing, np.maximum(start_low - reach * width, least), low)
+        high = np.where(missing, np.minimum(start_high + reach * width, most), high)
     return np.where(whole, np.floor(low), low), np.where(whole, np.ceil(high), high)
 
 

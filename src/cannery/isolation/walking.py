@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from cannery.serving.estimators import members_of
+
 _KEEPS = {"SimpleImputer", "StandardScaler", "MinMaxScaler"}
 """Steps after which the columns are still the same, one for one."""
 _INNER = {
@@ -38,6 +40,9 @@ def met(model: Any, names: Sequence[Any], *, raw: bool = True, none: bool = Fals
     inner = _handed_on(model)
     if inner is not None:
         yield from met(inner, names, raw=raw, none=none)
+    elif members := _members(model, names):
+        for member, given in members:
+            yield from met(member, given, raw=raw, none=none)
     elif getattr(model, "steps", None):
         yield from _in_turn(model, names, raw=raw, none=none)
     elif hasattr(model, "transformers_"):
@@ -62,6 +67,14 @@ def _handed_on(model: Any) -> Any:
     return None if name is None else getattr(model, _INNER[name], None)
 
 
+def _members(model: Any, names: Sequence[Any]) -> list[tuple[Any, Sequence[Any]]]:
+    """Return the members of a vote, a stack or a bag, and the columns that each is given."""
+    if subsets := getattr(model, "estimators_features_", None):
+        given = [[names[i] for i in chosen] for chosen in subsets]
+        return list(zip(model.estimators_, given, strict=True))
+    return [(one, names) for one in members_of(model) if hasattr(one, "get_params")]
+
+
 def _in_turn(model: Any, names: Sequence[Any], *, raw: bool, none: bool) -> Iterator[Met]:
     """Follow a pipeline as long as its steps keep the columns as they are."""
     for _, step in model.steps:
@@ -80,7 +93,12 @@ def _chosen(model: Any, chosen: Any, names: Sequence[Any]) -> list[Any]:
     if isinstance(chosen, str):
         return [chosen]
     if isinstance(chosen, slice):
-        return list(names)[chosen] if not isinstance(chosen.start, str) else []
+        first, last = (
+            list(names).index(edge) if isinstance(edge, str) else edge
+            for edge in (chosen.start, chosen.stop)
+        )
+        ended = last + 1 if isinstance(chosen.stop, str) else last  # by name, the last is inside
+        return list(names)[first : ended : chosen.step]
     if not isinstance(chosen, list | tuple | np.ndarray):
         return [names[chosen]] if isinstance(chosen, int) else []
     if len(chosen) and all(isinstance(c, bool | np.bool_) for c in chosen):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cannery.errors import Issue, SchemaError
-from cannery.signatures import NULL_STRING, Batch, Feature, Signature
+from cannery.signatures import LARGEST, NULL_STRING, Batch, Feature, Signature
 
 WHOLE = 2**53
 """Whole numbers up to here are exact in double, in which everything is computed."""
@@ -175,6 +175,8 @@ def _double(value: Any, feature: Feature) -> float:
         number = math.inf
     if not math.isfinite(number):
         raise _Wrong("a finite number")
+    if abs(number) > LARGEST:
+        raise _Wrong(f"a number from {-LARGEST:g} to {LARGEST:g}")
     if number < _or(feature.least, -math.inf) or number > _or(feature.most, math.inf):
         raise _Wrong(f"{_TYPES[feature.type]} {feature.range}")
     return number

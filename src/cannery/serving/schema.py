@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cannery.errors import Issue, MalformedError, ProofError, SchemaError
 from cannery.serving.decisions import decided, ranked, translated
 from cannery.serving.issues import WHOLE, explain, pack, show
-from cannery.signatures import NULL_STRING, Batch, Feature, Output, Raw, Signature
+from cannery.signatures import LARGEST, NULL_STRING, Batch, Feature, Output, Raw, Signature
 
 ROUNDING = 1e-6
 """How far a probability may be outside [0, 1] by rounding; it is brought back."""
@@ -315,7 +315,13 @@ def _type(feature: Feature) -> Any:
     least = -WHOLE if feature.least is None else math.ceil(max(feature.least, -WHOLE))
     most = WHOLE if feature.most is None else math.floor(min(feature.most, WHOLE))
     types: dict[str, Any] = {
-        "double": Annotated[float, msgspec.Meta(ge=feature.least, le=feature.most)],
+        "double": Annotated[
+            float,
+            msgspec.Meta(
+                ge=-LARGEST if feature.least is None else feature.least,
+                le=LARGEST if feature.most is None else feature.most,
+            ),
+        ],
         "long": Annotated[int, msgspec.Meta(ge=least, le=most)],
         "boolean": bool,
         "string": str,

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cannery.errors import Issue, SchemaError
-from cannery.signatures import NULL_STRING, Batch, Feature, Signature
+from cannery.signatures import LARGEST, NULL_STRING, Batch, Feature, Signature
 
 WHOLE = 2**53
 """Whole numbers up to here are exact in double, in which everything is computed."""
@@ -115,6 +115,7 @@ def _numbers(column: Any, feature: Feature) -> NDArray[np.float64]:
     )
     _check_nulls(pa.array(np.isnan(values)), feature)
     _complain(np.isinf(values), column, "a finite number")
+    _complain(np.abs(values) > LARGEST, column, f"a number from {-LARGEST:g} to {LARGEST:g}")
     if feature.range:
         least = -np.inf if feature.least is None else feature.least
         most = np.inf if feature.most is None else feature.most

@@ -97,6 +97,18 @@ def logistic(graph: Graph, scores: str) -> str:
     return graph.node("Div", [one, graph.node("Add", [one, grown])])
 
 
+def sharpened(graph: Graph, wire: str) -> str:
+    """Return probabilities that are next divided by their sum, with all digits of the smallest (see `logistic`)."""
+    maker = graph.maker(wire)
+    if maker is None:
+        return wire
+    if maker.op_type == "Sigmoid":
+        return logistic(graph, maker.input[0])
+    if maker.op_type == "Concat":
+        return concat(graph, [sharpened(graph, part) for part in maker.input])
+    return wire
+
+
 def shares(graph: Graph, parts: str, count: int) -> str:
     """Divide each row by its sum; a row of zeros becomes equal shares."""
     total = graph.node("ReduceSum", [parts, graph.constant([1])])

@@ -124,6 +124,11 @@ class Graph:
             self._cache[key] = wire
         return tuple(self._nodes[self._cache[key]].proto.output)
 
+    def maker(self, wire: str) -> NodeProto | None:
+        """Return the node that makes a wire as its first output."""
+        node = self._nodes.get(wire)
+        return None if node is None else node.proto
+
     def loop(
         self, turns: int, going: str, states: Sequence[str], body: GraphProto
     ) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from cannery.conversions.onnx.maps import Clip, as_numbers, emit
 from cannery.conversions.onnx.pairs import Kernel, dense, similarity
 from cannery.conversions.onnx.results import Classified, Outlying, Predicted
 
+_FAR = 1e150
 _LEAST = 1e-7
 """Of a probability between two classes, as libsvm clips it."""
 
@@ -33,6 +34,9 @@ def _kernels(emitter: Emitter, estimator: Any, block: Block) -> str:
         degree=float(estimator.degree),
     )
     wire = materialise(emitter.graph, block)
+    if kernel.name == "rbf":  # what is too large to be squared is infinitely far, and not NaN
+        edges = [emitter.graph.constant(edge) for edge in (-_FAR, _FAR)]
+        wire = emitter.graph.node("Clip", [wire, *edges])
     return similarity(emitter.graph, wire, dense(estimator.support_vectors_), kernel)
 
 

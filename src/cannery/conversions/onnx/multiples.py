@@ -16,6 +16,7 @@ from cannery.conversions.onnx.answers import (
     exceeds,
     first_highest,
     pair,
+    sharpened,
     stand,
 )
 from cannery.conversions.onnx.builder import Graph
@@ -81,7 +82,7 @@ def _one_vs_rest(emitter: Emitter, estimator: Any, block: Block) -> Classified |
         for i, member in enumerate(members):
             place = emitter.at(str(i))
             made = _probable(place, member, _member(place, member, block))
-            positive.append(column(graph, made, 1))
+            positive.append(column(graph, sharpened(graph, made), 1))
     threshold = _threshold(members[0])
     if estimator.multilabel_:
         parts = [

@@ -171,6 +171,10 @@ def _function(emitter: Emitter, estimator: Any, block: Block) -> Block:
     """Apply a function of numpy's, known by identity and never by name alone."""
     if estimator.func is None:
         return block
+    if estimator.func is np.clip:
+        return _each(block, [_clip(emitter, estimator)] * len(block)).named(
+            [c.name or "" for c in block.columns]
+        )
     name = next((n for n, (f, _, _) in FUNCTIONS.items() if f is estimator.func), None)
     if name is None:
         raise emitter.refuse(
@@ -185,6 +189,14 @@ def _function(emitter: Emitter, estimator: Any, block: Block) -> Block:
     if name == "reciprocal" and any(c.kind == "long" for c in block.columns):
         raise emitter.refuse(estimator, "numpy divides whole numbers without a rest")
     return _each(block, [Function(name)] * len(block)).named([c.name or "" for c in block.columns])
+
+
+def _clip(emitter: Emitter, estimator: Any) -> Clip:
+    """Return the edges that numpy's clip is given."""
+    given = {n.removeprefix("a_"): v for n, v in (estimator.kw_args or {}).items() if v is not None}
+    if not given.keys() <= {"min", "max"} or any(np.ndim(v) for v in given.values()):
+        raise emitter.refuse(estimator, "its edges are not two numbers, 'a_min' and 'a_max'")
+    return Clip(float(given.get("min", -np.inf)), float(given.get("max", np.inf)))
 
 
 _SELECTORS = (

@@ -15,6 +15,7 @@ from cannery.conversions.onnx.answers import (
     mean,
     pair,
     shares,
+    sharpened,
     softmax,
 )
 from cannery.conversions.onnx.builder import Graph
@@ -63,7 +64,7 @@ def _member(emitter: Emitter, estimator: Any, member: Any, block: Block) -> str:
     if len(known) == 2 or (result.columns or len(known)) != len(known):
         raise emitter.refuse(estimator, "a member's scores are not one for each class")
     parts = [
-        _calibrate(emitter, calibrator, column(graph, wire, k))
+        sharpened(graph, _calibrate(emitter, calibrator, column(graph, wire, k)))
         for k, calibrator in enumerate(member.calibrators)
     ]
     made = concat(graph, parts)
