@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import SparsePCA
 from sklearn.dummy import DummyClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -49,6 +50,19 @@ def test_a_model_of_the_suite_becomes_an_equal_graph(name: str) -> None:
     assert (found.outcome, found.reason) == ("equal", "")
     assert {"sample", "extreme"} <= set(found.kinds)
     assert found.maximum <= 1e-6
+
+
+def _sparse() -> tuple[Any, pd.DataFrame]:
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    frame = pd.DataFrame(x, columns=list("abcd"))
+    steps = (SparsePCA(2, max_iter=5, random_state=0), LogisticRegression())
+    return make_pipeline(*steps).fit(frame, x[:, 0] > 0), frame
+
+
+def test_an_original_that_refuses_single_rows_is_asked_for_two() -> None:
+    """One of its steps forgets that one row is a table, too; the graph does not."""
+    found = run(Case(name="sparse components", group="pipelines", make=_sparse))
+    assert (found.outcome, found.reason) == ("equal", "")
 
 
 NONE_STEPS = {

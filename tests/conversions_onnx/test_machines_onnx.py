@@ -61,3 +61,12 @@ def test_columns_far_from_zero_lose_no_digit():
     x = iris.data + 1e6
     assert_same(SVC().fit(x, iris.target), x, tolerance=1e-9)
     assert_same(make_pipeline(StandardScaler(), SVC()).fit(x, iris.target), x, tolerance=1e-9)
+
+
+def test_what_is_too_large_to_be_squared_is_infinitely_far():
+    """Differences are taken before they are squared: no support vector is near, and nothing is NaN."""
+    far = np.repeat(X[:6], 2, axis=0)
+    far[:, 1] = np.tile([1e200, -1e200], 6)
+    far[::3, 3] = 1e300
+    assert_same(SVC().fit(X, WORDS), far)
+    assert_same(OneClassSVM().fit(X), far)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from onnx_comparison import as_frame, assert_same, load
 from scipy.special import softmax
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification, make_regression
 from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor, BaggingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
@@ -18,8 +19,9 @@ from sklearn.multioutput import (
 )
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -65,6 +67,26 @@ def test_a_classifier_for_each_label(member):
     """Labels of 0 and 1, and labels of three kinds."""
     assert_same(OneVsRestClassifier(member).fit(X, YES_NO), FAR, tolerance=1e-10)
     assert_same(MultiOutputClassifier(member).fit(X, KINDS), FAR, tolerance=1e-10)
+
+
+SURE = (
+    OneVsRestClassifier(make_pipeline(PolynomialFeatures(2), LogisticRegression(max_iter=500))),
+    OneVsRestClassifier(make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=5))),
+    CalibratedClassifierCV(RidgeClassifier(), cv=2),
+)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("model", SURE, ids=["logistic", "network", "calibrated"])
+def test_probabilities_that_are_all_tiny_are_weighed_against_each_other(model):
+    """Far from the training every member may be sure that it is another class."""
+    far = np.random.default_rng(0).normal(size=(400, 5)) * np.geomspace(1, 1e4, 400)[:, None]
+    model.fit(X, WORDS)
+    inner = getattr(model, "estimators_", None)
+    if inner is not None:
+        highest = np.max([one.predict_proba(far)[:, 1] for one in inner], axis=0)
+        assert ((highest > 0) & (highest < 1e-17)).any()
+    assert_same(model, far, tolerance=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore:Label 2 is present")

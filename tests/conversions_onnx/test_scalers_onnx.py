@@ -53,6 +53,8 @@ TRANSFORMERS = [
     FunctionTransformer(),
     FunctionTransformer(np.abs),
     FunctionTransformer(np.square),
+    FunctionTransformer(np.clip, kw_args={"a_min": -0.5, "a_max": 0.7}),
+    FunctionTransformer(np.clip, kw_args={"a_min": 0.1, "a_max": None}),
     VarianceThreshold(0.1),
     SelectKBest(k=3),
     SelectPercentile(percentile=50),

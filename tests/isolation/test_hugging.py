@@ -6,11 +6,12 @@ import lightgbm
 import numpy as np
 import pytest
 import xgboost
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor, VotingRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.multioutput import RegressorChain
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, PowerTransformer, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 from cannery.conversions.onnx.lightgbm import numeric_splits
@@ -118,3 +119,24 @@ def test_what_a_chain_hands_on_is_no_column_to_be_moved() -> None:
         numbers, np.stack([numbers[:, 0], 2 * numbers[:, 0] + numbers[:, 1]], axis=1)
     )
     assert len(pairs_of(model))
+
+
+def test_numbers_that_a_step_does_not_take_are_left_where_they_are() -> None:
+    """An encoder refuses categories that it has not seen, a power what is not above 0."""
+    numbers = np.column_stack([np.arange(300) % 3 * 10.0, np.abs(NUMBERS[:, 1]) + 0.1])
+    columns = ColumnTransformer(
+        [
+            ("kind", OneHotEncoder(sparse_output=False), [0]),
+            ("size", PowerTransformer(method="box-cox"), [1]),
+        ]
+    )
+    model = make_pipeline(columns, DecisionTreeRegressor(max_depth=4)).fit(numbers, TARGET)
+    batch = Batch(numbers=numbers, strings=BATCH.strings)
+    features = (
+        Feature(name="kind", type="long"),
+        Feature(name="size", type="double", least=5e-324),
+    )
+    rows = hug(model, batch, features, lambda b: b.numbers, cap=400, seed=1).numbers
+    assert len(rows)
+    assert set(rows[:, 0]) == {0.0, 10.0, 20.0}
+    assert np.isfinite(model.predict(rows)).all()

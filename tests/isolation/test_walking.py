@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -122,3 +123,32 @@ def test_an_encoder_of_targets_tells_which_missing_value_it_saw() -> None:
     model = TargetEncoder(cv=2).fit(words, np.arange(30) % 2)
     (word,) = describe(model).columns
     assert (word.categories, word.unseen, word.none) == (("a", "b"), True, True)
+
+
+def _encoded(columns: object, *, unknown: str = "error") -> ColumnTransformer:
+    return ColumnTransformer([("words", OneHotEncoder(handle_unknown=unknown), columns)])
+
+
+TAKEN = {
+    "a stack": StackingClassifier(
+        [
+            ("strict", make_pipeline(_encoded(["word"]), LogisticRegression())),
+            ("mild", make_pipeline(_encoded(["word"], unknown="ignore"), LogisticRegression())),
+        ],
+        cv=2,
+    ),
+    "a vote": VotingClassifier([("one", make_pipeline(_encoded([1]), LogisticRegression()))]),
+    "a bag": BaggingClassifier(make_pipeline(_encoded([1]), LogisticRegression()), 2),
+    "from a name on": make_pipeline(_encoded(slice("word", None)), LogisticRegression()),
+    "from name to name": make_pipeline(_encoded(slice("word", "word")), LogisticRegression()),
+    "from a place on": make_pipeline(_encoded(slice(1, None)), LogisticRegression()),
+}
+
+
+@pytest.mark.parametrize("model", TAKEN.values(), ids=TAKEN)
+def test_categories_are_known_however_a_column_is_taken(model: object) -> None:
+    """By the members of an ensemble too; an encoder that refuses others decides."""
+    table = FRAME[["a", "word"]]
+    model.fit(table, FRAME["text"])
+    word = describe(model).columns[1]
+    assert (word.categories, word.unseen) == (("blue", "red"), False)

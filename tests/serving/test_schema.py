@@ -106,6 +106,7 @@ def test_every_issue_is_reported_at_once_with_its_path() -> None:
         ("age", 2**53 + 1, "a whole number between -2^53 and 2^53"),
         ("age", 10**400, "a finite number"),
         ("height in m", True, "a number or null"),
+        ("height in m", -1.1e300, "a number from -1e+300 to 1e+300"),
         ("height in m", [1], "a number or null"),
         ("plan", "c", 'one of "a", "b"'),
         ("plan", 1, "text"),

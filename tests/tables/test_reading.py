@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cannery.errors import SchemaError, UsageError
-from cannery.signatures import NULL_STRING, Feature, Signature
+from cannery.signatures import LARGEST, NULL_STRING, Feature, Signature
 from cannery.tables import format_of, read_batches, read_table, to_batch, writer
 
 SIGNATURE = Signature(
@@ -69,6 +69,7 @@ def test_dates_stay_text(tmp_path: Path) -> None:
         ("9007199254740994,1.5,true", "row 3, column 'tenure': expected a whole number between"),
         (",1.5,true", "row 3, column 'tenure': expected a whole number, got nothing"),
         ("2,1e999,true", "row 3, column 'charges': expected a finite number"),
+        ("2,-1e305,true", "row 3, column 'charges': expected a number from -1e+300 to 1e+300"),
         ("2,1_000,true", "row 3, column 'charges': expected a number or nothing, got '1_000'"),
         ("2,1,maybe", "row 3, column 'paperless': expected true or false, got 'maybe'"),
         ("2,1", "row 3: expected 4 columns, got 3"),
@@ -203,7 +204,7 @@ def test_a_missing_file_and_a_foreign_suffix_are_usage_errors(tmp_path: Path) ->
 CELLS = st.fixed_dictionaries(
     {
         "tenure": st.integers(-(2**53), 2**53),
-        "charges": st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)),
+        "charges": st.one_of(st.none(), st.floats(-LARGEST, LARGEST)),
         "paperless": st.booleans(),
         "zip": st.one_of(
             st.none(), st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)

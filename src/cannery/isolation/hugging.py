@@ -274,17 +274,22 @@ def _hug_group(
     try:
         return _beside(splits, batch, numbers, table, drivers, count, random)
     except Exception:  # whatever a step raises of a number that it does not take
-        free = {n for n in set(drivers.values()) if _takes_any(splits, batch, n, table)}
+        free = {
+            n for n in set(drivers.values()) if _takes_any(splits, batch, (n, numbers[n]), table)
+        }
         drivers = {column: n for column, n in drivers.items() if n in free}
         return _beside(splits, batch, numbers, table, drivers, count, random)
 
 
-def _takes_any(splits: Splits, batch: Batch, number: int, table: ToTable) -> bool:
+def _takes_any(splits: Splits, batch: Batch, number: tuple[int, Feature], table: ToTable) -> bool:
     """Whether the steps take this number wherever it is moved: encoders may refuse unseen categories."""
-    low, high = _span(batch.numbers[:, number])
+    place, feature = number
+    low, high = _span(batch.numbers[:, place])
     reach = 1e3 * max(high - low, 1.0)
     moved = np.repeat(batch.numbers[:1], 3, axis=0)
-    moved[:, number] = np.round([low - reach, (low + high) / 2, high + reach])
+    least = -np.inf if feature.least is None else feature.least
+    most = np.inf if feature.most is None else feature.most
+    moved[:, place] = np.clip(np.round([low - reach, (low + high) / 2, high + reach]), least, most)
     try:
         _transformed(splits, table(Batch(numbers=moved, strings=batch.strings[[0, 0, 0]])))
     except Exception:  # as above

@@ -60,7 +60,7 @@ def _score(emitter: Emitter, estimator: Any, block: Block) -> str:
         if member.scores is None or width_of(member) != 1:
             raise emitter.refuse(estimator, "its 'decision_function' is not converted")
         return member.scores
-    return column(emitter.graph, _probable(emitter, estimator, member), 1)
+    return column(emitter.graph, sharpened(emitter.graph, _probable(emitter, estimator, member)), 1)
 
 
 def _probable(emitter: Emitter, estimator: Any, member: Classified) -> str:
