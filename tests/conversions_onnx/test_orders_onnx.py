@@ -26,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cannery.audits.audit import audit
+from cannery.conversions.onnx import forests
 from cannery.conversions.onnx.orders import SORTED
 from cannery.serving import scorer
 from cannery.signatures import Batch, Feature, Output, Signature
@@ -151,9 +152,17 @@ def test_votes_of_pure_leaves_are_counted_in_one_number(classes: int, scaled: bo
 
 
 @pytest.mark.filterwarnings("ignore:X has feature names:UserWarning")
-@pytest.mark.parametrize("classes", [2, 3, 10])
-def test_mixed_leaves_are_averaged_in_the_order_of_the_trees(classes: int) -> None:
-    """However many rows come at once, one too, to the last bit: it decides between classes that are even."""
+@pytest.mark.parametrize(
+    ("classes", "cells"), [(2, 1 << 16), (3, 1 << 16), (10, 1 << 16), (10, 4000)]
+)
+def test_mixed_leaves_are_averaged_in_the_order_of_the_trees(
+    classes: int, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many rows come at once, one too, to the last bit: it decides between classes that are even.
+
+    Where trees and classes are many, fewer rows are many.
+    """
+    monkeypatch.setattr(forests, "_CELLS", cells)
     random = np.random.default_rng(0)
     x = random.integers(0, 4, (500, 4)).astype(float)
     # every row stands there in all classes, a tenth of them left out: shares are almost even
@@ -171,7 +180,7 @@ def test_mixed_leaves_are_averaged_in_the_order_of_the_trees(classes: int) -> No
     whole = expected(model, rows)
     backwards = sum(t.predict_proba(rows.to_numpy()) for t in model.estimators_[::-1]) / 50
     assert (backwards != whole["probabilities"]).any()
-    for size in (1, 2, 7, 63, 64, 65):
+    for size in (1, 2, 7, 8, 63, 64, 65):
         parts = [converted(rows[at : at + size]) for at in range(0, len(rows), size)]
         for name, answers in whole.items():
             found = np.concatenate([part[name] for part in parts])

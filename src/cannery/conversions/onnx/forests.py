@@ -27,8 +27,10 @@ _MIXED = 1.005
 """Classes that a leaf holds in the mean, from which on it is quicker."""
 _VOTERS = 10_000
 """Leaves of one class each, from which on it is quicker to count votes in one number."""
-_CELLS = 1000
-"""Trees times classes, at most, that are looked up for each row: 8 MB for a thousand rows."""
+_MOST = 1000
+"""Trees up to which they are looked up: 16 MB for a thousand rows."""
+_CELLS = 1 << 16
+"""Rows times trees times classes, at most, that are looked up at once."""
 _FEW = 4
 """Targets up to which a node for each is quicker than one for all."""
 _WHOLE = 2**24
@@ -114,7 +116,7 @@ def emit_fractions(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
     if votes and classes > 1 and max(_VOTERS, ballots * classes) <= len(leaves):
         return _counted(graph, block, trees, ballots)
     mixed = held.mean() >= _MIXED
-    if not (mixed and _MANY <= count <= _CELLS // classes):
+    if not (mixed and _MANY <= count <= _MOST):
         total = emit_trees(graph, block, trees, single=True, refuses_missing=False)
         return mean(graph, total, count)
     table, places = np.unique(leaves, axis=0, return_inverse=True)
@@ -144,7 +146,8 @@ def emit_fractions(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
                 means.append(inner.node("ReduceMean", [by_tree, inner.constant([0])]))
             return (inner.node("Transpose", [inner.node("Concat", means, axis=0)], perm=[1, 0]),)
 
-        return graph.choose(answered, MANY, class_by_class, at_once, reached=[shares])[0]
+        many = min(MANY, max(2, _CELLS // (count * classes)))
+        return graph.choose(answered, many, class_by_class, at_once, reached=[shares])[0]
 
     return emit_apart(graph, block, numbered, small=len(table) <= _WHOLE, then=averaged)
 
