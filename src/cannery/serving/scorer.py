@@ -105,24 +105,7 @@ def onnx_scorer(
 
     Raises CanError when the bytes are no graph, or don't match the signature or the feeds.
     """
-    quieten()
-    import onnxruntime  # absent from the images of other runtimes
-
-    def opened(**sizes: int) -> Any:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _QUIET
-        if beside is not None:
-            options.add_session_config_entry(_FOLDER, os.fspath(beside.resolve()))
-        for name, size in sizes.items():
-            options.add_free_dimension_override_by_name(name, size)
-        try:
-            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime raises a dozen classes without a common base
-            raise CanError(f"ONNX Runtime can't open the graph: {_brief(error)}") from error
-
-    session = opened()
+    session = _session(data, threads, beside)
     wanted = outputs or tuple(dict.fromkeys(o.tensor for o in signature.outputs))
     _same("output", wanted, [o.name for o in session.get_outputs()], exact=False)
     _same("input", [f.input for f in feeds], [i.name for i in session.get_inputs()], exact=True)
@@ -130,11 +113,30 @@ def onnx_scorer(
     chooses = chooses and all(i.shape[:1] == [_ROWS] for i in session.get_inputs())
     widest = max((f.terms.width for f in feeds if f.terms is not None), default=0)
     return OnnxScorer(
-        (session, opened(**{_ROWS: 1}) if chooses else session),
+        (session, _session(data, threads, beside, rows=1) if chooses else session),
         {f.input: _fill(f, signature) for f in feeds},
         list(wanted),
         max(16, min(_ROUND * max(threads, 1), _WIDE // max(widest, 1))),
     )
+
+
+def _session(data: bytes, threads: int, beside: Path | None, rows: int | None = None) -> Any:
+    """Open a graph for so many rows, or for any number; raises CanError for bytes that are no graph."""
+    quieten()
+    import onnxruntime  # absent from the images of other runtimes
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _QUIET
+    if beside is not None:
+        options.add_session_config_entry(_FOLDER, os.fspath(beside.resolve()))
+    if rows is not None:
+        options.add_free_dimension_override_by_name(_ROWS, rows)
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises a dozen classes without a common base
+        raise CanError(f"ONNX Runtime can't open the graph: {_brief(error)}") from error
 
 
 def open_scorer(can: Can, *, threads: int = 1) -> Scorer:

@@ -74,22 +74,17 @@ class Spans:
 
         `parent` is a valid `traceparent`.
         """
-        trace, caller = b"", b""
-        if parent is not None:
-            trace, caller = (
-                bytes.fromhex(parent[3:35].decode()),
-                bytes.fromhex(parent[36:52].decode()),
-            )
-        if parent is not None and self._telemetry.obeys:
-            sampled = bool(int(parent[53:55], 16) & 1)
+        trace, caller, flags = parent.decode().split("-")[1:] if parent else ("", "", "")
+        if parent and self._telemetry.obeys:
+            sampled = bool(int(flags, 16) & 1)
         else:
             sampled = self._telemetry.ratio >= 1 or random() < self._telemetry.ratio
         if not sampled:
             return None
-        trace = trace or _identity(16)
+        trace = trace or _identity(16).hex()
         if len(self._waiting) >= WAITING:
             self._count("dropped", 1)
-            return trace.hex()
+            return trace
         end = time.time_ns()
         attributes: dict[str, str | int] = {
             "http.request.method": method,
@@ -99,11 +94,10 @@ class Spans:
         }
         if failed := status >= 500:
             attributes["error.type"] = str(status)
+        ids = bytes.fromhex(trace), bytes.fromhex(caller)
         start = end - int(seconds * 1e9)
-        self._waiting.append(
-            Span(trace, caller, f"{method} {route}", start, end, attributes, failed)
-        )
-        return trace.hex()
+        self._waiting.append(Span(*ids, f"{method} {route}", start, end, attributes, failed))
+        return trace
 
     def close(self) -> None:
         """Send what waits, for at most two seconds."""
