@@ -33,7 +33,7 @@ class BuildOptions:
 
     mode: Mode = field(
         default="bake",
-        metadata=option("bake the can in, or leave it out and pull it at start from MODEL_URI."),
+        metadata=option("Bake the can in, or leave it out and pull it at start from MODEL_URI."),
     )
     media: Media = field(
         default="docker", metadata=option("Media types; Docker's keep the health check.")
@@ -51,10 +51,13 @@ class BuildOptions:
     )
     platform: tuple[PlatformName, ...] = field(
         default=(),
-        metadata=option("linux/amd64 or linux/arm64, or both by two [default: this one]."),
+        metadata=option("What it is made for; given twice, for both [default: this machine]."),
     )
     extra: tuple[Extra, ...] = field(
-        default=(), metadata=option("grpc: the service answers remote calls too, on port 8081.")
+        default=(),
+        metadata=option(
+            "grpc: the service answers remote calls too, on port 8081; parquet: it reads Parquet bodies."
+        ),
     )
     compression: Literal["gzip", "zstd"] = field(
         default="gzip",

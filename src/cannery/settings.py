@@ -168,7 +168,9 @@ def load_settings(folder: Path, explicit: Path | None = None) -> Settings:
     if explicit is not None:
         document = _table(explicit)
         if document is None:
-            raise UsageError(f"'{explicit}' has no [tool.cannery] table")
+            raise UsageError(
+                f"'{explicit}' has no [tool.cannery] table", hint="add one, or name a cannery.toml"
+            )
         return parse_settings(document, explicit)
     own, shared = folder / "cannery.toml", folder / "pyproject.toml"
     document = _table(own) if own.is_file() else None

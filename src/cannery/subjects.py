@@ -100,7 +100,10 @@ def can_of(word: str, folder: Path, looking: Looking | None = None) -> Can:
         return open_can(stored)
     _, found = _opened(word, looking, lambda layer: carry_out(layer, folder))
     if found is None:
-        raise UsageError(f"'{word}' has no can inside")
+        raise UsageError(
+            f"'{word}' has no can inside",
+            hint="it pulls one at start, or a can is mounted: name that",
+        )
     return open_can(found)
 
 

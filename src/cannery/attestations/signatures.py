@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE = "dev.cosignproject.cosign/signature"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
+_MAKE = "make one: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +56,14 @@ def read_private_key(data: bytes, password: str | None = None) -> EllipticCurveP
     try:
         key: Any = serialization.load_pem_private_key(data, password.encode() if password else None)
     except (ValueError, TypeError) as error:
-        hint = "make one: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+        hint = _MAKE
         if b"SIGSTORE" in data:
             hint = "cosign's own encryption is not read here: give it as PKCS#8 in PEM"
         elif b"ENCRYPTED" in data:
             hint = "its password is taken from CANNERY_KEY_PASSWORD"
         raise UsageError(f"the private key can't be read: {error}", hint=hint) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise UsageError(f"a {type(key).__name__} is no key on an elliptic curve")
+        raise UsageError(f"a {type(key).__name__} is no key on an elliptic curve", hint=_MAKE)
     found: EllipticCurvePrivateKey = key
     return found
 
@@ -76,7 +77,10 @@ def read_public_key(data: bytes) -> EllipticCurvePublicKey:
         hint = "it is the half to give away: openssl pkey -in KEY -pubout"
         raise UsageError(f"the public key can't be read: {error}", hint=hint) from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise UsageError(f"a {type(key).__name__} is no key on an elliptic curve")
+        raise UsageError(
+            f"a {type(key).__name__} is no key on an elliptic curve",
+            hint="give the public half of the key that signed",
+        )
     found: EllipticCurvePublicKey = key
     return found
 

@@ -25,7 +25,7 @@ from cannery.settings import ImageSettings
 
 
 @click.command("build")
-@click.argument("model", metavar="MODEL|CAN", required=False)
+@click.argument("model", metavar="[MODEL|CAN]", required=False)
 @click.option("-t", "--tag", required=True, metavar="NAME:TAG", help="Name of the image.")
 @options_of(BuildOptions)
 @sample_option

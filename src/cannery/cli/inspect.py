@@ -19,7 +19,7 @@ def looking_options(function: F) -> F:
     function = click.option(
         "--platform",
         type=click.Choice(["linux/amd64", "linux/arm64"]),
-        help="Of an image for several.",
+        help="Which image, where there is one for each of several.",
     )(function)
     return click.option(
         "--engine", metavar="NAME", help="Ask docker or podman, whatever else the name might mean."

@@ -44,6 +44,7 @@ from cannery.reports.text import short, ticker
     type=click.Path(path_type=Path),
     default=Path("cannery.lock"),
     show_default=True,
+    help="File to write.",
 )
 @policy_option
 @click.option("--json", "as_json", is_flag=True, help="Print the lock as JSON.")

@@ -32,7 +32,7 @@ COMMANDS = {
     "diff": "Say in what two images or cans differ, predictions among it.",
     "push": "Bring a can or a layout to a registry.",
     "pull": "Bring a can or an image from a registry.",
-    "sign": "Vouch with a key for an image in a registry.",
+    "sign": "Vouch with a key for a can, or for an image in a registry.",
     "serve": "Serve a can on this machine.",
     "smoke": "Load a can and score its canary.",
     "health": "Ask a running service whether it is healthy.",

@@ -14,7 +14,7 @@ from cannery.settings import Settings, load_settings
 policy_option = click.option(
     "--policy",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Read cannery.toml from here instead of the current folder.",
+    help="Read the settings from here, not from cannery.toml in the current folder.",
 )
 
 

@@ -53,5 +53,8 @@ def _push(what: str, reference: Reference, note: Callable[[str], None]) -> Refer
         if (folder / MARK).is_file():
             return push_layout(folder, reference, registry, note=note)
         if not (folder / MANIFEST).is_file():
-            raise UsageError(f"'{folder}' is neither a can nor an OCI layout")
+            raise UsageError(
+                f"'{folder}' is neither a can nor an OCI layout",
+                hint="`cannery pack` makes the one, `cannery build --to oci:FOLDER` the other",
+            )
         return push_can(open_can(folder).folder, reference, registry=registry, note=note)

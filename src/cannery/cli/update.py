@@ -21,6 +21,7 @@ from cannery.reports.text import ticker
     type=click.Path(path_type=Path),
     default=Path("cannery.lock"),
     show_default=True,
+    help="The lock to look at.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Write without asking.")
 @click.option("--check", is_flag=True, help="Write nothing; exit code 1 where something is newer.")

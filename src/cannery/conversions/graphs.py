@@ -56,7 +56,9 @@ def convert_graph(
     no sample to make a canary of.
     """
     if options.runtime not in (None, "onnx"):
-        raise UsageError(f"an ONNX file runs as ONNX, not as '{options.runtime}'")
+        raise UsageError(
+            f"an ONNX file runs as ONNX, not as '{options.runtime}'", hint="leave --runtime out"
+        )
     if sample is None:
         raise ConversionError(
             "an ONNX file says nothing of the values that it expects",

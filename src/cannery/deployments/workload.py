@@ -31,7 +31,7 @@ class DeployOptions:
     """How an image is to be run."""
 
     name: str | None = field(
-        default=None, metadata=option("Of the workload (default: the model's).", metavar="NAME")
+        default=None, metadata=option("Of the workload [default: the model's].", metavar="NAME")
     )
     replicas: int = field(default=2, metadata=option("How many run.", metavar="N"))
     max_replicas: int | None = field(
@@ -40,7 +40,7 @@ class DeployOptions:
     )
     memory: str | None = field(
         default=None,
-        metadata=option("Of each, as Kubernetes writes it: 512Mi (default: by size).", metavar="Q"),
+        metadata=option("Of each, as Kubernetes writes it: 512Mi [default: by size].", metavar="Q"),
     )
     cpu: str = field(
         default="1", metadata=option("Of each, as Kubernetes writes it: 500m.", metavar="Q")
@@ -108,10 +108,11 @@ def _check(options: DeployOptions, image: str, *, baked: bool) -> None:
             hint="at most 63 of a-z, 0-9 and '-', with a letter first",
         )
     if options.replicas < 1:
-        raise UsageError(f"{options.replicas} replicas serve nobody")
+        raise UsageError(f"{options.replicas} replicas serve nobody", hint="--replicas 1 or more")
     if options.max_replicas is not None and options.max_replicas < options.replicas:
         raise UsageError(
-            f"at most {options.max_replicas} replicas are fewer than {options.replicas}"
+            f"at most {options.max_replicas} replicas are fewer than {options.replicas}",
+            hint="--max-replicas must be --replicas or more",
         )
     for flag, value in (("--memory", options.memory), ("--cpu", options.cpu)):
         if value is not None and not _QUANTITY.fullmatch(value):

@@ -22,7 +22,8 @@ def _find() -> Program:
         raise EngineError("docker is not installed")
     done = _PROGRAM.run("version", "--format", "{{.Server.Version}}", timeout=15)
     if not done.ok:
-        raise EngineError(f"Docker's daemon does not answer: {done.complaint.splitlines()[-1]}")
+        reason = (done.complaint.splitlines() or ["no reason given"])[-1]
+        raise EngineError(f"Docker's daemon does not answer: {reason}")
     return _PROGRAM
 
 

@@ -29,7 +29,10 @@ class ScoreOptions:
     """How a file is scored."""
 
     keep: tuple[str, ...] = field(
-        default=(), metadata=option("Write this column of the input before the answers.")
+        default=(),
+        metadata=option(
+            "Write this column of the input before the answers; may be given more than once."
+        ),
     )
     input_format: TableFormat | None = field(
         default=None, metadata=option("Format of the input; by default, by its suffix.")
