@@ -106,11 +106,17 @@ FAMILIES = (
         rules=("slow-pattern",),
     ),
     Family(
+        title="A graph that reads other files",
+        why="Opening it by its path reads other files, whichever it names, into the model.",
+        remedy="Write it as one file: onnx.save(onnx.load(OLD), NEW). Or keep its data beside it, as NAME.onnx.data.",
+        rules=("external-data",),
+    ),
+    Family(
         title="A graph with more than listed operators",
-        why="It reads other files, nests graphs, or has operators whose effect is not known here.",
+        why="It nests graphs, or has operators whose effect is not known here.",
         remedy="Export the model again as one plain graph of standard operators.",
         rules=(
-            "broken-graph", "external-data", "functions", "nested-graph", "sparse-tensor",
+            "broken-graph", "functions", "nested-graph", "sparse-tensor",
             "training", "unknown-domain", "unknown-operator", "unknown-version",
         ),
     ),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 
 from cannery.blobs import Blob
 from cannery.errors import SourceError
+from cannery.sources.external import Find, gathered
 from cannery.sources.holding import hold
 from cannery.sources.mlmodel import (
     example_file,
@@ -58,8 +59,9 @@ def read_folder(folder: Path, origin: Origin) -> Source:
             f"'MLmodel' names the file '{main}', which is not in '{folder}'",
             hint="was the folder copied whole?",
         )
-    blob = hold(folder / main)
-    files = {**_hashed(folder, [n for n in names if n != main]), main: blob}
+    blob, parts = gathered(hold(folder / main), _near(folder, main, names))
+    inside = {main, *(str(PurePosixPath(main).parent / name) for name in parts)}
+    files = {**_hashed(folder, [n for n in names if n not in inside]), main: blob}
     return Source(
         origin=_lineage(origin, document),
         format=sniff_blob(blob),
@@ -69,6 +71,16 @@ def read_folder(folder: Path, origin: Origin) -> Source:
         features=recorded_features(document),
         **_beside(document, files),
     )
+
+
+def _near(folder: Path, main: str, names: Collection[str]) -> Find:
+    """Let a graph find files beside it in its folder."""
+
+    def find(name: str) -> Blob | None:
+        path = str(PurePosixPath(main).parent / name)
+        return hold(folder / path) if path != main and path in names else None
+
+    return find
 
 
 def _hashed(folder: Path, names: list[str]) -> dict[str, Blob]:

@@ -16,6 +16,7 @@ import msgspec
 from cannery.blobs import Blob
 from cannery.errors import SourceError
 from cannery.sources.directory import read_folder
+from cannery.sources.external import beside, gathered
 from cannery.sources.holding import hold
 from cannery.sources.sniff import sniff_blob
 from cannery.sources.source import Origin, Source
@@ -62,7 +63,7 @@ def require(uri: str) -> None:
 
 def read_path(path: Path, origin: Origin) -> Source:
     """Return the file or folder at `path` as a source of this origin; raises SourceError."""
-    return read_folder(path, origin) if _is_folder(path) else _of_file(hold(path), origin)
+    return read_folder(path, origin) if _is_folder(path) else _of_file(_held(path), origin)
 
 
 def _is_folder(path: Path) -> bool:
@@ -83,6 +84,11 @@ def _of_file(blob: Blob, origin: Origin) -> Source:
     return Source(origin=origin, format=sniff_blob(blob), main=main, files={main: blob})
 
 
+def _held(path: Path) -> Blob:
+    """Return a model file; a graph, with the constants that its exporter wrote beside it."""
+    return gathered(hold(path), beside(path, hold))[0]
+
+
 def _local(path: Path, given: str) -> Source:
     try:
         path = path.expanduser()
@@ -96,7 +102,7 @@ def _local(path: Path, given: str) -> Source:
         source = read_folder(path, Origin(given=given, resolved=given, name=path.name))
         pinned = f"{path.name}@{source.blob.digest}"
         return replace(source, origin=msgspec.structs.replace(source.origin, resolved=pinned))
-    blob = hold(path)
+    blob = _held(path)
     pinned = f"{path.name}@{blob.digest}"
     return _of_file(blob, Origin(given=given, resolved=pinned, name=_stem(path)))
 
