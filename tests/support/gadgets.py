@@ -19,6 +19,7 @@ from bent import FAR, LABELS, ROWS, Told
 from numpy._core._internal import _convert_to_stringdtype_kwargs as _texts
 from numpy._core.multiarray import _reconstruct
 from pandas._libs.internals import _unpickle_block
+from sklearn.decomposition import NMF, LatentDirichletAllocation
 from sklearn.ensemble import (
     RandomForestClassifier,
     StackingClassifier,
@@ -31,7 +32,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.multioutput import ClassifierChain
 from sklearn.pipeline import FeatureUnion, Pipeline, make_union
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 WORDS = ["one two", "three"]
@@ -186,6 +187,15 @@ GADGETS: dict[str, Callable[[], Any]] = {
     "members that are keys": lambda: within(dict.fromkeys),
     "members that are keys in order": lambda: within(OrderedDict.fromkeys),
     "members that are counted": lambda: within(Counter),
+    "rows gone over without end": lambda: with_attributes(
+        LatentDirichletAllocation(2), max_doc_update_iter=1 << 40
+    ),
+    "rows gone over again and again": lambda: NMF(2, max_iter=1 << 40),
+    "counts of a gigabyte each": lambda: CountVectorizer(dtype="S1000000000"),
+    "items of a gigabyte each": lambda: FunctionTransformer(
+        np.array, kw_args={"dtype": np.dtype("S1000000000")}
+    ),
+    "items that are arrays": lambda: OrdinalEncoder(dtype="(9999,9999)f8"),
     "namespace with arguments": lambda: [Told(SimpleNamespace, ({"a": 1},), None)],
 }
 """What is wrong → what makes a model with it. Every name in these is listed for some use."""

@@ -1,13 +1,14 @@
-"""Keyword arguments with which a model calls a listed function on its rows: sizes, workers, patterns."""
+"""Types of numbers, and keyword arguments with which a model calls a listed function on its rows: sizes, workers, patterns."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from math import prod
 
 from cannery.audits.ledger import Ledger
 from cannery.audits.patterns import doubt
-from cannery.audits.values import Array, Dict, List, Tuple, Value
+from cannery.audits.values import Array, Dict, DType, List, Opaque, Tuple, Value
 
 HOLDERS = ("inv_kw_args", "kw_args")
 """Attributes that hold keyword arguments."""
@@ -24,6 +25,10 @@ _SIZES = frozenset(
 )  # fmt: skip
 """Say how much the listed functions make, or how often they do it."""
 _LARGEST = 1 << 26
+_WIDE = re.compile(r"\d{5}|[()]")
+"""What stands in a text that tells a type whose items are long, or are arrays themselves."""
+_WIDEST = 1 << 16
+"""Bytes of an item."""
 _PATTERNS = frozenset({"regex", "to_replace"})
 """Texts that pandas compiles."""
 
@@ -42,6 +47,17 @@ def judge(ledger: Ledger, owner: str, keywords: dict[str, Value], refuse: Refuse
         for text in _texts(keywords[key], 3):
             doubt(ledger, owner, text)
     workers(owner, keywords, refuse)
+    width(owner, keywords, refuse)
+
+
+def width(owner: str, items: dict[str, Value], refuse: Refuse) -> None:
+    """Judge the type of the numbers that are made of a row: each of them may be told to take a gigabyte."""
+    told = items.get("dtype")
+    wide = isinstance(told, Opaque | Tuple | List)
+    wide |= isinstance(told, str) and bool(_WIDE.search(told))
+    wide |= isinstance(told, DType) and told.itemsize > _WIDEST
+    if wide:
+        refuse("hostile-state", f"'{owner}' would make items of more than {_WIDEST} bytes")
 
 
 def workers(owner: str, items: dict[str, Value], refuse: Refuse) -> None:

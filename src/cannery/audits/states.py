@@ -236,6 +236,7 @@ def _watch(ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Refuse)
     if owner == "functools.partial":
         keywords.judge(ledger, owner, items, refuse)
     keywords.workers(owner, items, refuse)
+    keywords.width(owner, items, refuse)
     if TEMPLATE in items and not is_template(items[TEMPLATE]):
         refuse("hostile-state", f"'{owner}' would execute code that is no argument parser of scipy")
     # Anything that equals "filename" would do, so nothing but the literal passes.
@@ -274,6 +275,7 @@ _WATCHED = frozenset(
         *keywords.HOLDERS,
         *keywords.WORKERS,
         TEMPLATE,
+        "dtype",
         "input",
         "subclass",
         "token_pattern",

@@ -9,11 +9,16 @@ from collections.abc import Mapping
 
 from cannery.bounds.things import WHOLE, Items, Numbers, Parts, Thing, attributes, whole
 
+_TURNS = 1 << 20
 MOST = {
     "_max_degree": 1 << 10,
+    "_max_iter": _TURNS,
     "_n_features_out": 1 << 24,
+    "_transform_max_iter": _TURNS,
+    "max_doc_update_iter": _TURNS,
     "n_classes_": 1 << 16,
     "n_outputs_": 1 << 16,
+    "transform_max_iter": _TURNS,
 }
 """Of what → how many: with more, a row takes seconds, or more memory than there is."""
 
@@ -34,6 +39,14 @@ def counts(thing: Thing) -> str | None:
         for number in told:
             if isinstance(number, WHOLE) and number > most:
                 return f"says that it has more than {most} of '{name}'"
+    return None
+
+
+def turns(thing: Thing) -> str | None:
+    """Judge how often a decomposition may go over a row, which others do in training alone."""
+    told = attributes(thing).get("max_iter")
+    if isinstance(told, WHOLE) and told > _TURNS:
+        return f"goes over a row more than {_TURNS} times"
     return None
 
 

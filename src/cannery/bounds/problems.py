@@ -47,6 +47,7 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("sklearn.cluster._bisect_k_means.BisectingKMeans", vectors.centres),
     ("sklearn.cluster._kmeans.", vectors.centres),
     ("sklearn.cross_decomposition._pls.", answers.counts),
+    ("sklearn.decomposition.", answers.turns),
     ("sklearn.discriminant_analysis.", answers.counts),
     ("sklearn.dummy.", answers.counts),
     ("sklearn.ensemble._bagging.", answers.counts),
