@@ -14,6 +14,7 @@ import httpx
 import pandas as pd
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from fake_registries import State, fake_registry
 from projects import CUSTOMER
 
 from cannery.attestations.signatures import pem_of
@@ -152,6 +153,10 @@ def test_a_can_is_signed_and_checked(cannery, can, project) -> None:
     finally:
         can.with_name(can.name + ".sig").unlink()
     assert "cannery smoke" in cannery("verify", can).complaint
+    with fake_registry(State()) as host:
+        assert cannery("push", can, f"{host}/cans/churn:1").ok
+        done = cannery("verify", f"{host}/cans/churn:1", "--engine", "sandbox")
+    assert (done.status, "is a can, and no image" in done.complaint) == (2, True)
 
 
 def test_a_known_vulnerability_stops_a_build_before_it_is_tried(cannery, can, project) -> None:

@@ -232,3 +232,18 @@ def test_a_challenge_behind_a_redirect_is_not_answered() -> None:
         with pytest.raises(SourceError, match="refuses us"):
             repository.manifest(target)
     assert seen == [None]
+
+
+@pytest.mark.parametrize(
+    "realm", ["http://[x", "file:///etc/passwd", "http://elsewhere.example/token"]
+)
+def test_a_challenge_that_leads_nowhere_is_refused(realm: str) -> None:
+    """Nobody is told who we are at an address that can't be read, is no server, or has no encryption."""
+    challenge = f'Bearer realm="{realm}"'
+    login = {"CANNERY_REGISTRY_USERNAME": "ann", "CANNERY_REGISTRY_PASSWORD": "x"}
+    with replying(lambda h: send(h, b"", 401, WWW_Authenticate=challenge)) as url:
+        repository, target = open_repository(f"{url.replace('http', 'oci', 1)}/x", login)
+        with pytest.raises(
+            SourceError, match=r"asks for a login nowhere|where nothing is encrypted"
+        ):
+            repository.manifest(target)

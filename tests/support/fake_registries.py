@@ -31,6 +31,10 @@ class State:
     keeps_referrers: bool = False
     """Whether it lists what refers to a digest, as version 1.1 of the specification has it."""
 
+    def by_digest(self, digest: str) -> bytes | None:
+        """Return the manifest of a digest, whatever its tag is."""
+        return next((m for m in self.manifests.values() if digest_bytes(m) == digest), None)
+
     def referring_to(self, digest: str) -> dict:
         """Return the index of the manifests whose subject is `digest`."""
         found = {digest_bytes(m): m for m in self.manifests.values()}
@@ -105,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
                 told = {"OCI_Subject": subject["digest"]} if subject else {}
                 self.answer(201, Docker_Content_Digest=digest_bytes(body), **told)
             else:
-                data = state.manifests.get(m[2])
+                data = state.manifests.get(m[2]) or state.by_digest(m[2])
                 body = json.dumps({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "gone"}]})
                 self.answer(404 if data is None else 200, body.encode() if data is None else data)
         elif (m := re.fullmatch(r"/v2/(.+)/referrers/(.+)", path)) and state.keeps_referrers:

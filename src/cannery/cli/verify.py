@@ -78,10 +78,7 @@ def command(
         _check_signatures(image, key, as_json=as_json)
         return
     if (Path(image) / MANIFEST).is_file():
-        raise UsageError(
-            f"'{image}' is a can, and no image that could be started",
-            hint="cannery smoke tries it; --key checks who signed it",
-        )
+        raise _no_image(image)
     runner = detect(engine)
     with contextlib.ExitStack() as after:
         scratch = Path(after.enter_context(tempfile.TemporaryDirectory(prefix="cannery-")))
@@ -165,16 +162,26 @@ def _found(image: str, engine: Engine, scratch: Path, *, attest: bool) -> Image 
         return read_layout(folder, architecture=host_architecture())
     reference = parse(image)
     if attest or (reference.registry is not None and not _knows(engine, image)):
-        from cannery.oci.copies import pull_image
-        from cannery.oci.transfer import open_registry
+        from cannery.oci.copies import is_can, pull_image
+        from cannery.oci.transfer import fixed, open_registry
 
         with open_registry(reference) as registry:
+            reference = fixed(reference, registry)
+            if is_can(reference, registry):
+                raise _no_image(image)
             folder = pull_image(reference, scratch / "layout", registry)
         return read_layout(folder, architecture=host_architecture())
     if engine.name == "sandbox":
         raise UsageError(f"'{image}' is known to no engine here", hint="name a layout: oci:FOLDER")
     engine.settings(image)  # says clearly that there is no such image
     return image
+
+
+def _no_image(can: str) -> UsageError:
+    return UsageError(
+        f"'{can}' is a can, and no image that could be started",
+        hint="cannery smoke tries one in a folder; --key checks who signed it",
+    )
 
 
 def _knows(engine: Engine, image: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from cannery.blobs import digest_bytes
-from cannery.errors import UsageError
+from cannery.errors import ImageError, UsageError
 from cannery.oci.artifacts import Attached
 from cannery.oci.auth import find_login
 from cannery.oci.descriptors import (
@@ -167,8 +167,14 @@ def pull_image_manifest(registry: Registry, reference: Reference, architecture: 
 
 
 def manifest_in(data: bytes, registry: Registry, reference: Reference, architecture: str) -> bytes:
-    """Return the manifest of an image for one architecture: what was found at `reference`, or what that names."""
+    """Return the manifest of an image for one architecture: what was found at `reference`, or what that names.
+
+    Raises ImageError where an index has none for it, and for what is no image.
+    """
     if not is_index(data):
+        kind = decode(data, Manifest, f"'{reference}'").artifact_type
+        if kind is not None:
+            raise ImageError(f"'{reference}' is no image, but of type '{kind}'")
         return data
     entry = choose_platform(data, architecture, f"'{reference}'")
     return registry.manifest(reference.repository, entry.digest)[0]

@@ -143,7 +143,10 @@ class Repository:
         if kind.lower() != "bearer":
             return False
         words = dict(_PARAMETER.findall(rest))
-        realm = urllib.parse.urlsplit(words.get("realm", ""))
+        try:
+            realm = urllib.parse.urlsplit(words.get("realm", ""))
+        except ValueError as error:
+            raise SourceError(f"the registry '{self.host}' asks for a login nowhere") from error
         plain = is_loopback(realm.hostname or "") and self.base.startswith("http:")
         if realm.scheme != "https" and not plain:
             raise SourceError(f"the registry '{self.host}' sends logins where nothing is encrypted")
