@@ -87,11 +87,16 @@ def test_a_missing_value_goes_the_way_that_was_learnt(kind):
     assert_same(model, x, tolerance=0.0)
 
 
-def test_several_targets_are_answered_side_by_side():
-    """A regressor of two targets answers [N, 2]."""
+@pytest.mark.parametrize(("count", "targets"), [(5, 2), (20, 20)])
+def test_several_targets_are_answered_side_by_side(count, targets):
+    """A regressor of two targets answers [N, 2]; many trees are walked once for both, and looked up."""
     y = np.column_stack([YR, -YR + XR[:, 0]])
-    model = RandomForestRegressor(10, random_state=0).fit(XR, y)
-    assert_same(model, XR, tolerance=0.0)
+    model = RandomForestRegressor(count, random_state=0).fit(XR, y)
+    converted = assert_same(model, XR, tolerance=0.0)
+    rows = hugging(XR, tree_thresholds(model))
+    compare(converted(as_frame(rows)), expected(model, rows), 0.0)
+    nodes = onnx.load_from_string(converted.data).graph.node
+    assert {a.i for n in nodes for a in n.attribute if a.name == "n_targets"} == {targets}
 
 
 def test_a_tree_without_a_split_answers_its_constant():

@@ -17,7 +17,7 @@ from cannery.conversions.onnx.answers import (
 from cannery.conversions.onnx.builder import Graph
 from cannery.conversions.onnx.columns import Block, join, of_wire
 from cannery.conversions.onnx.emitter import Emit, Emitter, qualified_name
-from cannery.conversions.onnx.forests import emit_fractions, emit_trees
+from cannery.conversions.onnx.forests import emit_mean
 from cannery.conversions.onnx.layouts import Tree
 from cannery.conversions.onnx.maps import as_numbers
 from cannery.conversions.onnx.results import Classified, Predicted, width_of
@@ -164,7 +164,7 @@ def _bagging_classifier(emitter: Emitter, estimator: Any, block: Block) -> Class
         values = [
             _spread(fractions(m.tree_, len(m.classes_)), m.classes_, count) for m, _ in members
         ]
-        shares = emit_fractions(graph, block, _bagged(estimator, values))
+        shares = emit_mean(graph, block, _bagged(estimator, values))
     else:
         parts = []
         for i, (member, chosen) in enumerate(members):
@@ -198,8 +198,7 @@ def _bagging_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predic
     members = _members(estimator)
     if all(is_tree(m) and m.n_outputs_ == 1 for m, _ in members):
         trees = _bagged(estimator, [m.tree_.value[:, :, 0] for m, _ in members])
-        total = emit_trees(graph, block, trees, single=True, refuses_missing=False)
-        return Predicted(value=mean(graph, total, len(members)))
+        return Predicted(value=emit_mean(graph, block, trees))
     parts = [
         emitter.at(str(i)).regress(member, block.take(chosen.tolist()))
         for i, (member, chosen) in enumerate(members)

@@ -101,12 +101,12 @@ def _settled(
     return settle(graph, block.numeric(), used, sets=sets, refuses_missing=refuses_missing)
 
 
-def emit_fractions(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
-    """Add the mean of trees whose leaves hold class distributions; its wire, double [N, classes].
+def emit_mean(graph: Graph, block: Block, trees: Sequence[Tree]) -> str:
+    """Add the mean of scikit-learn's trees, of class distributions or numbers; its wire, double [N, columns].
 
-    Where many leaves hold several classes, every tree is walked once: it answers the number of its
-    leaf's distribution, and these are added up in the order of the trees. Where none does, votes are
-    counted.
+    Where many leaves hold several numbers, every tree is walked once: it answers the number of its
+    leaf's distribution, and these are added up in the order of the trees. Where each leaf is a vote
+    for one class, votes are counted.
     """
     count, classes = len(trees), trees[0].values.shape[1]
     leaves = np.concatenate([t.values[t.left < 0] for t in trees])

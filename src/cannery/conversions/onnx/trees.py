@@ -8,10 +8,10 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 
-from cannery.conversions.onnx.answers import both, by_highest, exceeds, first_highest, mean, softmax
+from cannery.conversions.onnx.answers import both, by_highest, exceeds, first_highest, softmax
 from cannery.conversions.onnx.columns import Block
 from cannery.conversions.onnx.emitter import Emit, Emitter, qualified_name
-from cannery.conversions.onnx.forests import emit_fractions, emit_trees
+from cannery.conversions.onnx.forests import emit_mean, emit_trees
 from cannery.conversions.onnx.layouts import Tree
 from cannery.conversions.onnx.results import Classified, Predicted, Several
 
@@ -60,7 +60,7 @@ def _voted(
 ) -> Classified:
     members = getattr(estimator, "estimators_", [estimator])
     trees = [tree_of(m.tree_, fractions(m.tree_, len(classes), output)) for m in members]
-    return by_highest(emitter.graph, classes, emit_fractions(emitter.graph, block, trees))
+    return by_highest(emitter.graph, classes, emit_mean(emitter.graph, block, trees))
 
 
 def emit_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
@@ -69,11 +69,9 @@ def emit_regressor(emitter: Emitter, estimator: Any, block: Block) -> Predicted:
     trees = [
         tree_of(m.tree_, np.asarray(m.tree_.value[:, :, 0], dtype=np.float64)) for m in members
     ]
-    total = emit_trees(emitter.graph, block, trees, single=True, refuses_missing=False)
     outputs = int(estimator.n_outputs_)
-    return Predicted(
-        value=mean(emitter.graph, total, len(members)), columns=outputs, flat=outputs == 1
-    )
+    value = emit_mean(emitter.graph, block, trees)
+    return Predicted(value=value, columns=outputs, flat=outputs == 1)
 
 
 def _boosted(emitter: Emitter, estimator: Any, block: Block) -> str:
