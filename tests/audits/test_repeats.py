@@ -112,3 +112,19 @@ def test_what_stands_in_a_repetition_can_be_gotten_behind_it(form: str) -> None:
         with repeating.counted() as taken:
             assert repeating.check(repeating.saved(shared, form), form) == verdict
         assert len(taken) > 20
+
+
+def test_a_second_state_of_a_repeated_tree_is_followed() -> None:
+    """One tree of a row that gets another state is judged with that."""
+    model = repeating.models()["forest"]
+    data = repeating.saved(model, "5.pickle")
+    late = data.index(b"h\x08)\x81", _nodes(data, model.estimators_[30]))
+    changed = data[:late] + b"}b" + data[late:]
+    frame = data.index(b"\x95") + 1
+    size = int.from_bytes(data[frame : frame + 8], "little") + 2
+    changed = changed[:frame] + size.to_bytes(8, "little") + changed[frame + 8 :]
+    with repeating.counted() as taken:
+        assert repeating.check(changed, "5.pickle") == "unsafe"
+    assert len(taken) > 15
+    rules = [finding.rule for finding in repeating.told(changed, "5.pickle", Limits())[1]]
+    assert "foreign-state" in rules

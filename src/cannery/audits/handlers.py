@@ -225,11 +225,16 @@ def _stack_global(m: Machine, _data: Data, at: int) -> int:
     return at
 
 
-def _reduce(m: Machine, _data: Data, at: int) -> int:
+def _reduce(m: Machine, data: Data, at: int) -> int:
     if len(m.stack) < 2:
         raise BrokenProgramError(*EMPTY)
     arguments = m.stack.pop()
     m.stack[-1] = m.domain.call(m.stack[-1], arguments, at - 1)
+    height = len(m.stack)
+    if height == m.called + 1 and m.repeats is not None:
+        at = m.repeats.take(m, data, at)
+        height = len(m.stack)
+    m.called = height
     return at
 
 

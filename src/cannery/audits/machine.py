@@ -30,7 +30,7 @@ class Machine:
     """One run over one program; `run` returns where the program ends."""
 
     __slots__ = (
-        "_start", "_stopped", "_table", "arrays", "at", "below", "data", "dense", "domain", "edge",
+        "_start", "_stopped", "_table", "arrays", "at", "below", "called", "data", "dense", "domain", "edge",
         "frame", "later", "memo", "protocol", "repeats", "result", "room", "size", "stack",
     )  # fmt: skip
 
@@ -54,6 +54,8 @@ class Machine:
         """How many entries the memo may have."""
         self.repeats = domain.repeats()
         """Tells values at once that are like the one before, where the domain allows that."""
+        self.called = 0
+        """Values on the stack after the last call: one more may be the next of a row."""
         self.later = sys.maxsize
         """The first entry of the memo that may stand for what was not made so far."""
         self.result: Any = None

@@ -30,7 +30,7 @@ def judge_sharing(result: Value, ledger: Ledger) -> None:
     Doubt one with a bare tree: compiled code reads as many columns of a row as the tree says, and only
     its estimator knows whether the row has them.
     """
-    ways, bare = _followed(result, like=True)
+    ways, bare = _followed(result, like=ledger.clean)
     if ways[id(result)] > _MOST:
         ways, bare = _followed(result, like=False)
         message = f"the model leads through more than {_MOST} objects, and has {len(ways)}"
@@ -43,7 +43,7 @@ def judge_sharing(result: Value, ledger: Ledger) -> None:
 def _followed(result: Value, *, like: bool) -> tuple[dict[int, int], bool]:
     """Return by value through how many objects it leads, and whether there is a bare tree.
 
-    Where that is enough, the first object of a row stands for those that are like it.
+    Where nothing was found, the first object of a row stands for those that are like it.
     """
     ways: dict[int, int] = {}
     trees: dict[int, int] = {}
@@ -57,7 +57,11 @@ def _followed(result: Value, *, like: bool) -> tuple[dict[int, int], bool]:
         elif id(value) not in ways:
             ways[id(value)] = isinstance(value, Made)  # itself, until it is known what it holds
             if like and _follows(value):
-                waiting += [(value, [value.row.made[0]]), (value.row.made[0], None)]
+                first = value.row.made[0]
+                if id(first) in ways:
+                    ways[id(value)] = ways[id(first)]
+                else:
+                    waiting += [(value, [first]), (first, None)]
             elif held := _held(value):
                 waiting.append((value, held))
                 waiting += [(part, None) for part in held]

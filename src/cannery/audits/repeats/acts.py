@@ -59,7 +59,7 @@ class Numbers:
         self.constants: Values = []
         self._of: dict[int, int] = {}
         for part in _every(reading):
-            if part.fixed and id(part) not in self._of:
+            if (part.fixed or part.kind == "before") and id(part) not in self._of:
                 self._of[id(part)] = len(self.constants)
                 self.constants.append(part.value)
         self._count = len(self.constants)

@@ -130,15 +130,15 @@ class Repeats:
             m.stack.append(made)
         else:
             values = row.make(found.literals, self._ledger.natives)
-            m.memo.update(enumerate(outline.remembered(values), base))
+            m.memo.update(enumerate(outline.remembered(values, m.stack[-1]), base))
             m.stack.append(values[outline.result])
         m.frame, m.edge = found.frame, found.edge
         return end
 
 
 def _outline(m: Machine, last: _End, at: int) -> Outline | None:
-    reading = Reading(m, last.memo)
+    reading = Reading(m, last.memo, last.at, at)
     try:
-        return Outline(reading, reading.read(last.at, at))
+        return Outline(reading, reading.read())
     except (UnlikeError, BrokenProgramError, LookupError, TypeError, ValueError, struct.error):
         return None  # what can't be read as an outline is like nothing else

@@ -1,15 +1,15 @@
-"""What a value is compared by with the one before it: patterns of bytes, and what stands between them."""
+"""What a value is compared by with the one before it: bytes that are the same, and what stands between them."""
 
 from __future__ import annotations
 
 import math
-import re
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from cannery.audits.literals import skip_padding
-from cannery.audits.opcodes import FRAME_MINIMUM, OPCODES, WIDEST, BrokenProgramError, Data
+from cannery.audits.opcodes import FRAME_MINIMUM, OPCODES, WIDEST, BrokenProgramError
 from cannery.audits.repeats.outlines import Reading
 from cannery.audits.repeats.parts import Part, Piece
 
@@ -20,21 +20,23 @@ if TYPE_CHECKING:
 class Found:
     """What differs in one value, as far as it was compared."""
 
-    __slots__ = ("base", "data", "frame", "literals", "m")
+    __slots__ = ("base", "data", "edge", "frame", "literals", "m")
 
     def __init__(self, m: Machine) -> None:
         self.m = m
         self.data = m.data
         self.base = len(m.memo)
-        self.frame = m.frame
+        self.edge = 0
+        """How far opcodes may reach."""
+        self.framed(m.frame)
         self.literals: list[int] = []
         """Numbers, offsets of opcodes that the bounds know, and where bytes begin and end."""
 
-    @property
-    def edge(self) -> int:
-        """Return how far opcodes may reach."""
+    def framed(self, frame: int | None) -> None:
+        """Go on in a frame that ends there, or in none."""
+        self.frame = frame
         end = self.m.size - WIDEST
-        return end if self.frame is None else min(self.frame, end)
+        self.edge = end if frame is None or frame > end else frame
 
 
 class Slots:
@@ -48,6 +50,11 @@ class Slots:
         """Kind, part and first slot, in their order."""
         self._of: dict[int, int] = {}
 
+    def place(self) -> None:
+        """Take a slot for the offset of an opcode."""
+        self.places.append(self.count)
+        self.count += 1
+
     def add(self, kind: str, part: Part, size: int) -> None:
         """Take slots for a literal."""
         self.literals.append((kind, part, self.count))
@@ -59,94 +66,139 @@ class Slots:
         return self._of.get(id(part))
 
 
-Skip = Callable[[Found, bytes, int], int]
-"""Takes the bytes at an offset, whose size is in the last group; returns where they end, -1 if they don't fit."""
+Take = Callable[[Found, int], int]
+"""Takes what differs at an offset; returns where it ends, -1 where it does not fit."""
+Step = tuple[bytes, int, Take | None]
+"""Bytes that are the same, how many, and what takes that which follows them; None for a number."""
 
 
-class Segment:
-    """Opcodes up to bytes whose number differs."""
+def compared(steps: Iterable[Step], found: Found, at: int) -> int:
+    """Take what differs in a value; returns where it ends, -1 where it does not fit.
 
-    __slots__ = ("_form", "_framed", "_gets", "_numbers", "_packed", "_places", "_puts", "_skip")
-
-    def __init__(self, draft: _Draft, skip: Skip | None) -> None:
-        self._form = re.compile(b"".join(draft.pattern), re.DOTALL)
-        self._framed = draft.framed
-        self._gets = tuple(draft.gets)
-        self._numbers = tuple(draft.numbers)
-        self._places = tuple(draft.places)
-        self._puts = tuple(draft.puts)
-        self._packed = struct.Struct(f"<{len(draft.puts)}I").pack
-        self._skip = skip
-
-    def compare(self, found: Found, at: int) -> int:
-        """Take what differs; returns where the segment ends, -1 where it does not fit."""
-        match = self._form.match(found.data, at)
-        if match is None:
+    There are more bytes behind the edge than a number has.
+    """
+    data, literals = found.data, found.literals
+    for same, size, take in steps:
+        start, at = at, at + size
+        if data[start:at] != same or at > found.edge:
             return -1
-        at, groups = match.end(), match.groups()
-        if self._framed and not _open(found, match.start() + 9, groups[0]):
-            return -1
-        if at > found.edge:
-            return -1
-        if self._puts:
-            indices = self._packed(*[found.base + index for _, index in self._puts])
-            if b"".join([groups[group] for group, _ in self._puts]) != indices:
+        if take is not None:
+            at = take(found, at)
+            if at < 0:
                 return -1
-        for group, index in self._gets:
-            if int.from_bytes(groups[group][1:], "little") != found.base + index:
-                return -1
-        literals = found.literals
-        for group in self._numbers:
-            number = groups[group]
-            literals.append(number[1] if len(number) == 2 else _integer(number))
-        for group in self._places:
-            literals.append(match.start(1 + group))
-        return at if self._skip is None else self._skip(found, groups[-1], at)
+        elif (code := data[at]) == _BININT1:
+            literals.append(data[at + 1])
+            at += 2
+        elif code == _BININT2:
+            literals.append(data[at + 1] | data[at + 2] << 8)
+            at += 3
+        elif code == _BININT:
+            literals.append(int.from_bytes(data[at + 1 : at + 5], "little", signed=True))
+            at += 5
+        else:
+            return -1
+    return at if at <= found.edge else -1
 
 
-def _integer(group: bytes) -> int:
-    return int.from_bytes(group[1:], "little", signed=len(group) == 5)
+_CODE = {name: code for name, (code, _, _) in OPCODES.items()}
+_BININT1, _BININT2, _BININT = (_CODE[name] for name in ("BININT1", "BININT2", "BININT"))
 
 
-def _open(found: Found, at: int, size: bytes) -> bool:
-    """Open a frame as the machine does; returns whether that goes without an objection."""
-    found.frame = at + int.from_bytes(size, "little")
-    return at + FRAME_MINIMUM <= found.frame <= found.m.size
+def _end(_found: Found, at: int) -> int:
+    """Take nothing."""
+    return at
+
+
+def _place(found: Found, at: int) -> int:
+    """Take where an opcode stands."""
+    found.literals.append(at)
+    return at
+
+
+def _get(index: int) -> Take:
+    """Return what takes an opcode that gets this entry of the value."""
+
+    def take(found: Found, at: int) -> int:
+        wanted = found.base + index
+        if found.data[at] == _CODE["BINGET"]:
+            return at + 2 if found.data[at + 1] == wanted else -1
+        if found.data[at] == _CODE["LONG_BINGET"]:
+            return at + 5 if found.data[at + 1 : at + 5] == wanted.to_bytes(4, "little") else -1
+        return -1
+
+    return take
+
+
+def _linked(parts: list[bytes | int]) -> Take:
+    """Return what takes bytes that are the same, but for the entries of the value that they remember."""
+    layout = struct.Struct(
+        "<" + "".join(f"{len(part)}s" if isinstance(part, bytes) else "I" for part in parts)
+    )
+
+    def take(found: Found, at: int) -> int:
+        base, end = found.base, at + layout.size
+        same = [part if isinstance(part, bytes) else base + part for part in parts]
+        return end if found.data[at:end] == layout.pack(*same) else -1
+
+    return take
+
+
+def _frame(found: Found, at: int) -> int:
+    """Take a frame as the machine does, where that goes without an objection."""
+    start = at + 9
+    end = start + int.from_bytes(found.data[at + 1 : start], "little")
+    if found.frame is not None or found.data[at] != _CODE["FRAME"]:
+        return -1
+    if not start + FRAME_MINIMUM <= end <= found.m.size:
+        return -1
+    found.framed(end)
+    return start
 
 
 # Bytes whose number differs
 
 
-def _carries(data: Data, at: int, end: int) -> bool:
-    """Return whether bytes may be a program themselves, which the domain would follow."""
-    return end - at > 1 and data[at] == _PROTO and data[end - 1] == _STOP
+def _sized(found: Found, at: int, widths: Mapping[int, int]) -> tuple[int, int]:
+    """Return where the bytes of an opcode begin and end; they end before they begin for another opcode."""
+    width = widths.get(found.data[at])
+    if width is None:
+        return 0, -1
+    start = at + 1 + width
+    return start, start + int.from_bytes(found.data[at + 1 : start], "little")
 
 
-def _skip_bytes(found: Found, size: bytes, at: int) -> int:
-    end = at + int.from_bytes(size[1:], "little")
-    if end > found.edge or _carries(found.data, at, end):
-        return -1
-    found.literals += at, end
-    return end
+def _bytes(widths: Mapping[int, int]) -> Take:
+    def take(found: Found, at: int) -> int:
+        start, end = _sized(found, at, widths)
+        if start > end or end > found.edge or (end > start and found.data[start] == _PROTO):
+            return -1  # it may be a program itself, which the domain would follow
+        found.literals += (start, end)
+        return end
+
+    return take
 
 
-def _skip_text(found: Found, size: bytes, at: int) -> int:
-    """Take a text that stands for bytes."""
-    end = at + int.from_bytes(size[1:], "little")
-    if end > found.edge or end - at > found.m.domain.limits.kept:
-        return -1
-    try:
-        content = found.data[at:end].decode().encode("latin-1")
-    except UnicodeError:
-        return -1
-    if _carries(content, 0, len(content)):
-        return -1
-    found.literals += at, end, len(content)
-    return end
+def _text(widths: Mapping[int, int]) -> Take:
+    """Return what takes a text that stands for bytes."""
+
+    def take(found: Found, at: int) -> int:
+        start, end = _sized(found, at, widths)
+        if start > end or end > found.edge or end - start > found.m.domain.limits.kept:
+            return -1
+        try:
+            content = found.data[start:end].decode().encode("latin-1")
+        except UnicodeError:
+            return -1
+        if content[:1] == _PROGRAM:
+            return -1
+        found.literals += (start, end, len(content))
+        return end
+
+    return take
 
 
-def _skip_raw(sizes: _Extent, alignment: int | None) -> Skip:
-    def skip(found: Found, _size: bytes, at: int) -> int:
+def _raw(sizes: _Extent, alignment: int | None) -> Take:
+    def take(found: Found, at: int) -> int:
         size = sizes(found.literals)
         if size < 0 or found.frame not in (None, at):
             return -1
@@ -154,11 +206,11 @@ def _skip_raw(sizes: _Extent, alignment: int | None) -> Skip:
             start = skip_padding(found.data, at, alignment)
         except BrokenProgramError:
             return -1
-        found.frame = None
-        found.literals += start, start + size
+        found.framed(None)
+        found.literals += (start, start + size)
         return start + size if start + size <= found.edge else -1
 
-    return skip
+    return take
 
 
 _Extent = Callable[[list[int]], int]
@@ -212,87 +264,60 @@ def _needed(slot: int | None) -> int:
 # From what was read
 
 
-class _Draft:
-    """A segment that is not yet whole; groups are those of its pattern."""
-
-    def __init__(self) -> None:
-        self.pattern: list[bytes] = []
-        self.groups = 0
-        self.numbers: list[int] = []
-        self.parts: list[Part] = []
-        """Of the numbers."""
-        self.places: list[int] = []
-        self.puts: list[tuple[int, int]] = []
-        """Group, and what is remembered, counted from the first entry of the value."""
-        self.gets: list[tuple[int, int]] = []
-        self.framed = False
-        """Whether it begins with a frame, whose size is the first group."""
-
-    def group(self, pattern: bytes) -> int:
-        """Add what differs; returns its number."""
-        self.pattern.append(b"(" + pattern + b")")
-        self.groups += 1
-        return self.groups - 1
-
-    def take(self, data: Data, piece: Piece) -> None:
-        """Add an opcode."""
-        part = piece.part
-        if piece.kind == "fixed" or (part is not None and part.fixed):
-            self.pattern.append(re.escape(data[piece.start : piece.stop]))
-        elif piece.kind == "number" and part is not None:
-            self.numbers.append(self.group(b"K.|M..|J...."))
-            self.parts.append(part)
-        elif piece.kind == "get":
-            self.gets.append((self.group(b"h.|j...."), piece.index))
-        elif piece.kind == "put":
-            self.pattern.append(b"r")
-            self.puts.append((self.group(b"...."), piece.index))
+def steps(reading: Reading, slots: Slots) -> Iterator[Step]:
+    """Yield what the bytes of another value are compared with; numbers what differs."""
+    data, at = reading.machine.data, reading.start
+    linked: list[bytes | int] = []
+    for piece in _differing(reading):
+        if piece.kind == "put":
+            linked += (data[at : piece.start + 1], piece.index)
         else:
-            self.pattern.append(b"\x95")
-            self.group(b"." * 8)
-            self.framed = True
-
-    def end(self, slots: Slots) -> None:
-        """Number what differs."""
-        for part in self.parts:
-            slots.add("number", part, 1)
-        for _ in self.places:
-            slots.places.append(slots.count)
-            slots.count += 1
+            if linked:
+                yield b"", 0, _linked(linked)
+                linked = []
+            yield data[at : piece.start], piece.start - at, _taking(piece, reading, slots)
+        at = piece.stop
+    if linked:
+        yield b"", 0, _linked(linked)
+    yield data[at : reading.stop], reading.stop - at, _end
 
 
-def segments(reading: Reading, slots: Slots) -> Iterator[Segment]:
-    """Yield what the bytes of another value are compared with."""
-    watched = {act.at for act in reading.acts if act.at}
-    draft = _Draft()
-    for piece in reading.pieces:
-        if piece.start in watched:
-            draft.places.append(draft.group(b""))
-        if piece.kind not in ("bytes", "raw", "text") or piece.part is None or piece.part.fixed:
-            draft.take(reading.machine.data, piece)
-            continue
-        draft.end(slots)
-        yield Segment(draft, _skip(draft, reading, slots, piece, piece.part))
-        draft = _Draft()
-    draft.end(slots)
-    yield Segment(draft, None)
+def _differing(reading: Reading) -> list[Piece]:
+    """Return the opcodes that may differ, and the places of those that make what the bounds judge."""
+    pieces = [piece for piece in reading.pieces if piece.part is None or not piece.part.fixed]
+    pieces += [Piece("place", act.at, act.at) for act in reading.acts if act.at]
+    return sorted(pieces, key=attrgetter("start"))
 
 
-def _skip(draft: _Draft, reading: Reading, slots: Slots, piece: Piece, part: Part) -> Skip:
+def _taking(piece: Piece, reading: Reading, slots: Slots) -> Take | None:
+    """Return what takes an opcode that differs."""
+    part = piece.part
+    if piece.kind == "place":
+        slots.place()
+        return _place
+    if piece.kind == "get":
+        return _get(piece.index)
+    if part is None:
+        return _frame
+    if piece.kind == "number":
+        slots.add("number", part, 1)
+        return None
     if piece.kind == "raw":
         extent = _extent(part.parts, part.value, slots)
         slots.add("raw", part, 2)
-        return _skip_raw(extent, piece.index or None)
-    if piece.kind == "bytes":
-        buffer = piece.index == _BUFFER
-        draft.group(b"\x96.{8}" if buffer else b"C.|B....")
-        slots.add("buffer" if buffer else "bytes", part, 2)
-        return _skip_bytes
-    draft.group(b"X...." if reading.machine.protocol < _SHORT_SINCE else b"\x8c.|X....")
-    slots.add("text", part, 3)
-    return _skip_text
+        return _raw(extent, piece.index or None)
+    if piece.kind == "text":
+        slots.add("text", part, 3)
+        return _text(_TEXTS if reading.machine.protocol >= _SHORT_SINCE else _OLD_TEXTS)
+    buffer = piece.index == _CODE["BYTEARRAY8"]
+    slots.add("buffer" if buffer else "bytes", part, 2)
+    return _bytes(_BUFFERS if buffer else _BYTES)
 
 
-_BUFFER = OPCODES["BYTEARRAY8"][0]
-_PROTO, _STOP = OPCODES["PROTO"][0], OPCODES["STOP"][0]
+_BUFFERS = {_CODE["BYTEARRAY8"]: 8}
+_BYTES = {_CODE["SHORT_BINBYTES"]: 1, _CODE["BINBYTES"]: 4}
+_OLD_TEXTS = {_CODE["BINUNICODE"]: 4}
+_TEXTS = {**_OLD_TEXTS, _CODE["SHORT_BINUNICODE"]: 1}
+_PROTO = _CODE["PROTO"]
+_PROGRAM = bytes([_PROTO])
 _SHORT_SINCE = OPCODES["SHORT_BINUNICODE"][1]

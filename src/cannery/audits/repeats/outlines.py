@@ -37,6 +37,9 @@ class Reading:
     machine: Machine
     base: int
     """Entries of the memo in front of the value."""
+    start: int
+    stop: int
+    opcodes: int = 0
     pieces: list[Piece] = field(default_factory=list)
     acts: list[Act] = field(default_factory=list)
     sized: list[Sized] = field(default_factory=list)
@@ -44,16 +47,16 @@ class Reading:
     below: list[list[Part]] = field(default_factory=list)
     memo: list[Part] = field(default_factory=list)
 
-    def read(self, at: int, end: int) -> Part:
+    def read(self) -> Part:
         """Return what the bytes make; raises UnlikeError."""
-        data = self.machine.data
-        while at < end:
-            name = _NAMES.get(data[at], "")
-            step = _STEPS.get(name)
-            if step is None or len(self.pieces) >= _MOST:
+        data, at = self.machine.data, self.start
+        while at < self.stop:
+            step = _STEPS.get(data[at])
+            if step is None or self.opcodes >= _MOST:
                 raise UnlikeError
             at = step(self, data, at)
-        if at != end or len(self.stack) != 1 or self.below:
+            self.opcodes += 1
+        if at != self.stop or len(self.stack) != 1 or self.below:
             raise UnlikeError
         return self.stack[0]
 
@@ -74,10 +77,14 @@ class Reading:
             raise UnlikeError
         return tuple(items)
 
-    def fix(self, at: int, size: int) -> int:
-        """Take an opcode as it is; returns where the next one stands."""
-        self.pieces.append(Piece("fixed", at, at + size))
-        return at + size
+    def remember(self) -> None:
+        """Remember the part on top; at the beginning, the value of the row before."""
+        if not self.opcodes and not self.stack:
+            self.memo.append(Part("before"))
+        elif not self.stack:
+            raise UnlikeError
+        else:
+            self.memo.append(self.stack[-1])
 
     def act(self, kind: str, part: Part, *parts: Part, at: int = 0) -> None:
         """Write down what is to be done."""
@@ -144,9 +151,8 @@ _WIDTHS = {
     "SHORT_BINBYTES": 1, "BINBYTES": 4, "BINBYTES8": 8, "BYTEARRAY8": 8, "SHORT_BINUNICODE": 1,
     "BINUNICODE": 4,
 }  # fmt: skip
-_PROGRAMS = (b"\x80", b"\xc2")
+_PROGRAM = {"bytes": b"\x80", "text": b"\xc2\x80"}
 """Bytes with which a literal begins that may be a program itself."""
-_NAMES = {code: name for name, (code, _, _) in OPCODES.items()}
 _LONG = struct.Struct("<I").unpack_from
 
 Step = Callable[[Reading, Data, int], int]
@@ -158,8 +164,8 @@ def _literal(kind: str, name: str) -> Step:
     def step(r: Reading, data: Data, at: int) -> int:
         start, stop = bounds(data, at)
         part = Part(kind)
-        if data[start : start + 1] in _PROGRAMS:  # the domain would follow it each time
-            raise UnlikeError
+        if data[start : min(stop, start + 2)].startswith(_PROGRAM[kind]):
+            raise UnlikeError  # the domain would follow it each time
         if stop - start <= _LONGEST:
             part.value = data[start:stop] if kind == "bytes" else data[start:stop].decode()
         else:
@@ -187,14 +193,14 @@ def _number(name: str) -> Step:
 def _constant(value: Any) -> Step:
     def step(r: Reading, _data: Data, at: int) -> int:
         r.stack.append(Part("other", value))
-        return r.fix(at, 1)
+        return at + 1
 
     return step
 
 
 def _float(r: Reading, data: Data, at: int) -> int:
     r.stack.append(Part("other", struct.unpack_from(">d", data, at + 1)[0]))
-    return r.fix(at, 9)
+    return at + 9
 
 
 def _get(width: int) -> Step:
@@ -206,8 +212,8 @@ def _get(width: int) -> Step:
             if value is LATER:
                 raise UnlikeError
             r.stack.append(Part("old", value))
-            return r.fix(at, 1 + width)
-        if index - r.base >= len(r.memo):
+            return at + 1 + width
+        if index - r.base >= len(r.memo) or r.memo[index - r.base].kind == "before":
             raise UnlikeError
         r.stack.append(r.memo[index - r.base])
         r.pieces.append(Piece("get", at, stop, index=index - r.base))
@@ -217,29 +223,30 @@ def _get(width: int) -> Step:
 
 
 def _memoize(r: Reading, _data: Data, at: int) -> int:
-    r.memo.append(r.stack[-1] if r.stack else r.pop())
-    return r.fix(at, 1)
+    r.remember()
+    return at + 1
 
 
 def _put(r: Reading, data: Data, at: int) -> int:
     if _LONG(data, at + 1)[0] != r.base + len(r.memo):
         raise UnlikeError
-    r.pieces.append(Piece("put", at, at + 5, index=len(r.memo)))
-    r.memo.append(r.stack[-1] if r.stack else r.pop())
+    index = len(r.memo)
+    r.remember()
+    r.pieces.append(Piece("put", at, at + 5, index=index))
     return at + 5
 
 
 def _mark(r: Reading, _data: Data, at: int) -> int:
     r.below.append(r.stack)
     r.stack = []
-    return r.fix(at, 1)
+    return at + 1
 
 
 def _tuple(size: int | None) -> Step:
     def step(r: Reading, _data: Data, at: int) -> int:
         items = r.marked() if size is None else tuple(r.pop() for _ in range(size))[::-1]
         r.tuple_of(items)
-        return r.fix(at, 1)
+        return at + 1
 
     return step
 
@@ -248,7 +255,7 @@ def _empty(kind: str) -> Step:
     def step(r: Reading, _data: Data, at: int) -> int:
         r.stack.append(part := Part(kind))
         r.act(kind, part)
-        return r.fix(at, 1)
+        return at + 1
 
     return step
 
@@ -268,12 +275,12 @@ def _extend(r: Reading, items: tuple[Part, ...]) -> None:
 
 def _append(r: Reading, _data: Data, at: int) -> int:
     _extend(r, (r.pop(),))
-    return r.fix(at, 1)
+    return at + 1
 
 
 def _appends(r: Reading, _data: Data, at: int) -> int:
     _extend(r, r.marked())
-    return r.fix(at, 1)
+    return at + 1
 
 
 def _assign(r: Reading, items: tuple[Part, ...]) -> None:
@@ -288,41 +295,42 @@ def _assign(r: Reading, items: tuple[Part, ...]) -> None:
 def _setitem(r: Reading, _data: Data, at: int) -> int:
     value, key = r.pop(), r.pop()
     _assign(r, (key, value))
-    return r.fix(at, 1)
+    return at + 1
 
 
 def _setitems(r: Reading, _data: Data, at: int) -> int:
     _assign(r, r.marked())
-    return r.fix(at, 1)
+    return at + 1
 
 
 def _newobj(r: Reading, _data: Data, at: int) -> int:
     arguments, cls = r.pop(), r.pop()
     likeness.make(r, cls, arguments, at)
-    return r.fix(at, 1)
+    return at + 1
 
 
 def _reduce(r: Reading, _data: Data, at: int) -> int:
     arguments, function = r.pop(), r.pop()
     likeness.call(r, function, arguments, at)
-    return r.fix(at, 1)
+    return at + 1
 
 
 def _build(r: Reading, _data: Data, at: int) -> int:
     state, target = r.pop(), r.pop()
     r.stack.append(target)
-    end = r.fix(at, 1)
+    end = at + 1
     return likeness.build(r, target, state, end)
 
 
 def _frame(r: Reading, _data: Data, at: int) -> int:
-    if not r.pieces or r.pieces[-1].kind != "raw":
+    last = r.pieces[-1] if r.pieces else None
+    if r.opcodes and (last is None or last.kind != "raw" or last.stop != at):
         raise UnlikeError
     r.pieces.append(Piece("frame", at, at + 9))
     return at + 9
 
 
-_STEPS: dict[str, Step] = {
+_READ: dict[str, Step] = {
     **{name: _literal("text", name) for name in ("SHORT_BINUNICODE", "BINUNICODE")},
     **{
         name: _literal("bytes", name)
@@ -354,3 +362,4 @@ _STEPS: dict[str, Step] = {
     "TUPLE2": _tuple(2),
     "TUPLE3": _tuple(3),
 }
+_STEPS = {OPCODES[name][0]: step for name, step in _READ.items()}

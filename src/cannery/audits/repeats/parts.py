@@ -15,7 +15,7 @@ class Part:
     """A value on the way: of a literal what it is, of the rest how it was made."""
 
     kind: str
-    """`old`, from before it; `number`, `bytes`, `text`, `other`; `tuple`, `dict`, `list`, `made`, `array`,
+    """`old`, from before it; `before`, the value of the row in front of it; `number`, `bytes`, `text`, `other`; `tuple`, `dict`, `list`, `made`, `array`,
     `encoded`."""
     value: Any = None
     """The value itself, of an object one that stands for all."""
@@ -60,10 +60,10 @@ class Part:
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """The bytes of an opcode."""
+    """The bytes of an opcode that may differ."""
 
     kind: str
-    """`fixed`, `number`, `bytes`, `text`, `put`, `get`, `raw` or `frame`."""
+    """`number`, `bytes`, `text`, `put`, `get`, `raw`, `frame`; `place` of one that does not."""
     start: int
     stop: int
     part: Part | None = None

@@ -22,34 +22,36 @@ class Outline:
     """What the values of a row have in common."""
 
     __slots__ = (
-        "_acts", "_agreements", "_constants", "_remembered", "_segments",
-        "entries", "judged", "name", "result", "root", "slots", "steps",
+        "_acts", "_agreements", "_compared", "_constants", "_remembered",
+        "before", "entries", "judged", "name", "result", "root", "slots", "steps",
     )  # fmt: skip
 
     def __init__(self, reading: Reading, root: Part) -> None:
         self.root = root
         self.slots = slots = Slots()
-        self._segments = tuple(forms.segments(reading, slots))
+        self._compared = tuple(forms.steps(reading, slots))
         self._agreements = forms.agreements(reading, slots)
         numbers = Numbers(reading, root, slots)
         self._constants = numbers.constants
         self._acts = list(acts.prepared(reading, numbers))
         self._remembered = acts.items(numbers.all(reading.memo))
+        self.before = bool(reading.memo) and reading.memo[0].kind == "before"
+        """Whether the value in front of each is remembered by it."""
         self.entries = len(reading.memo)
         """Of the memo."""
         self.result = numbers.of(root)
         """The number of the value itself."""
-        self.steps = sum(piece.kind != "raw" for piece in reading.pieces)
-        self.judged = _is_tree(root, [act.part for act in reading.acts if act.at])
+        self.steps = reading.opcodes
+        watched = [act.part for act in reading.acts if act.at]
+        self.judged = not self.before and _is_tree(root, watched)
         """Whether the values can be judged by what differs, before they are made."""
         self.name: Name | None = root.value.name if root.kind == "made" else None
 
     def compare(self, found: Found, at: int) -> int:
         """Return where the value ends that begins here, -1 where it is none of the row."""
-        for segment in self._segments:
-            at = segment.compare(found, at)
-            if at < 0:
-                return -1
+        at = forms.compared(self._compared, found, at)
+        if at < 0:
+            return -1
         literals = found.literals
         for extent, start, end in self._agreements:
             if extent(literals) != literals[end] - (literals[start] if start >= 0 else 0):
@@ -66,9 +68,10 @@ class Outline:
             act(values, making)
         return values
 
-    def remembered(self, values: Values) -> tuple[Any, ...]:
+    def remembered(self, values: Values, before: Value = None) -> tuple[Any, ...]:
         """Return what the memo gets."""
-        return self._remembered(values)
+        found = self._remembered(values)
+        return (before, *found[1:]) if self.before else found
 
 
 def _is_tree(root: Part, watched: list[Part]) -> bool:
