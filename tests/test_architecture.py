@@ -13,7 +13,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "blobs bounds caches client indexes options parallel processes progress",
+        "addresses blobs bounds caches client indexes options parallel processes progress",
         "signatures",
         "tables settings",
         "sources oci",
@@ -44,7 +44,7 @@ DOORS: dict[str, frozenset[str]] = {
 }
 """A dangerous or heavy library and the only modules that may import it."""
 
-TRAVELS = frozenset({"errors", "blobs", "bounds", "signatures", "cans", "serving"})
+TRAVELS = frozenset({"errors", "addresses", "blobs", "bounds", "signatures", "cans", "serving"})
 """What of ours goes into an image."""
 
 

@@ -9,7 +9,16 @@ from cannery.errors import ImageError
 from cannery.images.recipe import LIBRARIES
 from cannery.images.trees import Entry, Tree
 
-TRAVELS = ("__init__.py", "errors.py", "blobs.py", "bounds", "signatures.py", "cans", "serving")
+TRAVELS = (
+    "__init__.py",
+    "errors.py",
+    "addresses.py",
+    "blobs.py",
+    "bounds",
+    "signatures.py",
+    "cans",
+    "serving",
+)
 """Modules and packages of ours that `cannery.serving` imports, itself included."""
 
 _SUFFIXES = frozenset({".py", ".html", ".css", ".js", ".svg", ".json"})

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from cannery.addresses import parts_of
 from cannery.blobs import digest_bytes, hex_of, write_file, write_folder
 from cannery.cans.manifest import CanManifest, read_manifest
 from cannery.cans.open import MANIFEST, MANIFEST_LIMIT, Can, check_names, copy_can, open_can
@@ -57,6 +58,7 @@ def fetch(uri: str, cache: Path, env: Mapping[str, str]) -> Can:
         raise SourceError(
             f"'{uri}' is no address of a can", hint="use models:/name@alias, oci://…, or a path"
         )
+    parts_of(uri)  # raises for what can't be sent
     try:
         return _pull(uri, cache, env)
     except UnreachableError as error:
@@ -83,7 +85,7 @@ def _kind(uri: str) -> str:
 def _local(uri: str, cache: Path, env: Mapping[str, str]) -> Can:
     path = uri
     if _kind(uri) == "file":
-        parts = urllib.parse.urlsplit(uri)
+        parts = parts_of(uri)
         if parts.netloc not in ("", "localhost"):
             raise SourceError(f"'{uri}' names the host '{parts.netloc}'", hint="write file:///path")
         path = urllib.request.url2pathname(parts.path)

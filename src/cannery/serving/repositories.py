@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from cannery.addresses import parts_of
 from cannery.blobs import digest_bytes, parse_json
 from cannery.cans.vouchers import SUFFIX
 from cannery.errors import CanError, SourceError
@@ -176,7 +177,7 @@ def open_repository(
     if led and env.get("CANNERY_REGISTRY") != host:
         env = {k: v for k, v in env.items() if k not in (_USERNAME, _PASSWORD)}
     insecure = (env.get("CANNERY_INSECURE_REGISTRY") or "").lower()
-    bare_host = urllib.parse.urlsplit(f"//{host}").hostname or ""
+    bare_host = parts_of(f"//{host}").hostname or ""
     plain = is_loopback(bare_host) or insecure in ("1", "true", host)
     server = f"registry-1.{_HUB}" if host == _HUB else host
     repository = Repository(

@@ -10,7 +10,8 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cannery.errors import UsageError
+from cannery.addresses import bare, parts_of
+from cannery.errors import SourceError, UsageError
 
 SAMPLERS = ("always_on", "always_off", "traceidratio")
 
@@ -44,9 +45,12 @@ def telemetry_of(env: Mapping[str, str]) -> Telemetry | None:
         name, url = "OTEL_EXPORTER_OTLP_ENDPOINT", base.rstrip("/") + "/v1/traces"
     if not url:
         return None
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = parts_of(url)
+    except SourceError as error:
+        raise UsageError(f"in {name}: {error.message}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{name} is '{env[name][:60]}', not an address: http://…")
+        raise UsageError(f"{name} is '{bare(url)[:60]}', not an address: http://…")
     for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         if protocol := env.get(name, "").strip().lower():
             if not protocol.startswith("http/"):

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cannery.addresses import bare, parts_of
 from cannery.cans.vouchers import SUFFIX
 from cannery.errors import SourceError
-from cannery.serving.web import Refused, Trust, Web, bare
+from cannery.serving.web import Refused, Trust, Web
 
 URI_TAG = "cannery.uri"
 """Tag of a model version, run or logged model: where its can lies."""
@@ -58,8 +59,8 @@ class Tracking:
 
         Raises SourceError for another server's: a tag must not send our credentials there.
         """
-        parts = urllib.parse.urlsplit(uri)
-        own = urllib.parse.urlsplit(self.base)
+        parts = parts_of(uri)
+        own = parts_of(self.base)
         if parts.netloc and parts.netloc != own.netloc:
             raise SourceError(f"'{uri}' lies behind another server than '{bare(self.base)}'")
         path = parts.path.lstrip("/")
@@ -81,12 +82,13 @@ class Tracking:
 
 def open_tracking(env: Mapping[str, str]) -> Tracking:
     """Return the client that MLflow's environment variables describe; raises SourceError without a server."""
-    uri = env.get("MLFLOW_REGISTRY_URI") or env.get("MLFLOW_TRACKING_URI") or ""
-    parts = urllib.parse.urlsplit(uri)
+    name = "MLFLOW_REGISTRY_URI" if env.get("MLFLOW_REGISTRY_URI") else "MLFLOW_TRACKING_URI"
+    uri = env.get(name) or ""
+    parts = parts_of(uri)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        told = f"is '{uri}', which is no server" if uri else "is not set"
+        told = f"is '{bare(uri)}', which is no server" if uri else "is not set"
         raise SourceError(
-            f"MLFLOW_TRACKING_URI {told}",
+            f"{name} {told}",
             hint="set it to the address of the tracking server: http://…",
         )
     netloc = parts.netloc.rpartition("@")[2]

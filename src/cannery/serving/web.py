@@ -17,6 +17,7 @@ from typing import IO, Any, BinaryIO
 
 import msgspec
 
+from cannery.addresses import bare, parts_of
 from cannery.blobs import CHUNK
 from cannery.errors import CanError, OutputError, SourceError, UnreachableError
 
@@ -127,7 +128,7 @@ class Web:
     def _open(
         self, url: str, headers: Mapping[str, str], data: bytes | None = None
     ) -> Iterator[http.client.HTTPResponse]:
-        if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        if parts_of(url).scheme not in ("http", "https"):
             raise SourceError(f"'{bare(url)}' is not an address on the web")
         request = urllib.request.Request(url, data=data)
         for name, value in headers.items():
@@ -179,14 +180,6 @@ def _whole(response: http.client.HTTPResponse, url: str, read_to_end: bool) -> N
     """Raise UnreachableError when the server hung up before it had sent what it announced."""
     if read_to_end and response.length:
         raise UnreachableError(f"'{bare(url)}' broke off {response.length} bytes before the end")
-
-
-def bare(url: str) -> str:
-    """Return an address without name, password and query: for messages."""
-    parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit(
-        (parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")
-    )
 
 
 def is_loopback(host: str) -> bool:

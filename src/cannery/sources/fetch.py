@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from cannery.addresses import parts_of
 from cannery.blobs import Blob
 from cannery.errors import SourceError
 from cannery.sources.directory import read_folder
@@ -122,7 +123,7 @@ def _is_plain(path: Path) -> bool:
 
 
 def _path_of(uri: str) -> Path:
-    parts = urllib.parse.urlsplit(uri)
+    parts = parts_of(uri)
     if parts.netloc not in ("", "localhost"):
         raise SourceError(
             f"'{uri}' names the host '{parts.netloc}'",

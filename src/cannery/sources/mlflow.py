@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cannery.addresses import parts_of
 from cannery.errors import SourceError, UnreachableError
 from cannery.sources.source import Origin
 
@@ -185,7 +186,7 @@ def _import() -> Any:
 
 def _check_store(uri: str) -> None:
     """Raise where a store doesn't exist (MLflow would make it) or a server doesn't accept a connection."""
-    parts = urllib.parse.urlsplit(uri)
+    parts = parts_of(uri)
     hint = "set MLFLOW_TRACKING_URI, or give --tracking-uri"
     if parts.scheme == "sqlite":
         path = Path(uri.partition("sqlite:///")[2].partition("?")[0])
