@@ -84,9 +84,10 @@ def test_the_list_of_decisions_is_whole() -> None:
     pages = {}
     for name, text in DOCUMENTS.items():
         if found := re.fullmatch(r"docs/decisions/(\d{4})-.*\.md", name):
-            number, title = re.match(r"# (\d+)\. (.+)\n", text).groups()  # type: ignore[union-attr]
-            assert int(number) == int(found[1])
-            pages[Path(name).name] = (number, title)
+            title = re.match(r"# (\d+)\. (.+)\n", text)
+            assert title is not None, f"{name} does not begin with '# {int(found[1])}. …'"
+            assert int(title[1]) == int(found[1])
+            pages[Path(name).name] = title.groups()
     listed = re.findall(r"^(\d+)\. \[(.+)\]\((.+)\)$", DOCUMENTS["docs/decisions/README.md"], re.M)
     assert {page: (number, title) for number, title, page in listed} == pages
     assert len(listed) == len(pages)
