@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cannery.audits.audit import audit
+from cannery.errors import SourceError
 from cannery.sources.fetch import fetch
 from cannery.sources.source import Source
 
@@ -177,3 +178,13 @@ def test_a_small_file_can_t_become_a_large_graph(tmp_path: Path) -> None:
         path.stat().st_size + (tmp_path / "model.onnx.data").stat().st_size
     )
     assert "external-data" in rules(path)
+
+
+def test_more_than_one_file_can_hold_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so before anything of that size is made."""
+    write(tmp_path / "model.onnx", "model.onnx.data")
+    monkeypatch.setattr("cannery.sources.external._MOST", 8_000)
+    with pytest.raises(SourceError, match=r"in 'model\.onnx\.data' are more than 2 GB together"):
+        fetched(tmp_path / "model.onnx")
