@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pyarrow as pa
 import pytest
 from onnx import TensorProto, helper
@@ -23,7 +25,8 @@ def write_graph(
 ) -> Path:
     """Write a graph of these parts."""
     graph = helper.make_graph(list(nodes), "g", list(inputs), list(outputs))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     path.write_bytes(model.SerializeToString())
     return path
 
@@ -94,26 +97,52 @@ def test_a_recorded_null_is_kept_where_the_graph_answers_it(tmp_path: Path) -> N
     assert [f.nullable for f in found.signature.features] == [False, False]
 
 
-def test_a_sequence_of_maps_is_refused_with_the_cure(tmp_path: Path) -> None:
-    """ZipMap answers one dictionary a row, which no tensor can be made of reliably."""
+@pytest.mark.parametrize(
+    ("kind", "keys", "names"),
+    [
+        ("classlabels_int64s", [3, 7], ["y_3", "y_7"]),
+        ("classlabels_strings", ["No", "Yes"], ["y_No", "y_Yes"]),
+    ],
+)
+def test_dictionaries_are_answered_as_the_tensor_of_which_they_were_made(
+    tmp_path: Path, kind: str, keys: list[Any], names: list[str]
+) -> None:
+    """ZipMap, with which converters end a classifier, is left out; its keys name the columns."""
+    element = TensorProto.INT64 if isinstance(keys[0], int) else TensorProto.STRING
+    map_of_floats = helper.make_map_type_proto(
+        element, helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    )
     path = write_graph(
         tmp_path / "m.onnx",
-        [helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])],
+        [helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", **{kind: keys})],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])],
+        [helper.make_value_info("y", helper.make_sequence_type_proto(map_of_floats))],
+    )
+    found = converted(path)
+    assert [field.name for field in found.signature.outputs] == names
+    (given,) = ort.InferenceSession(path).run(
+        None, {"x": np.float32([list(found.canary.records[0].values())])}
+    )
+    assert list(found.canary.outputs[0].values()) == [given[0][key] for key in keys]
+
+
+def test_other_sequences_are_refused(tmp_path: Path) -> None:
+    """Of them no tensor can be made reliably."""
+    path = write_graph(
+        tmp_path / "m.onnx",
+        [helper.make_node("SequenceConstruct", ["x"], ["y"])],
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])],
         [
             helper.make_value_info(
                 "y",
                 helper.make_sequence_type_proto(
-                    helper.make_map_type_proto(
-                        TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, [])
-                    )
+                    helper.make_tensor_type_proto(TensorProto.FLOAT, None)
                 ),
             )
         ],
     )
-    with pytest.raises(ConversionError) as caught:
+    with pytest.raises(ConversionError, match="not a tensor but a sequence_type"):
         converted(path)
-    assert "zipmap=False" in str(caught.value.hint)
 
 
 def test_an_image_is_no_record(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from cannery.errors import SourceError
 from cannery.signatures import Feature
 from cannery.sources.fetch import fetch
 from cannery.sources.memory import of_object
+from cannery.sources.mlmodel import recorded_example
 
 MLMODEL = """\
 flavors:
@@ -223,3 +224,19 @@ def test_the_python_of_the_training_is_read(
     for name, text in files.items():
         (folder / name).write_text(text)
     assert fetch(str(folder), staging=tmp_path).python == python
+
+
+def test_an_example_that_is_an_array_is_read_too(tmp_path: Path) -> None:
+    """Its columns have the names that scikit-learn gives them; one of no table is left aside."""
+    assert recorded_example(b"[[1.0, 2], [3.5, 4]]") == ({"x0": 1.0, "x1": 2}, {"x0": 3.5, "x1": 4})
+    for odd in (b"[]", b"[1.0, 2.0]", b"[[[1.0]]]", b"[[1.0], [1.0, 2.0]]", b"3"):
+        assert recorded_example(odd) == ()
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "MLmodel").write_text(
+        "flavors: {sklearn: {pickled_model: model.pkl}}\n"
+        "saved_input_example_info: {artifact_path: input_example.json, type: ndarray}\n"
+    )
+    (folder / "model.pkl").write_bytes(pickle.dumps([1]))
+    (folder / "input_example.json").write_text("[[1.5]]")
+    assert fetch(str(folder), staging=tmp_path / "staging").example == ({"x0": 1.5},)

@@ -18,6 +18,7 @@ from cannery.conversions.options import ConvertOptions
 from cannery.conversions.outputs import at_column, chosen_of, refined
 from cannery.conversions.samples import batch_of, nulls, pick, with_cell
 from cannery.conversions.schemas import features_of, with_ranges
+from cannery.conversions.zipmaps import Labels, maps_as_tensors
 from cannery.errors import ConversionError, ProofError, SchemaError, UsageError
 from cannery.serving.scorer import OnnxScorer, onnx_scorer
 from cannery.serving.weights import laid_out
@@ -65,7 +66,10 @@ def convert_graph(
             hint="pass rows such as it will see: --sample FILE (CSV, JSONL or Parquet)",
         )
     data = source.blob.read(_LIMIT)
-    graph = _parsed(data).graph
+    model = _parsed(data)
+    graph, labels = model.graph, maps_as_tensors(model)
+    if labels:
+        data = model.SerializeToString(deterministic=True)
     inputs = _inputs(graph)
     features = _typed(inputs, _features(inputs, source.features, sample))
     feeds = _feeds(inputs, features)
@@ -80,7 +84,7 @@ def convert_graph(
     raw = _asked(scorer, batch)
     signature = Signature(
         features=_nullable(scorer, batch, features, source.features),
-        outputs=_fields(raw, options),
+        outputs=_fields(raw, labels, options),
     )
     return Conversion(
         artifact=Artifact(runtime="onnx", name="model.onnx", data=laid_out(data), feeds=feeds),
@@ -181,7 +185,7 @@ def _outputs(graph: Any) -> tuple[str, ...]:
         if value.type.WhichOneof("value") != "tensor_type":
             raise ConversionError(
                 f"the output '{value.name}' is not a tensor but a {value.type.WhichOneof('value')}",
-                hint="convert the model anew without ZipMap (zipmap=False), so that it answers a tensor",
+                hint="export the model anew, so that it answers tensors",
             )
     return tuple(value.name for value in graph.output)
 
@@ -199,7 +203,7 @@ def _asked(scorer: OnnxScorer, batch: Batch) -> Raw:
     return raw
 
 
-def _fields(raw: Raw, options: ConvertOptions) -> tuple[Output, ...]:
+def _fields(raw: Raw, labels: Labels, options: ConvertOptions) -> tuple[Output, ...]:
     """Return a field for each output, or for each column of it, or those that `[outputs]` names."""
     fields: list[Output] = []
     for name, values in raw.items():
@@ -209,9 +213,10 @@ def _fields(raw: Raw, options: ConvertOptions) -> tuple[Output, ...]:
         if values.ndim == 1:
             fields.append(Output(name=name, type=kind, tensor=name))
         else:
+            keys = labels.get(name, range(width))
             fields += [
-                Output(name=name if width == 1 else f"{name}_{i}", type=kind, tensor=name, column=i)
-                for i in range(width)
+                Output(name=name if width == 1 else f"{name}_{k}", type=kind, tensor=name, column=i)
+                for i, k in enumerate(keys)
             ]
     if not options.outputs:
         return tuple(fields)

@@ -87,7 +87,7 @@ class OnnxScorer:
             values = session.run(self._outputs, feeds)
         except Exception as error:  # ONNX Runtime raises a dozen classes without a common base
             raise ProofError(f"the graph failed on {len(batch)} rows: {_brief(error)}") from error
-        return {name: _array(value) for name, value in zip(self._outputs, values, strict=True)}
+        return dict(zip(self._outputs, map(np.asarray, values), strict=True))
 
 
 def onnx_scorer(
@@ -180,13 +180,6 @@ def _same(kind: str, asked: Any, offered: list[str], *, exact: bool) -> None:
             f"no {kind} '{missing[0]}'" if missing else f"{kind} '{unfed[0]}', which is not fed"
         )
         raise CanError(f"the graph has {problem} (it has: {', '.join(offered) or 'none'})")
-
-
-def _array(value: Any) -> NDArray[Any]:
-    """Return an output as an array: one dict per row (a ZipMap) becomes one column per class."""
-    if isinstance(value, list):
-        return np.array([[row[key] for key in sorted(row)] for row in value])
-    return np.asarray(value)
 
 
 def _fill(feed: Feed, signature: Signature) -> Fill:

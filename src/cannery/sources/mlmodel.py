@@ -139,25 +139,31 @@ def _feature(column: Mapping[str, Any]) -> Feature | None:
 
 
 def example_file(document: Mapping[str, Any]) -> str | None:
-    """Return the name of the recorded input example, where it is a data frame."""
+    """Return the name of the recorded input example, where it is a data frame or an array."""
     info = document.get("saved_input_example_info")
-    if isinstance(info, dict) and info.get("type") == "dataframe":
+    if isinstance(info, dict) and info.get("type") in ("dataframe", "ndarray"):
         name = info.get("artifact_path")
         return name if isinstance(name, str) else None
     return None
 
 
 def recorded_example(data: bytes) -> tuple[dict[str, Any], ...]:
-    """Return the recorded input example as records; none where it isn't a table of plain values."""
+    """Return the recorded input example as records; none where it isn't a table of plain values.
+
+    The columns of an array are called `x0`, `x1` and so on, as scikit-learn does.
+    """
     try:
         document = json.loads(data)
-        document = document.get("dataframe_split", document)
-        columns, rows = document["columns"], document["data"]
+        if isinstance(document, list):
+            columns, rows = [f"x{n}" for n in range(len(document[0]))], document
+        else:
+            document = document.get("dataframe_split", document)
+            columns, rows = document["columns"], document["data"]
         records = [
             {str(c): _plain(v) for c, v in zip(columns, row, strict=True)}
             for row in rows[:_EXAMPLES]
         ]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         log.warning("the recorded input example can't be read: %s", error)
         return ()
     return tuple(records)
