@@ -39,6 +39,15 @@ def judged(folder: Path, data: bytes) -> Audit | None:
         return None
 
 
+@pytest.mark.parametrize("pack", [zipped, tarred], ids=["zip", "tar"])
+def test_members_whose_names_differ_in_case_alone_are_for_review(pack, tmp_path: Path) -> None:
+    """Unpacked on another machine, one of them lies where the other should."""
+    found = judged(tmp_path, pack(("model.pkl", MODEL), ("Model.PKL", MODEL)))
+    assert [(f.rule, f.severity, f.name) for f in found.findings] == [
+        ("twin-names", "review", "Model.PKL")
+    ]
+
+
 @pytest.mark.parametrize("case", hostile_files.CASES, ids=IDS)
 def test_a_hostile_file_is_not_safe_and_does_not_run(
     case: hostile.Case, tmp_path: Path, marker: Path

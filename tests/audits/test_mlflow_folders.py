@@ -105,6 +105,18 @@ def test_an_honest_pickle_beside_the_model_is_safe(audit_folder: AuditBytes) -> 
     }
 
 
+def test_names_that_differ_in_case_alone_are_for_review(audit_folder: AuditBytes) -> None:
+    """On another file system one takes the other's place; a name in two forms of a letter is such a one too."""
+    twins = {"MODEL.pkl": MODEL, "Caf\u00e9.txt": b"a", "Cafe\u0301.txt": b"b", "conda.yml": b"{}"}
+    found = audit_folder({**METADATA, **twins, "model.pkl": MODEL}, "model.pkl", document())
+    assert found.verdict == "review"
+    assert [(f.rule, f.name) for f in found.findings] == [
+        ("twin-names", "Caf\u00e9.txt"),
+        ("twin-names", "model.pkl"),
+    ]
+    assert "'MODEL.pkl' and 'model.pkl'" in found.findings[1].message
+
+
 def test_a_document_without_flavors_is_a_finding(audit_folder: AuditBytes) -> None:
     """A broken MLmodel is no traceback."""
     for broken in ({}, {"flavors": []}, {"flavors": {"sklearn": 3}}, {"flavors": {1: {"code": 2}}}):

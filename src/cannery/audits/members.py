@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable
 
 from cannery.audits.archives import Archive, BadArchiveError
 from cannery.audits.contents import compressor, decompressed, part_of
@@ -51,6 +52,7 @@ def audit_archive(data: Data, ledger: Ledger, audit_data: AuditData) -> None:
 
 def _audit_zip(data: Data, ledger: Ledger, audit_data: AuditData) -> None:
     archive = Archive(data, ledger)
+    ask_about_twins(archive.members, ledger)
     models = 0
     for name in archive.members:
         with Inside(ledger, name):
@@ -63,8 +65,10 @@ def _audit_zip(data: Data, ledger: Ledger, audit_data: AuditData) -> None:
 
 
 def _audit_tar(data: Data, ledger: Ledger, audit_data: AuditData) -> None:
+    members = tar_members(data, ledger)
+    ask_about_twins((member.name for member in members), ledger)
     models = 0
-    for member in tar_members(data, ledger):
+    for member in members:
         part = part_of(data, member.start, member.end, ledger.limits)
         with Inside(ledger, member.name), part as block:
             models += audit_beside(member.name, block, ledger, audit_data)
@@ -74,6 +78,24 @@ def _audit_tar(data: Data, ledger: Ledger, audit_data: AuditData) -> None:
 def _expect(models: int, ledger: Ledger) -> None:
     if not models:
         ledger.find("no-model", "unreadable", "the archive holds no model that can be read")
+
+
+def ask_about_twins(names: Iterable[str], ledger: Ledger) -> None:
+    """Put names up for review that are one where a file system does not tell case, or forms of a letter, apart.
+
+    Each file is judged all the same; but there the last one that is written is both of them.
+    """
+    known: dict[str, str] = {}
+    for name in names:
+        first = known.setdefault(unicodedata.normalize("NFD", name.casefold()), name)
+        if first != name:
+            message = (
+                f"'{first[:120]}' and '{name[:120]}' are one file where case makes no difference"
+            )
+            ledger.find("twin-names", "review", message, name=name[:120], remedy=_RENAME)
+
+
+_RENAME = "find out which of the two is meant, and take the model without the other"
 
 
 class Inside:

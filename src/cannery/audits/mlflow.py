@@ -9,7 +9,7 @@ from typing import Any
 from cannery.audits.archives import name_problem
 from cannery.audits.contents import content
 from cannery.audits.ledger import Ledger, remedy_for
-from cannery.audits.members import AuditData, Inside, audit_beside
+from cannery.audits.members import AuditData, Inside, ask_about_twins, audit_beside
 from cannery.blobs import Blob
 from cannery.errors import SourceError
 from cannery.sources.source import Source
@@ -35,6 +35,7 @@ def audit_folder(source: Source, ledger: Ledger, audit_data: AuditData) -> None:
     """Judge the MLmodel document and every file beside the model."""
     with Inside(ledger, "MLmodel"):
         _check_document(source.mlmodel or {}, ledger)
+    ask_about_twins(sorted(source.files), ledger)
     for name, blob in sorted(source.files.items()):
         if name != source.main:
             with Inside(ledger, name):

@@ -73,6 +73,12 @@ FAMILIES = (
         ),
     ),
     Family(
+        title="Names that differ in case alone",
+        why="Two files become one where such names are not told apart: which one depends on the machine.",
+        remedy="Take the model without the one that is not meant.",
+        rules=("twin-names",),
+    ),
+    Family(
         title="Code that travels along",
         why="It would be put on the import path, or run, where the model is loaded.",
         remedy="Log the model without code, or move the code to a package and review that.",
