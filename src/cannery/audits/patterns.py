@@ -1,8 +1,9 @@
-"""Regular expressions of a file: whether one takes more than a text's length squared from any place in it.
+"""Regular expressions of a file: whether one takes more than the square of a text's length.
 
 A backtracking matcher tries every way in which a pattern can go along a text. So a pattern is read as
 an automaton of its characters (V. M. Glushkov, 1961), and is slow where the same characters lead from a
-place in it back to that place in two ways, or where several repetitions could take them.
+place in it back to that place in two ways, or where several repetitions could take them: the ways along
+them grow as in A. Weber and H. Seidl, On the degree of ambiguity of finite automata (1991).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import combinations
+from itertools import combinations, product, takewhile
 from typing import Any
 
 from cannery.audits.ledger import Ledger, remedy_for
@@ -66,6 +67,8 @@ class _Automaton:
         self.follow: dict[int, Counter[int]] = {}
         self.apart: list[Any] = []
         """What is looked ahead or behind for."""
+        self.edge = 0
+        """How many places stand before the last thing that must hold and takes no character."""
 
     def sequence(self, parts: Iterable[_Part]) -> _Part:
         whole = _NOTHING
@@ -98,6 +101,7 @@ class _Automaton:
     def _one(self, code: Any, value: Any, flags: int) -> _Part:
         match str(code):
             case "AT":
+                self.edge = len(self.places)
                 return _NOTHING
             case "LITERAL" | "NOT_LITERAL" | "ANY" | "IN":
                 return self.place(_characters(str(code), value, flags, self.sample))
@@ -113,6 +117,7 @@ class _Automaton:
                 return self._repeat(least, most, self._reader(inner, flags))
             case "ASSERT" | "ASSERT_NOT":
                 self.apart.append((value[1], flags))
+                self.edge = len(self.places)
                 return _NOTHING
         raise _SlowError(f"it has what is not followed here ({str(code).lower()})")
 
@@ -145,8 +150,8 @@ class _Automaton:
 
     # Judgement
 
-    def check(self, begin: _Part) -> None:
-        """Raise _SlowError where the same text can be gone along in too many ways."""
+    def check(self, begin: _Part, held: frozenset[str]) -> None:
+        """Raise _SlowError where the same text can be gone along in too many ways, beginning where `held` holds."""
         places = {place: self.follow[place] for place in range(len(self.places))}
         opened = [place for place, following in places.items() if self._is_open(following)]
         repeated = [place for place in opened if place in self._reach({place})]
@@ -156,6 +161,12 @@ class _Automaton:
             raise _SlowError("it leaves too many choices open")
         if repeated and self._returns(repeated[0]):
             raise _SlowError("a repetition in it can take the same characters in two ways")
+        for place in repeated:
+            for rival in self._rivals(place):
+                # Where nothing more must hold, the first way along is taken.
+                more = rival not in begin.last or rival < self.edge
+                if more and self._starts_within(rival, held):
+                    raise _SlowError("two of its repetitions share characters, wherever it begins")
 
     def _is_open(self, following: Counter[int]) -> bool:
         if any(ways > 1 for ways in following.values()):
@@ -192,6 +203,32 @@ class _Automaton:
                 raise _SlowError("it leaves too many choices open")
         return False
 
+    def _rivals(self, place: int) -> Iterator[int]:
+        """Yield the places of other repetitions that take over, at any point, what `place` goes on to take."""
+        for rival in self._reach({place}):
+            if rival != place and rival in self._reach({rival}):
+                ahead = {(place, place, rival)}
+                seen = set(ahead)
+                while ahead and (place, rival, rival) not in seen:
+                    follow = (self.follow[at] for at in ahead.pop())
+                    ahead |= {triple for triple in product(*follow) if self._agree(triple)} - seen
+                    seen |= ahead
+                    if len(seen) > _PAIRS:
+                        raise _SlowError("it leaves too many choices open")
+                if (place, rival, rival) in seen:
+                    yield rival
+
+    def _agree(self, places: tuple[int, ...]) -> bool:
+        return bool(frozenset.intersection(*(self.places[place] for place in places)))
+
+    def _starts_within(self, rival: int, held: frozenset[str]) -> bool:
+        """Return whether a match may begin at many of the characters that a repetition takes."""
+        loop = (at for at in self._reach({rival}) if rival in self._reach({at}))
+        taken = frozenset[str]().union(*(self.places[at] for at in loop))
+        lines = "AT_BEGINNING_LINE" not in held or "\n" in taken
+        words = "AT_BOUNDARY" not in held or len({_is("CATEGORY", "WORD", c) for c in taken}) > 1
+        return lines and words and held.isdisjoint({"AT_BEGINNING", "AT_BEGINNING_STRING"})
+
     def _meet(self, a: int, b: int) -> bool:
         return not self.places[a].isdisjoint(self.places[b])
 
@@ -204,6 +241,13 @@ def _either(parts: Sequence[_Part]) -> _Part:
     first = sum((part.first for part in parts), Counter[int]())
     last = sum((part.last for part in parts), Counter[int]())
     return _Part(first=first, last=last, empty=min(sum(part.empty for part in parts), 2))
+
+
+def _held(items: Any, flags: int) -> frozenset[str]:
+    """Return what must hold in front of the first character, in the words of the parser."""
+    found = (str(value) for code, value in takewhile(lambda item: str(item[0]) == "AT", items))
+    line = "_LINE" if flags & re.MULTILINE else ""
+    return frozenset(word + line if word == "AT_BEGINNING" else word for word in found)
 
 
 # Characters
@@ -274,7 +318,8 @@ def slowness(pattern: str | bytes, flags: int = 0) -> str | None:
         ahead: list[Any] = [(tree, tree.state.flags)]
         while ahead:
             automaton = _Automaton(sample)
-            automaton.check(automaton.read(*ahead.pop()))
+            items, inside = ahead.pop()
+            automaton.check(automaton.read(items, inside), _held(items, inside))
             ahead += automaton.apart
     except (re.error, ValueError, OverflowError):
         return None
