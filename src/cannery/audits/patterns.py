@@ -9,6 +9,7 @@ them grow as in A. Weber and H. Seidl, On the degree of ambiguity of finite auto
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,6 +34,8 @@ _CHOICES = 8
 """Places without repetition where the way ahead may be open."""
 _PAIRS = 500
 """Pairs of places that are looked at."""
+_TRIPLES = 1 << 16
+"""Three places that are looked at together."""
 _WIDE = 1 << 17
 """Characters of a range that may be compared without regard to case, which compiles one by one."""
 
@@ -205,16 +208,18 @@ class _Automaton:
 
     def _rivals(self, place: int) -> Iterator[int]:
         """Yield the places of other repetitions that take over, at any point, what `place` goes on to take."""
+        looked = 0
         for rival in self._reach({place}):
             if rival != place and rival in self._reach({rival}):
-                ahead = {(place, place, rival)}
+                ahead: set[tuple[int, ...]] = {(place, place, rival)}
                 seen = set(ahead)
                 while ahead and (place, rival, rival) not in seen:
-                    follow = (self.follow[at] for at in ahead.pop())
+                    follow = [self.follow[at] for at in ahead.pop()]
+                    looked += math.prod(map(len, follow))
+                    if looked > _TRIPLES:
+                        raise _SlowError("it leaves too many choices open")
                     ahead |= {triple for triple in product(*follow) if self._agree(triple)} - seen
                     seen |= ahead
-                    if len(seen) > _PAIRS:
-                        raise _SlowError("it leaves too many choices open")
                 if (place, rival, rival) in seen:
                     yield rival
 
