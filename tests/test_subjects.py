@@ -107,6 +107,15 @@ def test_a_registry_is_asked_for_documents_and_the_can_alone(can: Can, image: Im
     assert image.layers[1].digest in asked
 
 
+def test_a_layout_without_its_can_names_the_blob(image: Image, tmp_path: Path) -> None:
+    """What the manifest names and the folder lacks is an error that says which."""
+    folder = write_layout(image, tmp_path / "x.oci")
+    digest = image.layers[-1].digest
+    (folder / "blobs" / "sha256" / digest.removeprefix("sha256:")).unlink()
+    with pytest.raises(ImageError, match=f"lacks the blob {digest}"):
+        look(str(folder))
+
+
 def test_an_image_for_several_platforms_says_so(image: Image) -> None:
     """The digest that its name stands for, and for what it is there."""
     other = image.config.replace(b'"amd64"', b'"arm64"')

@@ -160,7 +160,11 @@ def _in_layout(folder: Path, looking: Looking, take: Take[T]) -> tuple[ImageFact
     last = decode(manifest, Manifest, "the manifest").layers[-1:]
     if not last or last[0].media_type not in LAYER_TAR.values():
         return facts, None
-    with blob_path(folder, last[0].digest).open("rb") as layer:
+    try:
+        stream = blob_path(folder, last[0].digest).open("rb")
+    except OSError as error:
+        raise ImageError(f"'{folder}' lacks the blob {last[0].digest}: {error.strerror}") from error
+    with stream as layer:
         return facts, take(layer) if holds_can(layer) else None
 
 
