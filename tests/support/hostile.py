@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import subprocess
@@ -488,8 +487,3 @@ def exhausting() -> Iterator[Case]:
 CASES: list[Case] = [
     case for make in (direct, hidden_names, opcodes, abused, arrays, exhausting) for case in make()
 ]
-
-
-def loads_under(data: bytes) -> None:
-    """Open a pickle, which runs it; used only in a process of its own, to show that payloads work."""
-    pickle.Unpickler(io.BytesIO(data)).load()
