@@ -153,3 +153,10 @@ def test_no_file_is_a_god() -> None:
     """No source file is past 400 lines."""
     long = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
     assert {name: lines for name, lines in long.items() if lines > 400} == {}
+
+
+def test_the_page_on_architecture_draws_the_same_line() -> None:
+    """Whoever reads it finds the layers that are held here, from the bottom up."""
+    page = (SOURCE.parent.parent / "ARCHITECTURE.md").read_text()
+    (line,) = (line for line in page.splitlines() if line.startswith("`errors` ·"))
+    assert tuple(frozenset(layer.strip("`").split()) for layer in line.split(" · ")) == LAYERS
