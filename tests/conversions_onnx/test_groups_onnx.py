@@ -45,8 +45,8 @@ MODELS: dict[str, tuple[Any, Any, Any]] = {
 @pytest.fixture(autouse=True)
 def _small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut small forests, every ten trees too."""
-    monkeypatch.setattr(groups, "_LARGE", 100)
-    monkeypatch.setattr(groups, "_SPLITS", 120)
+    monkeypatch.setattr(groups, "_SPLITS", 100)
+    monkeypatch.setattr(groups, "_SUMMED", 120)
     monkeypatch.setattr(groups, "_TREES", 10)
 
 
@@ -65,7 +65,8 @@ def test_a_forest_in_groups_answers_what_one_node_answers(
     frame = as_frame(x)
     model.fit(frame, y)
     several = load(model, frame)
-    monkeypatch.setattr(groups, "_LARGE", 1 << 18)
+    monkeypatch.setattr(groups, "_SPLITS", 1 << 20)
+    monkeypatch.setattr(groups, "_SUMMED", 1 << 20)
     one = load(model, frame)
     assert ensembles(several.data) >= 6 > ensembles(one.data)
     compare(several(frame), expected(model, frame), 1e-6 if "float32" in name else 1e-15)

@@ -27,8 +27,8 @@ _MIXED = 1.005
 """Classes that a leaf holds in the mean, from which on it is quicker."""
 _VOTERS = 10_000
 """Leaves of one class each, from which on it is quicker to count votes in one number."""
-_MOST = 1000
-"""Trees up to which they are looked up: 16 MB for a thousand rows."""
+_MOST = 4000
+"""Trees up to which they are looked up: 64 MB for a thousand rows."""
 _CELLS = 1 << 16
 """Rows times trees times classes, at most, that are looked up at once."""
 _FEW = 4

@@ -17,10 +17,10 @@ from cannery.conversions.onnx.answers import concat
 from cannery.conversions.onnx.builder import ML, Graph
 from cannery.conversions.onnx.layouts import Forest, Questions, Tree, attributes_of
 
-_LARGE = 1 << 18
-"""Splits from which on a forest is cut."""
-_SPLITS = 1 << 17
-"""Splits of a node, about."""
+_SPLITS = 1 << 16
+"""Splits of a node, about, in forests that have twice as many."""
+_SUMMED = 1 << 17
+"""The same where one node would give the sum: to add it up from its trees takes one row longer."""
 _TREES = 1000
 """Trees whose answers are held at once for each row: 8 MB for a thousand rows."""
 
@@ -30,20 +30,20 @@ Float = type[np.floating[Any]]
 
 def are_large(trees: Sequence[Tree]) -> bool:
     """Whether trees of one target are cut into several nodes."""
-    return sum(int((tree.left >= 0).sum()) for tree in trees) >= _LARGE
+    return sum(int((tree.left >= 0).sum()) for tree in trees) >= 2 * _SUMMED
 
 
-def cut(part: Part) -> list[list[Part]]:
-    """Return a forest by thousands of trees, and each of these in groups that are a node each.
+def cut(part: Part, size: int) -> list[list[Part]]:
+    """Return a forest by thousands of trees, and each of these in groups of about so many splits.
 
     Small forests, and those of several targets, are one group.
     """
     forest, _ = part
     splits = np.cumsum(np.add.reduceat((~forest.leaf).astype(np.int64), forest.roots))
-    if splits[-1] < _LARGE or forest.values.shape[1] > 1:
+    if splits[-1] < 2 * size or forest.values.shape[1] > 1:
         return [[part]]
     thousands = np.arange(len(splits)) // _TREES
-    first = np.diff(splits // _SPLITS + thousands, prepend=-1) > 0
+    first = np.diff(splits // size + thousands, prepend=-1) > 0
     starts = forest.roots[first].tolist()
     ends = [*starts[1:], len(forest.feature)]
     groups = [_between(part, start, end) for start, end in zip(starts, ends, strict=True)]
@@ -101,7 +101,7 @@ def walk(
 
 def add_up(graph: Graph, rows: str, part: Part, kind: Float = np.float64) -> str:
     """Add the sum of the trees, in their order, to the last bit that one node gives."""
-    thousands = cut(part)
+    thousands = cut(part, _SUMMED)
     if len(thousands) == len(thousands[0]) == 1:
         return walk(graph, rows, part, kind)
     total: list[str] = []
@@ -118,7 +118,7 @@ def add_up(graph: Graph, rows: str, part: Part, kind: Float = np.float64) -> str
 
 def side_by_side(graph: Graph, rows: str, part: Part, kind: Float) -> str:
     """Add what every tree answers for itself, [N, trees]."""
-    return _apart(graph, rows, chain.from_iterable(cut(part)), kind)
+    return _apart(graph, rows, chain.from_iterable(cut(part, _SPLITS)), kind)
 
 
 def _apart(graph: Graph, rows: str, groups: Iterable[Part], kind: Float) -> str:
@@ -127,6 +127,6 @@ def _apart(graph: Graph, rows: str, groups: Iterable[Part], kind: Float) -> str:
 
 def counted(graph: Graph, rows: str, part: Part, kind: Float) -> str:
     """Add the sum of trees that answer whole numbers, which is the same in any order."""
-    groups = chain.from_iterable(cut(part))
+    groups = chain.from_iterable(cut(part, _SPLITS))
     sums = [walk(graph, rows, group, kind) for group in groups]
     return sums[0] if len(sums) == 1 else graph.node("Sum", sums)
