@@ -63,11 +63,14 @@ class Numbers:
                 self._of[id(part)] = len(self.constants)
                 self.constants.append(part.value)
         self._count = len(self.constants)
+        encoded: dict[int, list[Part]] = {}
+        for act in reading.acts:
+            if act.kind == "encoded":
+                encoded.setdefault(id(act.parts[0]), []).append(act.part)
         for kind, part, _ in slots.literals:
             self.add(part)
             if kind == "text":
-                encoded = (a.part for a in reading.acts if a.kind == "encoded" and part in a.parts)
-                self.add(*encoded)
+                self.add(*encoded.get(id(part), ()))
 
     def add(self, *parts: Part) -> None:
         """Number the value that is made next, and stands for these."""
