@@ -167,6 +167,18 @@ def test_what_is_no_model_is_named(
         pass
 
 
+@pytest.mark.parametrize("kind", [dict, list])
+def test_what_holds_models_says_where_they_are(kind: type[Any]) -> None:
+    """People keep a scaler, a model and names of columns together: what to save instead is told."""
+    parts = {"scaler": StandardScaler(), "model": DBSCAN(), "columns": ["a", "b"]}
+    bundle = parts if kind is dict else list(parts.values())
+    keys = ("'scaler'", "'model'") if kind is dict else ("0", "1")
+    with pytest.raises(ConversionError, match=f"holds a '{kind.__name__}'") as caught:
+        describe(bundle)
+    told = f"([{keys[0]}] is a StandardScaler, [{keys[1]}] is a DBSCAN); several that follow"
+    assert told in str(caught.value.hint)
+
+
 def test_categories_of_catboost_are_texts_without_a_sample() -> None:
     """The model knows which columns are categories, though not which there were."""
     frame = pd.DataFrame({"age": [1.0, 2.0, 3.0, 4.0], "city": list("abab")})

@@ -101,8 +101,28 @@ def _check_able(model: Any, kind: str) -> None:
     raise ConversionError(
         f"the file holds a '{kind.removeprefix('builtins.')}', which is no model: "
         "it can neither predict nor transform rows",
-        hint="save the fitted estimator or pipeline itself",
+        hint=f"save the fitted estimator or pipeline itself{_within(model)}",
     )
+
+
+def _within(model: Any) -> str:
+    """Tell of the estimators that stand in a dictionary, a list or a tuple, with what each is to be reached."""
+    parts = (
+        model.items()
+        if isinstance(model, dict)
+        else enumerate(model)
+        if isinstance(model, list | tuple)
+        else ()
+    )
+    found = [
+        f"[{key!r}] is a {type(part).__name__}"
+        for key, part in parts
+        if not isinstance(part, type) and (hasattr(part, "predict") or hasattr(part, "fit"))
+    ]
+    if not found:
+        return ""
+    many = "; several that follow each other belong in one Pipeline" if len(found) > 1 else ""
+    return f" ({', '.join(found[:5])}){many}"
 
 
 def _check_fitted(model: Any, kind: str) -> None:
