@@ -107,6 +107,36 @@ def test_a_registry_is_asked_for_documents_and_the_can_alone(can: Can, image: Im
     assert image.layers[1].digest in asked
 
 
+@pytest.mark.parametrize("where", ["", "./"], ids=["as skopeo writes it", "as tar writes it"])
+def test_a_packed_layout_is_told(can: Can, image: Image, tmp_path: Path, where: str) -> None:
+    """An archive of a layout has no manifest.json: its index is read; a damaged document is named."""
+    folder = write_layout(image, tmp_path / "x.oci")
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for path in sorted(folder.rglob("*")):
+            tar.add(path, f"{where}{path.relative_to(folder)}", recursive=False)
+    found = look(str(tmp_path / "x.tar"))
+    assert found.image is not None
+    assert (found.image.digest, found.digest) == (image.digest, can.digest)
+    (folder / "blobs" / "sha256" / image.id.removeprefix("sha256:")).write_bytes(b"{}")
+    with tarfile.open(tmp_path / "y.tar", "w") as tar:
+        tar.add(folder, where or ".")
+    with pytest.raises(ImageError, match=f"lacks the document {image.id}, or it is damaged"):
+        look(str(tmp_path / "y.tar"))
+
+
+def test_an_archive_of_too_many_files_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What unpacks to more than an image's documents could be is not held in memory."""
+    monkeypatch.setattr("cannery.subjects._HELD", 1000)
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as tar:
+        for name in "abc":
+            member, data = file(name, b"0" * 400)
+            tar.addfile(member, io.BytesIO(data))
+    with pytest.raises(ImageError, match="small files of more than 1000 bytes"):
+        look(str(tmp_path / "x.tar.gz"))
+
+
 def test_a_layout_without_its_can_names_the_blob(image: Image, tmp_path: Path) -> None:
     """What the manifest names and the folder lacks is an error that says which."""
     folder = write_layout(image, tmp_path / "x.oci")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 import msgspec
 
 from cannery.attestations.statements import PREDICATE
-from cannery.blobs import digest_bytes
+from cannery.blobs import digest_bytes, hex_of
 from cannery.cans.manifest import CanManifest, read_manifest
 from cannery.cans.open import MANIFEST, Can, open_can
 from cannery.engines.choose import detect
@@ -21,8 +22,8 @@ from cannery.images.carried import carried_manifest, carry_out, holds_can
 from cannery.images.describe import ImageFacts, IndexFacts, describe, described
 from cannery.images.lock import host_architecture
 from cannery.oci.descriptors import LAYER_TAR
-from cannery.oci.documents import LIMIT, Config, Index, Manifest, decode
-from cannery.oci.layout import MARK, blob_path, read_documents
+from cannery.oci.documents import LIMIT, Config, Index, Manifest, decode, is_index
+from cannery.oci.layout import MARK, blob_path, choose_platform, read_documents
 from cannery.oci.references import Reference, parse
 from cannery.oci.saved import DAMAGES, only_saved
 from cannery.oci.streams import as_file
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from cannery.oci.registry import Registry
 
 T = TypeVar("T")
+_HELD = 127 * LIMIT
+"""Bytes of an archive that are held to be read: what an image with the most layers could have."""
 Take = Callable[[IO[bytes]], T]
 """Makes something of the layer with a can, as a stream."""
 
@@ -126,13 +129,13 @@ def _opened(word: str, looking: Looking, take: Take[T]) -> tuple[ImageFacts, T |
         if archive is not None:
             try:
                 with archive.open("rb") as stream:
-                    return _in_archive(stream, word, take)
+                    return _in_archive(stream, word, looking, take)
             except OSError as error:
                 raise SourceError(f"can't read '{archive}': {error.strerror}") from error
         if (reference := _remote(word, looking)) is not None:
             return _in_registry(reference, looking.architecture, take)
     with detect(looking.engine).save(word) as stream:
-        return _in_archive(stream, word, take)
+        return _in_archive(stream, word, looking, take)
 
 
 def archive_of(word: str) -> Path | None:
@@ -228,22 +231,31 @@ def _index(top: bytes, manifest: bytes) -> IndexFacts | None:
     return IndexFacts(digest=digest_bytes(top), platforms=tuple(names))
 
 
-def _in_archive(stream: IO[bytes], word: str, take: Take[T]) -> tuple[ImageFacts, T | None]:
-    """Read an archive as `docker save` writes it, once: its documents may stand anywhere in it."""
+def _in_archive(
+    stream: IO[bytes], word: str, looking: Looking, take: Take[T]
+) -> tuple[ImageFacts, T | None]:
+    """Read an archive once: its documents may stand anywhere in it."""
     documents: dict[str, bytes] = {}
     sizes: dict[str, int] = {}
+    held = 0
     taken: T | None = None
     try:
         with tarfile.open(fileobj=stream, mode="r|*") as tar:
             for member in tar:
                 content = tar.extractfile(member) if member.isreg() else None
-                sizes[member.name] = member.size
+                name = posixpath.normpath(member.name)
+                sizes[name] = member.size
                 if content is not None and taken is None and holds_can(content):
                     taken = take(content)
                 elif content is not None and member.size <= LIMIT:
-                    documents[member.name] = content.read()
+                    documents[name] = content.read()
+                    held += member.size
+                    if held > _HELD:
+                        raise ImageError(f"'{word}' holds small files of more than {_HELD} bytes")
     except DAMAGES as error:
         raise ImageError(f"'{word}' is no archive of an image: {error}") from error
+    if "manifest.json" not in documents and "index.json" in documents:
+        return describe(*_indexed(documents, word, looking)), taken
     entry = only_saved(documents.get("manifest.json"), word)
     config = documents.get(entry.config)
     if config is None:
@@ -251,3 +263,24 @@ def _in_archive(stream: IO[bytes], word: str, take: Take[T]) -> tuple[ImageFacts
     if len(entry.layers) != len(decode(config, Config, f"the config of '{word}'").rootfs.diff_ids):
         raise ImageError(f"the documents of '{word}' disagree on its layers")
     return described(config, [sizes.get(name, 0) for name in entry.layers]), taken
+
+
+def _indexed(documents: dict[str, bytes], word: str, looking: Looking) -> tuple[bytes, bytes]:
+    """Return config and manifest of the image in a packed layout, as skopeo and Podman write one."""
+
+    def document(digest: str) -> bytes:
+        found = documents.get(f"blobs/sha256/{hex_of(digest)}", b"")
+        if digest_bytes(found) != digest:
+            raise ImageError(f"'{word}' lacks the document {digest}, or it is damaged")
+        return found
+
+    index = decode(documents["index.json"], Index, f"index.json of '{word}'")
+    images = [entry for entry in index.manifests if entry.artifact_type is None]
+    if len(images) != 1:
+        raise ImageError(f"'{word}' holds no single image, but {len(images)}")
+    manifest = document(images[0].digest)
+    if is_index(manifest):
+        architecture = looking.architecture or host_architecture()
+        manifest = document(choose_platform(manifest, architecture, f"'{word}'").digest)
+    config = decode(manifest, Manifest, f"the manifest in '{word}'").config
+    return document(config.digest), manifest

@@ -114,7 +114,7 @@ def test_nothing_is_written_outside(image: Image, tmp_path: Path) -> None:
 def test_what_is_no_archive_is_an_error(data: bytes, tmp_path: Path) -> None:
     """Empty, foreign and cut files are named."""
     (tmp_path / "x").write_bytes(data)
-    with pytest.raises(CanneryError, match=r"'.*x' is no archive|'.*x' has no manifest"):
+    with pytest.raises(CanneryError, match=r"'.*x' is no archive"):
         read_archive(tmp_path / "x", tmp_path / "read", "amd64")
 
 

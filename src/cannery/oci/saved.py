@@ -31,9 +31,7 @@ class Saved(msgspec.Struct, frozen=True, rename="pascal"):
 def only_saved(data: bytes | None, place: str) -> Saved:
     """Return the one image of `manifest.json`; raises ImageError where there is none, or another number."""
     if data is None:
-        raise ImageError(
-            f"'{place}' has no manifest.json", hint="unpack a layout, and name it oci:FOLDER"
-        )
+        raise ImageError(f"'{place}' is no archive of an image: it has no manifest.json")
     try:
         found = parse_json(data, list[Saved])
     except msgspec.DecodeError as error:

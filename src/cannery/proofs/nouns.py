@@ -52,5 +52,5 @@ def require(proof: Proof) -> Proof:
     reasons = "; ".join(f"{check.name}: {check.detail}" for check in proof.failed)
     raise ProofError(
         f"the image failed {len(proof.failed)} of {len(proof.checks)} checks: {reasons}",
-        hint="it was not given a name; mend the model or the build, and build again",
+        hint="a build gives such an image no name; mend the model or the build, and build again",
     )
