@@ -301,6 +301,17 @@ def test_gzip_bodies_are_unpacked_within_the_limit(call: Caller) -> None:
         assert response.status_code == status
 
 
+def test_a_gzip_body_of_very_many_members_is_refused(call: Caller) -> None:
+    """Each costs a copy of the rest: megabytes of empty ones would take a thread for minutes."""
+    packed = {"content-encoding": "gzip"}
+    whole = gzip.compress(json.dumps(RECORD).encode())
+    few, many = (gzip.compress(b"") * times + whole for times in (255, 256))
+    assert call("POST", "/predict", content=few, headers=packed).status_code == 200
+    answer = call("POST", "/predict", content=many, headers=packed)
+    assert answer.status_code == 400
+    assert "more than 256 members" in answer.text
+
+
 def test_a_token_is_asked_for_but_not_of_probes(make_can: MakeCan) -> None:
     """Everything but liveness, readiness and health needs the bearer token."""
     app = application(open_service(make_can().folder), Settings(gate=Gate(token="s3cret")))

@@ -14,6 +14,8 @@ Receive = Callable[[], Awaitable[Message]]
 
 SHARES = 4
 """How many of the longest bodies may be here at once: their memory is bounded, whoever sends them."""
+MEMBERS = 256
+"""Of a gzip body, which callers send in one, or in a few."""
 
 
 class TooLarge(Exception):  # noqa: N818 - a message between two functions, never seen outside
@@ -96,9 +98,11 @@ class Held:
 
 def unpacked(body: bytes, limit: int) -> bytes:
     """Return what a gzip body holds; raises TooLarge for more than `limit` bytes, MalformedError for no gzip."""
-    parts = []
+    parts: list[bytes] = []
     left = limit
-    while body:  # one member after the other
+    while body:  # one member after the other, behind each of which the rest is copied
+        if len(parts) == MEMBERS:
+            raise MalformedError(f"the gzip body has more than {MEMBERS} members")
         inflating = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         try:
             part = inflating.decompress(body, left + 1)
