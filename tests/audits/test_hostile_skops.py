@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import stat
 import struct
 import zipfile
 from collections.abc import Callable
@@ -287,6 +288,9 @@ def zips() -> dict[str, bytes]:
     method = bytearray(data)
     struct.pack_into("<H", method, directory + 10, 14)
     found["other method"] = bytes(method)
+    link = bytearray(data)
+    struct.pack_into("<I", link, directory + 38, stat.S_IFLNK << 16)
+    found["link"] = bytes(link)
     size = bytearray(data)
     struct.pack_into("<I", size, directory + 24, 7)
     found["other size"] = bytes(size)

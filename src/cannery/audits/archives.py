@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -160,6 +161,8 @@ class Archive:
             self._refuse("disagreeing-member", f"member '{label}' has two sizes")
         if flags & _ENCRYPTED or entry.method not in _METHODS:
             self._refuse("odd-member", f"member '{label}' is encrypted or oddly compressed")
+        if stat.S_IFMT(entry.mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            self._refuse("odd-member", f"member '{label}' is a link or a device")
         if problem := name_problem(entry.written):
             self._refuse("escaping-member", f"member {label!r} {problem}")
         return at

@@ -10,7 +10,7 @@ from cannery.sources.windows import Data, Reading, stream_of
 
 END = struct.Struct("<4sHHHHIIH")
 """The end of an archive: magic, two disks, members twice, bytes and place of the directory, a comment's length."""
-_ENTRY = struct.Struct("<4sxxBxHHxxxxIIIHHHHxxxxxxI")
+_ENTRY = struct.Struct("<4sxxBxHHxxxxIIIHHHHxxII")
 _FAR = 0xFFFFFFFF
 FAR_PLACE = 20
 FAR_MAGIC = b"PK\x06\x07"
@@ -37,6 +37,8 @@ class Entry(NamedTuple):
     place: int
     """Where the member begins, with its own header."""
     extra: bytes
+    mode: int
+    """What kind of file it was, and who might use it; 0 where that is not told."""
 
 
 class Directory(NamedTuple):
@@ -60,7 +62,7 @@ def _by_zipfile(data: Data | Reading) -> Directory:
             entries = [
                 Entry(
                     i.filename, i.orig_filename, i.flag_bits, i.compress_type, i.CRC,
-                    i.compress_size, i.file_size, i.header_offset, i.extra,
+                    i.compress_size, i.file_size, i.header_offset, i.extra, i.external_attr >> 16,
                 )
                 for i in archive.infolist()
             ]  # fmt: skip
@@ -87,7 +89,7 @@ def _plain(data: Data | Reading) -> Directory | None:
         if at + _ENTRY.size > size:
             return None
         (
-            magic, version, flags, method, crc, packed, whole, length, extra, comment, disk, place,
+            magic, version, flags, method, crc, packed, whole, length, extra, comment, disk, told, place,
         ) = _ENTRY.unpack_from(block, at)  # fmt: skip
         at += _ENTRY.size
         name = block[at : at + length]
@@ -105,5 +107,6 @@ def _plain(data: Data | Reading) -> Directory | None:
         ):
             return None
         text = name.decode("ascii")
-        entries.append(Entry(text, text, flags, method, crc, packed, whole, place, b""))
+        mode = told >> 16
+        entries.append(Entry(text, text, flags, method, crc, packed, whole, place, b"", mode))
     return Directory(entries, start) if len(entries) == count else None
