@@ -27,6 +27,7 @@ from sklearn.ensemble import (
     VotingRegressor,
 )
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
+from sklearn.kernel_approximation import PolynomialCountSketch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import pairwise_distances
 from sklearn.model_selection import FixedThresholdClassifier
@@ -191,6 +192,7 @@ GADGETS: dict[str, Callable[[], Any]] = {
         LatentDirichletAllocation(2), max_doc_update_iter=1 << 40
     ),
     "rows gone over again and again": lambda: NMF(2, max_iter=1 << 40),
+    "powers without end": lambda: PolynomialCountSketch(degree=1 << 30),
     "counts of a gigabyte each": lambda: CountVectorizer(dtype="S1000000000"),
     "items of a gigabyte each": lambda: FunctionTransformer(
         np.array, kw_args={"dtype": np.dtype("S1000000000")}

@@ -15,6 +15,7 @@ MOST = {
     "_max_iter": _TURNS,
     "_n_features_out": 1 << 24,
     "_transform_max_iter": _TURNS,
+    "degree": 1 << 16,
     "max_doc_update_iter": _TURNS,
     "n_classes_": 1 << 16,
     "n_outputs_": 1 << 16,
