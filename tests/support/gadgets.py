@@ -33,7 +33,12 @@ from sklearn.metrics import pairwise_distances
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.multioutput import ClassifierChain
 from sklearn.pipeline import FeatureUnion, Pipeline, make_union
-from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OrdinalEncoder,
+    SplineTransformer,
+    StandardScaler,
+)
 from sklearn.tree import DecisionTreeRegressor
 
 WORDS = ["one two", "three"]
@@ -193,6 +198,9 @@ GADGETS: dict[str, Callable[[], Any]] = {
     ),
     "rows gone over again and again": lambda: NMF(2, max_iter=1 << 40),
     "powers without end": lambda: PolynomialCountSketch(degree=1 << 30),
+    "splines without end": lambda: with_attributes(
+        SplineTransformer().fit(ROWS), n_features_out_=1 << 50
+    ),
     "counts of a gigabyte each": lambda: CountVectorizer(dtype="S1000000000"),
     "items of a gigabyte each": lambda: FunctionTransformer(
         np.array, kw_args={"dtype": np.dtype("S1000000000")}

@@ -18,6 +18,7 @@ MOST = {
     "degree": 1 << 16,
     "max_doc_update_iter": _TURNS,
     "n_classes_": 1 << 16,
+    "n_features_out_": 1 << 24,
     "n_outputs_": 1 << 16,
     "transform_max_iter": _TURNS,
 }
