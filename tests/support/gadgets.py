@@ -205,6 +205,7 @@ GADGETS: dict[str, Callable[[], Any]] = {
     "items of a gigabyte each": lambda: FunctionTransformer(
         np.array, kw_args={"dtype": np.dtype("S1000000000")}
     ),
+    "items that are arrays of arrays": lambda: OrdinalEncoder(dtype=("f8", (9, 1 << 30))),
     "items that are arrays": lambda: OrdinalEncoder(dtype="(9999,9999)f8"),
     "namespace with arguments": lambda: [Told(SimpleNamespace, ({"a": 1},), None)],
 }

@@ -52,12 +52,18 @@ def judge(ledger: Ledger, owner: str, keywords: dict[str, Value], refuse: Refuse
 
 def width(owner: str, items: dict[str, Value], refuse: Refuse) -> None:
     """Judge the type of the numbers that are made of a row: each of them may be told to take a gigabyte."""
-    told = items.get("dtype")
-    wide = isinstance(told, Opaque | Tuple | List)
-    wide |= isinstance(told, str) and bool(_WIDE.search(told))
-    wide |= isinstance(told, DType) and told.itemsize > _WIDEST
-    if wide:
+    if "dtype" in items and _is_wide(items["dtype"], 4):
         refuse("hostile-state", f"'{owner}' would make items of more than {_WIDEST} bytes")
+
+
+def _is_wide(told: Value, depth: int) -> bool:
+    """Return whether a type may take more; some functions take a list of types, and use the first that fits."""
+    if isinstance(told, str):
+        return bool(_WIDE.search(told))
+    if isinstance(told, Tuple | List):
+        return depth == 0 or any(_is_wide(part, depth - 1) for part in told.items)
+    wide = told.itemsize if isinstance(told, DType) else _number(told)
+    return isinstance(told, Opaque) or wide > _WIDEST
 
 
 def workers(owner: str, items: dict[str, Value], refuse: Refuse) -> None:
