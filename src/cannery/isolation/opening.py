@@ -71,7 +71,8 @@ def _missing(error: ModuleNotFoundError) -> ConversionError:
     library = (error.name or "").partition(".")[0]
     return ConversionError(
         f"the model can't be opened: {_told(error)}",
-        hint="say in cannery.toml with which version of it the model was trained:\n[environment]\n"
+        hint="say in cannery.toml with which version of it the model was trained (a module of your own "
+        "must be a package of your index first):\n[environment]\n"
         f'versions = {{ {library.replace("_", "-")} = "…" }}',
     )
 
