@@ -122,6 +122,17 @@ def test_a_package_that_the_model_names_is_installed_where_it_is_recorded() -> N
     assert not any(r.startswith("boto3") for r in wanted)
 
 
+def test_a_package_whose_modules_have_another_name_is_installed() -> None:
+    """As recorded; else that of the time of the model's scikit-learn; and only where the model names it."""
+    names = ("imblearn.pipeline.Pipeline", "sklearn.svm._classes.SVC")
+    recorded = source_with("imbalanced-learn==0.12.4", "scikit-learn==1.4.2")
+    assert "imbalanced-learn==0.12.4" in requirements_of(recorded, audit_with(names))
+    alone = requirements_of(source_with(), audit_with(names, scikit_learn="1.5.2"))
+    assert "imbalanced-learn<0.13" in alone
+    others = requirements_of(recorded, audit_with(names[1:]))
+    assert not any(r.startswith("imbalanced-learn") for r in others)
+
+
 def test_an_lz4_file_asks_for_lz4(tmp_path: Path) -> None:
     """The one compressor of joblib that is not in the standard library is installed when needed."""
     path = tmp_path / "model"

@@ -181,6 +181,9 @@ def _fitted_names(model: Any) -> list[Any] | None:
     if names is None and _is_catboost(model):
         own = list(model.feature_names_)
         return own if own != [str(i) for i in range(len(own))] else None
+    if names is None and type(model).__module__ == "lightgbm.sklearn":  # before LightGBM 4.5
+        own = list(model.feature_name_)
+        return own if own != [f"Column_{i}" for i in range(len(own))] else None
     if names is None and getattr(model, "steps", None):
         return _fitted_names(model.steps[0][1])
     return None if names is None else list(names)

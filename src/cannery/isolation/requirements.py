@@ -25,14 +25,17 @@ So does a package that has the name of a module which the model names: one that 
 _BESIDE = ("cloudpickle", "pyarrow")
 """What some models need as well: pyarrow holds the texts of frames, where it is installed."""
 
+PACKAGES = {"imblearn": "imbalanced-learn"}
+"""Modules that a model may name, whose package has another name."""
+
 _TIMES = {
-    (1, 1): {"numpy": "<1.24", "scipy": "<1.11", "pandas": "<1.6"},
-    (1, 2): {"numpy": "<1.25", "scipy": "<1.11", "pandas": "<2.1"},
-    (1, 3): {"numpy": "<2", "scipy": "<1.12", "pandas": "<2.2"},
-    (1, 4): {"numpy": "<2", "scipy": "<1.14", "pandas": "<2.3"},
-    (1, 5): {"numpy": "<2.2", "scipy": "<1.15", "pandas": "<2.3"},
-    (1, 6): {"numpy": "<2.3", "scipy": "<1.16", "pandas": "<3"},
-    (1, 7): {"numpy": "<2.4", "scipy": "<1.17", "pandas": "<3"},
+    (1, 1): {"numpy": "<1.24", "scipy": "<1.11", "pandas": "<1.6", "imbalanced-learn": "<0.11"},
+    (1, 2): {"numpy": "<1.25", "scipy": "<1.11", "pandas": "<2.1", "imbalanced-learn": "<0.12"},
+    (1, 3): {"numpy": "<2", "scipy": "<1.12", "pandas": "<2.2", "imbalanced-learn": "<0.12"},
+    (1, 4): {"numpy": "<2", "scipy": "<1.14", "pandas": "<2.3", "imbalanced-learn": "<0.13"},
+    (1, 5): {"numpy": "<2.2", "scipy": "<1.15", "pandas": "<2.3", "imbalanced-learn": "<0.13"},
+    (1, 6): {"numpy": "<2.3", "scipy": "<1.16", "pandas": "<3", "imbalanced-learn": "<0.14"},
+    (1, 7): {"numpy": "<2.4", "scipy": "<1.17", "pandas": "<3", "imbalanced-learn": "<0.15"},
 }
 """scikit-learn up to this version → the libraries of its time: it names no newest of them itself, and
 what came later removed what it calls. They count where nothing else tells the version."""
@@ -66,13 +69,13 @@ def requirements_of(
     for name in named_boosters(audit):
         if not {name, f"{name}-cpu"} & wanted.keys():
             wanted[name] = ""
-    for name in _BESIDE:
-        if any(r.name.startswith(f"{name}.") for r in audit.names):
-            wanted.setdefault(name, "")
+    for module, package in (*((name, name) for name in _BESIDE), *PACKAGES.items()):
+        if any(r.name.startswith(f"{module}.") for r in audit.names):
+            wanted.setdefault(package, "")
     if "xgboost" in wanted and _is_light(wanted["xgboost"].removeprefix("==")):
         wanted["xgboost-cpu"] = wanted.pop("xgboost")
     for name, bound in _bounds(audit, pins.get("scikit-learn")).items():
-        if name not in pins:
+        if name not in pins and (name in wanted or name not in PACKAGES.values()):
             wanted[name] = bound
     if source.format == "joblib" and _starts_with(source.blob.path, b"\x04\x22\x4d\x18"):
         wanted["lz4"] = ""
@@ -95,7 +98,8 @@ def named_boosters(audit: Audit) -> list[str]:
 
 def _pins(source: Source, audit: Audit, told: dict[str, str]) -> dict[str, str]:
     """Return name → exact version: as told, else as the model itself says, else as recorded beside it."""
-    kept = _KEPT | {_plain(r.name.partition(".")[0]) for r in audit.names}
+    modules = {r.name.partition(".")[0] for r in audit.names}
+    kept = _KEPT | {PACKAGES.get(module, _plain(module)) for module in modules}
     kept |= {package for name in named_boosters(audit) for package in (name, f"{name}-cpu")}
     recorded = {n: v for n, v in _recorded(source) if n in kept}
     inside = dict(_inside(source, audit))

@@ -41,7 +41,9 @@ def _iterative(emitter: Emitter, estimator: Any, block: Block) -> Block:
     graph = emitter.graph
     if estimator.sample_posterior:
         raise emitter.refuse(estimator, "it draws at random", "set sample_posterior=False")
-    empty = np.asarray(estimator._is_empty_feature)
+    empty = getattr(estimator, "_is_empty_feature", None)
+    if empty is None:  # before scikit-learn 1.5
+        empty = np.isnan(estimator.initial_imputer_.statistics_)
     kept = list(block.numeric().columns)
     if not estimator.keep_empty_features:
         kept = [c for c, is_empty in zip(kept, empty, strict=True) if not is_empty]
