@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMModel, LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
@@ -152,3 +153,18 @@ def test_categories_are_known_however_a_column_is_taken(model: object) -> None:
     model.fit(table, FRAME["text"])
     word = describe(model).columns[1]
     assert (word.categories, word.unseen) == (("blue", "red"), False)
+
+
+def test_names_of_lightgbm_before_it_noted_them_for_scikit_learn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Frames with categories are made by the names that the booster itself keeps."""
+    table = FRAME[["a", "b"]].assign(word=FRAME["word"].astype("category"))
+    model = LGBMRegressor(n_estimators=2, min_child_samples=2, verbose=-1).fit(table, FRAME["a"])
+    monkeypatch.delattr(LGBMModel, "feature_names_in_")
+    described = describe(model)
+    assert described.named
+    assert [c.name for c in described.columns] == ["a", "b", "word"]
+    assert described.columns[2].categorical
+    plain = LGBMRegressor(n_estimators=2, verbose=-1).fit(table[["a", "b"]].to_numpy(), FRAME["a"])
+    assert not describe(plain).named

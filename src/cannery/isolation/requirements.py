@@ -25,7 +25,7 @@ So does a package that has the name of a module which the model names: one that 
 _BESIDE = ("cloudpickle", "pyarrow")
 """What some models need as well: pyarrow holds the texts of frames, where it is installed."""
 
-PACKAGES = {"imblearn": "imbalanced-learn"}
+_PACKAGES = {"imblearn": "imbalanced-learn"}
 """Modules that a model may name, whose package has another name."""
 
 _TIMES = {
@@ -69,13 +69,13 @@ def requirements_of(
     for name in named_boosters(audit):
         if not {name, f"{name}-cpu"} & wanted.keys():
             wanted[name] = ""
-    for module, package in (*((name, name) for name in _BESIDE), *PACKAGES.items()):
+    for module, package in (*((name, name) for name in _BESIDE), *_PACKAGES.items()):
         if any(r.name.startswith(f"{module}.") for r in audit.names):
             wanted.setdefault(package, "")
     if "xgboost" in wanted and _is_light(wanted["xgboost"].removeprefix("==")):
         wanted["xgboost-cpu"] = wanted.pop("xgboost")
     for name, bound in _bounds(audit, pins.get("scikit-learn")).items():
-        if name not in pins and (name in wanted or name not in PACKAGES.values()):
+        if name not in pins and (name in wanted or name not in _PACKAGES.values()):
             wanted[name] = bound
     if source.format == "joblib" and _starts_with(source.blob.path, b"\x04\x22\x4d\x18"):
         wanted["lz4"] = ""
@@ -98,8 +98,7 @@ def named_boosters(audit: Audit) -> list[str]:
 
 def _pins(source: Source, audit: Audit, told: dict[str, str]) -> dict[str, str]:
     """Return name → exact version: as told, else as the model itself says, else as recorded beside it."""
-    modules = {r.name.partition(".")[0] for r in audit.names}
-    kept = _KEPT | {PACKAGES.get(module, _plain(module)) for module in modules}
+    kept = _KEPT | {package_of(r.name) for r in audit.names}
     kept |= {package for name in named_boosters(audit) for package in (name, f"{name}-cpu")}
     recorded = {n: v for n, v in _recorded(source) if n in kept}
     inside = dict(_inside(source, audit))
@@ -110,6 +109,12 @@ def _pins(source: Source, audit: Audit, told: dict[str, str]) -> dict[str, str]:
         twin = f"{name}-cpu"  # the same library in another package
         recorded[twin if twin in recorded else name] = version
     return recorded | told
+
+
+def package_of(name: str) -> str:
+    """Return the package to which a dotted name belongs: mostly it has the name of its first part."""
+    module = name.partition(".")[0]
+    return _PACKAGES.get(module, _plain(module))
 
 
 def _plain(name: str) -> str:

@@ -20,6 +20,7 @@ from cannery.isolation import messages as m
 from cannery.isolation.channel import Channel, printable
 from cannery.isolation.environments import Environment
 from cannery.isolation.handing import handed
+from cannery.isolation.requirements import package_of
 from cannery.isolation.sandbox import LEVELS, Level, Limits, Name, command, probe, strongest
 from cannery.processes import PIPE, started
 from cannery.signatures import Batch, Feature, Raw
@@ -199,7 +200,7 @@ def open_original(
         told = _asked(channel, request, m.Opened).description
         memory.close()  # what was opened needs it no longer
         # What was installed is known here: the image's packages must not follow a worker's word.
-        own = {name.partition(".")[0].replace("_", "-").lower() for name in cleared.names}
+        own = {package_of(name) for name in cleared.names}
         kept = {*told.versions, *own}
         versions = {n: v for n, v in environment.packages.items() if n in kept}
         description = msgspec.structs.replace(
