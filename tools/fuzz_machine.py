@@ -1,8 +1,8 @@
 """Try the pickle machine on random programs: `python tools/fuzz_machine.py [MINUTES] [SEED]`.
 
 Graphs of objects, random opcodes, changed pickles and changed runs of literals are opened by our machine and by CPython's two
-unpicklers, which must agree wherever ours accepts, and audited in each format. Ends with an error where they
-differ, where a program takes a second, or where memory runs past its bound.
+unpicklers, which must agree wherever ours accepts, and audited in each format; changed forests are audited
+with their trees told at once and one by one, which must say the same. Ends with an error where they differ, where a program takes a second, or where memory runs past its bound.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import agreement
+import repeating
 
 from cannery.audits.audit import audit_bytes
 from cannery.sources.source import Format
@@ -57,6 +58,10 @@ def attempt(seed: int, tally: Counter[str]) -> None:
         for data in agreement.pickled(agreement.batch(source), protocol):
             tally["runs"] += 1
             tally["runs, accepted"] += timed(agreement.mutated(data, source), agreement.NAMES)
+        form = source.choice(repeating.FORMS)
+        forest = repeating.saved(repeating.models()[source.choice(repeating.NAMES)], form)
+        tally["forests"] += 1
+        repeating.check(repeating.mutated(forest, source), form)
         for _ in range(10):
             tally["random"] += 1
             tally["random, accepted"] += timed(agreement.program(source), agreement.NAMES)

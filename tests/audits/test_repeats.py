@@ -13,7 +13,16 @@ from estimators import fitted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cannery.audits import natives
+from cannery.audits.facts import Facts
+from cannery.audits.ledger import Ledger
 from cannery.audits.limits import Limits
+from cannery.audits.listing import listing
+from cannery.audits.machine import Machine
+from cannery.audits.repeats import alike
+from cannery.bounds import trees
+from cannery.bounds.problems import problem_of
+from cannery.bounds.things import Parts
 
 CASES = [(name, form) for name in repeating.NAMES for form in repeating.FORMS]
 
@@ -128,3 +137,28 @@ def test_a_second_state_of_a_repeated_tree_is_followed() -> None:
     assert len(taken) > 15
     rules = [finding.rule for finding in repeating.told(changed, "5.pickle", Limits())[1]]
     assert "foreign-state" in rules
+
+
+def test_a_row_is_compared_by_all_that_the_rules_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule for trees that looked at one more attribute would have to be known to what judges rows."""
+    seen: set[str] = set()
+    find, item = Parts.get, Parts.__getitem__
+
+    def noted_find(self: Parts, key: str, default: Any = None) -> Any:
+        seen.add(key)
+        return find(self, key, default)
+
+    def noted_item(self: Parts, key: str) -> Any:
+        seen.add(key)
+        return item(self, key)
+
+    monkeypatch.setattr(Parts, "get", noted_find)
+    monkeypatch.setattr(Parts, "__getitem__", noted_item)
+    ledger = Ledger(listing(), Limits())
+    with repeating.one_by_one():
+        Machine(repeating.saved(repeating.models()["forest"], "5.pickle"), 0, Facts(ledger)).run()
+    judged = [m for m in ledger.natives if m.canonical.startswith((trees.HOLDERS, trees.TREE))]
+    assert [problem_of(natives._thing(made)) for made in judged] == [None] * len(judged)
+    assert len(judged) > 40
+    assert "tree_" in seen
+    assert seen <= {*alike.COMPARED, *alike.MEASURED}

@@ -200,7 +200,10 @@ def _general(ledger: Ledger, target: Made, state: Value, refuse: _Refuse) -> Non
 def attributes(
     ledger: Ledger, owner: str, items: dict[str, Value], refuse: _Refuse, *, listed: bool = True
 ) -> None:
-    """Judge the attributes that an object of class `owner` is given."""
+    """Judge the attributes that an object of class `owner` is given.
+
+    Of one that is not watched, only the type may matter here: else its value could differ in a repetition.
+    """
     methods = ledger.listing.methods if listed else CALLED
     sort = _known_sorted if len(items) <= _USUAL else _sorted_out
     striking, watched = sort(tuple(items), methods)

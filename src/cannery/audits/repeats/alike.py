@@ -19,8 +19,10 @@ from cannery.bounds.things import BLOCK
 
 Column = NDArray[np.int64]
 
-_WIDTHS = ("n_features_in_", "n_features_")
-"""Attributes in which an estimator says how many columns it takes."""
+COMPARED = ("n_features_in_", "n_features_", *answers.MOST)
+"""Attributes that the rules look at, and that must be those of the first value in all of a row."""
+MEASURED = ("max_depth", "node_count", "nodes", "tree_", "values")
+"""Attributes that the rules look at, and that are judged here as they differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class _Judged:
         """Yield what the rules of both objects look at, but for nodes, values and depth."""
         yield from self._tree.parts[0].parts
         for state in (self._root.state, attributes):
-            for key in (*_WIDTHS, *answers.MOST):
+            for key in COMPARED:
                 if state is not None and (part := state.item(key)) is not None:
                     yield part
 
