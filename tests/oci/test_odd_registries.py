@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,28 @@ def test_what_was_encrypted_stays_encrypted(
     ):
         act(registry)
     assert [kind for kind, url in asked if url.startswith("http:")] in ([], ["GET"])
+
+
+def test_a_certificate_that_is_not_trusted_is_looked_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Asking again would change nothing; the hint says how to trust its authority."""
+    asked = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url)
+        raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+
+    real = httpx.Client
+    client = partial(real, transport=httpx.MockTransport(refuse))
+    monkeypatch.setattr("cannery.oci.channel.httpx.Client", lambda **_: client())
+    with (
+        Registry("registry.example") as registry,
+        pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED") as caught,
+    ):
+        registry.has_blob("a", BLOB.digest)
+    assert "SSL_CERT_FILE" in str(caught.value.hint)
+    assert len(asked) == 1
 
 
 @pytest.fixture(name="small_pieces")

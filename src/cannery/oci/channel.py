@@ -19,6 +19,7 @@ from cannery.oci.contents import Span
 from cannery.oci.documents import LIMIT
 from cannery.oci.tokens import Authorizer, is_loopback, login_hint
 
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 Result = TypeVar("Result")
 Body = bytes | Span | None
 
@@ -124,7 +125,7 @@ class Channel:
         try:
             return self._accepted(self._send(request), request)
         except httpx.HTTPError as error:
-            raise TransientError(self._unreachable(error)) from error
+            raise self._trouble(error) from error
         except OSError as error:
             raise RegistryError(f"can't read '{error.filename}': {error.strerror}") from error
 
@@ -139,7 +140,7 @@ class Channel:
             finally:
                 response.close()
         except httpx.HTTPError as error:
-            raise TransientError(self._unreachable(error)) from error
+            raise self._trouble(error) from error
 
     def _send(self, request: Request) -> httpx.Response:
         """Send one request, and once more when the registry asks who we are."""
@@ -204,6 +205,11 @@ class Channel:
             raise TransientError(refusal, retry_after(answer.headers))
         raise refusal
 
+    def _trouble(self, error: httpx.HTTPError) -> Exception:
+        """Return what a failed connection means; a certificate that is not trusted won't be the next time either."""
+        told = self._unreachable(error)
+        return told if _UNTRUSTED in str(error) else TransientError(told)
+
     def _unreachable(self, error: httpx.HTTPError) -> CanneryError:
         text, place = said(error), f"registry '{self.host}'"
         hint = "check its address, and that it runs"
@@ -213,7 +219,7 @@ class Channel:
             hint = "ask whoever runs the registry"
         if "wrong version number" in text.lower().replace("_", " "):
             hint = "it seems to speak plain HTTP: allow that only if you trust the way to it"
-        elif "CERTIFICATE_VERIFY_FAILED" in text:
+        elif _UNTRUSTED in text:
             hint = "name the authority that signed its certificate in SSL_CERT_FILE"
         return UnreachableError(f"{place} does not answer: {text}", hint=hint)
 
