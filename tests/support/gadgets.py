@@ -12,6 +12,7 @@ from pathlib import PosixPath, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pickles as p
@@ -141,6 +142,10 @@ GADGETS: dict[str, Callable[[], Any]] = {
     "a million processes": lambda: make_union(StandardScaler(), n_jobs=1_000_000),
     "a million processes of numpy": lambda: make_union(
         StandardScaler(), n_jobs=np.int64(1_000_000)
+    ),
+    "a million threads of a booster": lambda: lightgbm.LGBMClassifier(num_threads=1_000_000),
+    "a million classes of a booster": lambda: with_attributes(
+        lightgbm.LGBMClassifier(), _n_classes=99_999_999
     ),
     "counts without end": lambda: FunctionTransformer(np.bincount, kw_args={"minlength": 1 << 40}),
     "a shape without end": lambda: FunctionTransformer(

@@ -12,7 +12,9 @@ from cannery.audits.values import Array, Dict, DType, List, Opaque, Tuple, Value
 
 HOLDERS = ("inv_kw_args", "kw_args")
 """Attributes that hold keyword arguments."""
-WORKERS = ("n_jobs", "n_threads", "nthread", "thread_count")
+WORKERS = (
+    "n_jobs", "n_threads", "nthread", "nthreads", "num_thread", "num_threads", "thread_count",
+)  # fmt: skip
 MOST_WORKERS = 1 << 12
 """Threads or processes that may be started for a row."""
 

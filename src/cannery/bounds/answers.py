@@ -13,6 +13,7 @@ _TURNS = 1 << 20
 MOST = {
     "_max_degree": 1 << 10,
     "_max_iter": _TURNS,
+    "_n_classes": 1 << 16,
     "_n_features_out": 1 << 24,
     "_transform_max_iter": _TURNS,
     "degree": 1 << 16,

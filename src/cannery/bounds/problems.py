@@ -13,6 +13,7 @@ Rule = Callable[[Thing], str | None]
 _RULES: tuple[tuple[str, Rule], ...] = (
     ("imblearn.ensemble._forest.", trees.forest),
     ("imblearn.ensemble.", answers.counts),
+    ("lightgbm.sklearn.", answers.counts),
     ("numpy.memmap", matrices.mapped),
     ("numpy.random._generator.Generator", sources.source),
     ("numpy.random._mt19937.", sources.source),
