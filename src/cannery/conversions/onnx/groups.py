@@ -19,7 +19,7 @@ from cannery.conversions.onnx.layouts import Forest, Questions, Tree, attributes
 
 _SPLITS = 1 << 16
 """Splits of a node, about, in forests that have twice as many."""
-_SUMMED = 1 << 17
+_SUMMED = 1 << 18
 """The same where one node would give the sum: to add it up from its trees takes one row longer."""
 _TREES = 1000
 """Trees whose answers are held at once for each row: 8 MB for a thousand rows."""
