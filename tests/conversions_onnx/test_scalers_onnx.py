@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from onnx_comparison import assert_same
@@ -62,7 +64,12 @@ TRANSFORMERS = [
 ]
 
 
-@pytest.mark.parametrize("model", TRANSFORMERS, ids=str)
+def named(model: object) -> str:
+    """Return the name of a case, the same in every process: functions are written with their address."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(model))
+
+
+@pytest.mark.parametrize("model", TRANSFORMERS, ids=named)
 def test_a_transformer_is_exact_to_the_last_bit(model):
     """Rows far outside the training range, tiny ones and zeros give the same doubles."""
     model.fit(X, Y)
@@ -127,7 +134,7 @@ def test_a_projection_is_a_product_of_matrices(model):
     assert_same(model.fit(X), WIDE, tolerance=1e-12)
 
 
-@pytest.mark.parametrize("model", TRANSFORMERS, ids=str)
+@pytest.mark.parametrize("model", TRANSFORMERS, ids=named)
 @pytest.mark.parametrize("tree", [GradientBoostingClassifier, HistGradientBoostingClassifier])
 def test_a_tree_behind_a_transformer_is_exact(model, tree):
     """The tree answers the same, whether the transformer was folded into its thresholds or not."""
