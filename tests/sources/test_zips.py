@@ -33,7 +33,7 @@ def found_by_python(data: bytes) -> list[tuple[object, ...]] | None:
         return None
     return [
         (i.filename, i.orig_filename, i.flag_bits, i.compress_type, i.CRC, i.compress_size, i.file_size,
-         i.header_offset, i.extra)
+         i.header_offset, i.extra, i.external_attr >> 16)
         for i in infos
     ]  # fmt: skip
 

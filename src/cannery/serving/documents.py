@@ -9,9 +9,11 @@ from typing import Any
 from cannery.serving.choices import takes_threshold
 from cannery.serving.issues import WHOLE
 from cannery.serving.service import Service
-from cannery.signatures import NULL_STRING, Feature, Output, Signature, beyond
+from cannery.signatures import LARGEST, NULL_STRING, Feature, Output, Signature, beyond
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_REACHES = {"double": LARGEST, "long": WHOLE}
+"""Magnitude of the largest number that is taken."""
 _TYPES = {"double": "number", "long": "integer", "boolean": "boolean", "string": "string"}
 
 
@@ -292,8 +294,8 @@ _HEALTH = {
 def _feature(feature: Feature) -> dict[str, Any]:
     kind = _TYPES[feature.type]
     schema: dict[str, Any] = {"type": [kind, "null"] if feature.nullable else kind}
-    if feature.type == "long":
-        schema |= {"minimum": -WHOLE, "maximum": WHOLE}
+    if (reach := _REACHES.get(feature.type)) is not None:
+        schema |= {"minimum": -reach, "maximum": reach}
     if feature.least is not None:
         edge = beyond(feature.least, -math.inf)
         schema |= {"minimum": feature.least} if edge is None else {"exclusiveMinimum": edge}
