@@ -71,7 +71,9 @@ def test_a_classifier_for_each_label(member):
 
 SURE = (
     OneVsRestClassifier(make_pipeline(PolynomialFeatures(2), LogisticRegression(max_iter=500))),
-    OneVsRestClassifier(make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=5))),
+    OneVsRestClassifier(
+        make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=5, random_state=0))
+    ),
     CalibratedClassifierCV(RidgeClassifier(), cv=2),
 )
 
