@@ -20,6 +20,9 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 from skops.io.exceptions import UnsupportedTypeException
 
+NOT_IN_SKOPS = {"norms of centres", "sparse lists"}
+"""skops writes neither Birch nor sparse matrices of lists."""
+
 
 def dumped(value: Any, compress: Any = 0) -> bytes:
     """Save by joblib into memory."""
@@ -43,11 +46,8 @@ def test_what_leads_nowhere_is_unsafe(name: str, audit_bytes: AuditBytes) -> Non
     for compress in (0, ("zlib", 3)):
         found = audit_bytes(dumped(model, compress), "joblib")
         assert (found.verdict, rules(found)) == ("unsafe", {"hostile-native"})
-    try:
-        data = skops.io.dumps(model)
-    except (UnsupportedTypeException, NotImplementedError):
-        return
-    assert rules(audit_bytes(data, "skops")) == {"hostile-native"}
+    if name not in NOT_IN_SKOPS:
+        assert rules(audit_bytes(skops.io.dumps(model), "skops")) == {"hostile-native"}
 
 
 @pytest.mark.parametrize(
