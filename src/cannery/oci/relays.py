@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -23,7 +24,8 @@ _SIGNED = (".sig", ".att")
 """How the tags end under which cosign keeps signatures and attestations of a digest."""
 
 
-class _Relay(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Relay:
     """From where to where."""
 
     origin: Registry
