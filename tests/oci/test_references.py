@@ -61,11 +61,20 @@ def test_what_is_no_reference_is_refused(text) -> None:
         parse(text)
 
 
-def test_upper_case_gets_a_hint() -> None:
-    """The most common mistake is answered with the right spelling."""
+@pytest.mark.parametrize(
+    ("given", "right"),
+    [
+        ("Churn-Model:v1", "churn-model:v1"),
+        ("Bad Name:1", "bad-name:1"),
+        ("Host.example/Team/Churn Model:v1", "Host.example/team/churn-model:v1"),
+    ],
+)
+def test_a_name_that_is_spelled_wrong_gets_a_hint(given: str, right: str) -> None:
+    """The most common mistakes are answered with a spelling that is taken."""
     with pytest.raises(UsageError) as caught:
-        parse("Churn-Model:v1")
-    assert caught.value.hint == "write it in lower case: churn-model:v1"
+        parse(given)
+    assert caught.value.hint == f"names have lower case and no blanks: {right}"
+    assert str(parse(right)) == right
 
 
 def test_a_local_name_has_the_full_name_that_engines_use() -> None:

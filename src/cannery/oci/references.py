@@ -84,10 +84,13 @@ def parse(text: str) -> Reference:
             hint="a tag has at most 128 letters, digits, '_', '.' and '-', and begins with neither '.' nor '-'",
         )
     if not _REPOSITORY.fullmatch(repository):
-        hint = (
-            f"write it in lower case: {text.lower()}" if repository != repository.lower() else None
-        )
-        raise UsageError(f"'{text}' is no name of an image", hint=hint or "write NAME:TAG")
+        near = re.sub(r"[^a-z0-9._/-]+", "-", repository.lower()).strip("-._/")
+        if _REPOSITORY.fullmatch(near):
+            near = f"{registry}/{near}" if registry else near
+            hint = f"names have lower case and no blanks: {near}{colon}{tag}{at}{digest}"
+        else:
+            hint = "write NAME:TAG"
+        raise UsageError(f"'{text}' is no name of an image", hint=hint)
     return Reference(
         registry=registry,
         repository=repository,
