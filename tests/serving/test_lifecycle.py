@@ -161,6 +161,14 @@ def test_an_impossible_setting_is_one_clear_line(name: str, value: str) -> None:
     assert value in message
 
 
+def test_a_path_that_no_system_takes_is_one_clear_line() -> None:
+    """The system's own refusal is told without a traceback."""
+    done = ended(MODEL_URI="x" * 5000)
+    assert done.status == 2
+    assert done.complaint.startswith("error: file name too long: 'xxx")
+    assert "Traceback" not in done.complaint
+
+
 def test_a_port_that_is_taken_is_one_clear_line(make_can: MakeCan) -> None:
     """Status 2, and what to do."""
     with socket.socket() as other:

@@ -42,6 +42,10 @@ def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
     except CanneryError as error:
         status = _tell(error)
         return 1 if command == "health" else status
+    except OSError as error:  # of a path that is too long, or on a disk that fails
+        place = f": '{error.filename}'" if error.filename else ""
+        sys.stderr.write(f"error: {(error.strerror or str(error)).lower()}{place}\n")
+        return 1 if command == "health" else 2
     except KeyboardInterrupt:
         return 0
 
